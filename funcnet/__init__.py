@@ -1,0 +1,34 @@
+"""funcnet: neural networks and backpropagation in JAX, with hand-written gradients.
+
+The public names are loaded when they are first used (PEP 562), so `import funcnet` costs almost
+nothing and the command line answers `--help` at once:
+
+    funcnet.nn       gates, losses, regularizers and the nets made of them
+    funcnet.data     real and toy data sets behind one specification string
+    funcnet.train    jitted training, checkpoints, finished runs
+    funcnet.gate     the decorator that makes a function with a backward pass of its own
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from funcnet import data, nn, train
+    from funcnet.nn._gate import gate
+
+__all__ = ["data", "gate", "nn", "train"]
+__version__ = "0.1.0"
+
+_HOME = {"gate": "funcnet.nn._gate"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'funcnet' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    return importlib.import_module(f"funcnet.{name}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

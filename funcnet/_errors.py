@@ -1,0 +1,36 @@
+"""The exceptions that funcnet raises on purpose.
+
+    FuncnetError
+    ├── ShapeError        arrays whose shapes or dtypes do not fit together
+    ├── ParameterError    an option outside its domain: a negative margin, an unknown activation
+    ├── DataError         a data set that is missing, damaged or not what it claims to be
+    ├── CheckpointError   a run folder that cannot be written, read or resumed
+    └── NonFiniteError    a training run whose loss became infinite or NaN
+
+Each message says what came, what was expected and what to do. Where Python has an exception of
+the same meaning the class derives from it too, so `except ValueError` keeps working.
+"""
+
+
+class FuncnetError(Exception):
+    """Base of every exception that funcnet raises on purpose."""
+
+
+class ShapeError(FuncnetError, ValueError):
+    """Arrays whose shapes or dtypes do not fit together."""
+
+
+class ParameterError(FuncnetError, ValueError):
+    """An option outside its domain."""
+
+
+class DataError(FuncnetError, ValueError):
+    """A data set that is missing, damaged or not what it claims to be."""
+
+
+class CheckpointError(FuncnetError):
+    """A run folder that cannot be written, read or resumed."""
+
+
+class NonFiniteError(FuncnetError, FloatingPointError):
+    """A training run whose loss became infinite or NaN."""

@@ -1,0 +1,1 @@
+"""Gates, losses, regularizers and the nets made of them."""
