@@ -26,9 +26,9 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from funcnet._errors import ParameterError
+from funcnet.nn._dtypes import to_one_float_dtype
 
 P = ParamSpec("P")
 Y = TypeVar("Y")
@@ -46,6 +46,8 @@ class Gate(Generic[P, Y]):
         formula: the backward pass as one reads it on paper.
         source: where the formula stands in print.
     """
+
+    __name__: str
 
     def __init__(self, primal: Callable[P, Y], formula: str, source: str):
         self.primal = primal
@@ -67,17 +69,14 @@ class Gate(Generic[P, Y]):
                 f"got {', '.join(type(value).__name__ for value in params.values())}. Mark them static under "
                 f"jit, or write the gate's formula out to differentiate with respect to them."
             ) from error
-        return differentiable(*_to_one_float_dtype(xs))
+        return differentiable(*to_one_float_dtype(xs))
 
     @functools.cache  # noqa: B019 — gates live as long as their module
     def _differentiable(self, params: tuple[tuple[str, Any], ...]) -> Callable:
         """The primal as a `jax.custom_vjp` with its parameters bound."""
-        primal, forward, backward = (
-            functools.partial(function, **dict(params))
-            for function in (self.primal, self.forward, self.backward)
-        )
-        differentiable = jax.custom_vjp(functools.wraps(self.primal)(primal))
-        differentiable.defvjp(forward, backward)
+        with_params = functools.partial(functools.partial, **dict(params))
+        differentiable = jax.custom_vjp(functools.wraps(self.primal)(with_params(self.primal)))
+        differentiable.defvjp(with_params(self.forward), with_params(self.backward))
         return differentiable
 
     def _set_forward(self, forward: F) -> F:
@@ -117,12 +116,3 @@ def gate(*, formula: str, source: str) -> Callable[[Callable[P, Y]], Gate[P, Y]]
     6.0
     """
     return lambda primal: Gate(primal, formula, source)
-
-
-def _to_one_float_dtype(xs: tuple) -> list:
-    """The arrays, floating-point ones promoted to the widest dtype among them."""
-    floating = [x for x in xs if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
-    if not floating:
-        return list(xs)
-    dtype = jnp.result_type(*floating)
-    return [jnp.asarray(x, dtype) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x for x in xs]

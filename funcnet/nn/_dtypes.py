@@ -1,0 +1,23 @@
+"""Floating-point dtypes: what gates promote their inputs to, and what they calculate in."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def is_floating(x: object) -> bool:
+    """Whether x is a floating-point array or Python float."""
+    return jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def to_one_float_dtype(xs: tuple) -> list:
+    """The arrays with the floating-point ones in the widest dtype among them."""
+    floating = [x for x in xs if is_floating(x)]
+    if not floating:
+        return list(xs)
+    dtype = jnp.result_type(*floating)
+    return [jnp.asarray(x, dtype) if is_floating(x) else jnp.asarray(x) for x in xs]
+
+
+def at_least_float32(x: Array) -> Array:
+    """x in the dtype in which its gate calculates: float32 for half precision, else its own."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
