@@ -1,1 +1,16 @@
-"""Data sets behind one specification string."""
+"""Data sets behind one specification string: `load("digits")`, `load("idx:DIR")`, `load("spiral")`.
+
+    load         a specification becomes a Dataset: training, validation and test part
+    standardize  zero mean and unit variance, fitted on the training part alone
+    read_idx     one array out of an MNIST-style file
+    toy          the two-dimensional sets, one function each
+
+Whatever is wrong with a file is a `DataError` that says what to do.
+"""
+
+from funcnet.data import toy
+from funcnet.data.dataset import Dataset, Split, Standardization, standardize
+from funcnet.data.files import read_idx
+from funcnet.data.load import load
+
+__all__ = ["Dataset", "Split", "Standardization", "load", "read_idx", "standardize", "toy"]

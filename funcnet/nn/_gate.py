@@ -96,8 +96,8 @@ def gate(*, formula: str, source: str) -> Callable[[Callable[P, Y]], Gate[P, Y]]
 
     Positional arguments are arrays; floating-point ones are brought to one dtype first, as jnp's
     functions do. Keyword-only arguments are parameters: plain numbers that `forward` and `backward`
-    receive too. The result is a `jax.custom_vjp` underneath, which has no forward mode in JAX:
-    `jax.jvp` and `jax.hessian` refuse it, reverse over reverse (`jax.jacrev(jax.grad(f))`) works.
+    receive too. The result is a `jax.custom_vjp` underneath, which has no forward mode in JAX: `jax.jvp`
+    and `jax.jacfwd` refuse it, while `jax.hessian` and `jax.jacrev(jax.grad(f))` differentiate its rule.
 
     Args:
         formula: the backward pass as one reads it on paper.

@@ -1,0 +1,76 @@
+"""Values of the losses that are published or can be worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from funcnet import nn
+
+CAT, CAR, FROG = [3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]
+
+
+def test_svm_losses_of_the_course():
+    """CS231n 2019, lecture 3: losses 2.9, 0 and 12.9 with mean 5.27."""
+    losses = nn.svm_loss(jnp.array([CAT, CAR, FROG]), jnp.array([0, 1, 2]))
+    np.testing.assert_allclose(losses, [2.9, 0, 12.9], atol=1e-6)
+    assert float(jnp.mean(losses)) == pytest.approx(5.27, abs=0.005)
+
+
+def test_softmax_loss_of_the_course():
+    """CS231n 2019, lecture 3: the cat's probability is 0.13 and its loss −ln 0.13 = 2.04."""
+    loss = nn.softmax_loss(jnp.array(CAT), 0)
+    assert float(loss) == pytest.approx(2.04, abs=0.005)
+    assert float(jnp.exp(-loss)) == pytest.approx(0.13, abs=0.005)
+
+
+def test_losses_at_the_start_are_as_the_course_says():
+    """With all scores equal: log C for softmax, (C − 1)Δ for the SVM (CS231n 2019, lecture 3)."""
+    scores = jnp.full((4, 10), 0.3)
+    labels = jnp.arange(4)
+    np.testing.assert_allclose(nn.softmax_loss(scores, labels), np.log(10), rtol=1e-6)
+    np.testing.assert_allclose(nn.svm_loss(scores, labels), 9, rtol=1e-6)
+    np.testing.assert_allclose(nn.svm_loss(scores, labels, margin=0.5), 4.5, rtol=1e-6)
+
+
+def test_svm_does_not_see_jiggling_within_the_margin():
+    assert nn.svm_loss(jnp.array([10.0, -2.0, 3.0]), 0) == 0
+    assert nn.svm_loss(jnp.array([10.0, 9.0, 9.0]), 0) == 0
+
+
+def test_integer_labels_and_one_hot_probabilities_agree(key):
+    scores = jax.random.normal(key, (5, 4))
+    labels = jnp.array([0, 3, 1, 1, 2])
+    for function in (nn.softmax_loss, lambda s, y: jax.grad(lambda s: jnp.sum(nn.softmax_loss(s, y)))(s)):
+        np.testing.assert_allclose(
+            function(scores, labels), function(scores, jax.nn.one_hot(labels, 4)), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("loss", [nn.softmax_loss, nn.svm_loss])
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_is_loud(loss, label):
+    assert np.isnan(loss(jnp.array(CAT), label))
+
+
+@pytest.mark.parametrize("name", nn.LOSSES)
+def test_losses_by_name_take_labels_and_return_one_number_an_example(name):
+    scores = jnp.array([CAT, CAR, FROG])
+    losses = nn.LOSSES[name](scores, jnp.array([0, 1, 2]))
+    assert losses.shape == (3,)
+    assert jnp.argmin(losses) == 1, "only the car is classified rightly"
+
+
+def test_squared_error_by_name_is_against_one_hot():
+    np.testing.assert_allclose(nn.LOSSES["mse"](jnp.array([[1.0, 2.0]]), jnp.array([1])), [(1 + 1) / 2])
+
+
+def test_logistic_by_name_is_one_class_against_the_rest():
+    np.testing.assert_allclose(
+        nn.LOSSES["logistic"](jnp.zeros((1, 3)), jnp.array([1])), [3 * np.log(2)], rtol=1e-6
+    )
+
+
+def test_half_precision_losses_come_in_float32():
+    for loss in nn.LOSSES.values():
+        assert loss(jnp.zeros((1, 3), jnp.float16), jnp.array([1])).dtype == jnp.float32
