@@ -1,1 +1,48 @@
-"""Gates, losses, regularizers and the nets made of them."""
+"""Gates, losses, regularizers and the nets made of them.
+
+A gate is a pure function with a backward pass written by hand (`funcnet.gate`); `jax.grad`, `jit`,
+`vmap` and `scan` work on all of them. ACTIVATIONS, INITS, LOSSES and REGULARIZERS are what can be chosen
+by name.
+"""
+
+from funcnet.nn import flat
+from funcnet.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from funcnet.nn.affine import affine, linear, maxout
+from funcnet.nn.dropout import dropout
+from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss
+from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
+from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
+from funcnet.nn.regularizers import elastic_net, l1, l2
+
+__all__ = [
+    "ACTIVATIONS",
+    "INITS",
+    "LOSSES",
+    "REGULARIZERS",
+    "affine",
+    "collapse",
+    "dropout",
+    "elastic_net",
+    "elu",
+    "flat",
+    "gelu",
+    "init_mlp",
+    "l1",
+    "l2",
+    "leaky_relu",
+    "linear",
+    "logistic_loss",
+    "maxout",
+    "mlp",
+    "mlp_outputs",
+    "mse_loss",
+    "neuron",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax_loss",
+    "softplus",
+    "svm_loss",
+    "tanh",
+    "weights",
+]
