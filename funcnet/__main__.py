@@ -1,0 +1,152 @@
+"""The command `funcnet`, also `python -m funcnet`: from a command line to an exit code.
+
+    0     done
+    1     the loss became infinite or NaN; the last good checkpoint is kept
+    2     a wrong flag, value, file or run folder
+    130   interrupted by Ctrl-C, after saving
+    141   nobody reads the output any more (`| head`)
+
+Whatever is not 0 or 141 ends with one line on stderr that says what came, what is allowed and what to
+do. An exception of another kind is a bug in funcnet and shows its traceback.
+
+tyro reads the flags off the dataclasses in `funcnet.cli`. It reports a mistake in a box of several
+lines and exits; the first paragraph of that box becomes the line here.
+"""
+
+import contextlib
+import difflib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any, get_args
+
+import tyro
+
+from funcnet import __version__
+from funcnet._errors import FuncnetError, NonFiniteError, ParameterError
+from funcnet.cli import Command, Train
+from funcnet.train import read_config
+
+_FIRST_WORDS = [*(command.__name__.lower() for command in get_args(Command)), "-h", "--help", "--version"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default the one that started this process, and return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no × shows a ?
+    try:
+        try:
+            command = parse(sys.argv[1:] if argv is None else argv)
+            command()
+        finally:
+            sys.stdout.flush()
+    except NonFiniteError as error:
+        return _fail(1, str(error))
+    except FuncnetError as error:
+        return _fail(2, str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails once more
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(2, f"{error.filename}: {error.strerror}. Check the path and its permissions.")
+    except KeyboardInterrupt as interrupt:
+        return _fail(130, str(interrupt) or "interrupted.")
+    return 0
+
+
+def _fail(code: int, message: str) -> int:
+    """The code, after the message on one line."""
+    print("funcnet:", *message.split(), file=sys.stderr)
+    return code
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """The command that a command line asks for.
+
+    A line with `--resume RUN` is read twice, the second time over that run's own settings: a flag that
+    is not given means what it meant then.
+
+    Raises:
+        ParameterError: there is no such command, flag or value.
+        CheckpointError: the run to resume is none.
+        SystemExit: help or the version was asked for, and has been printed.
+
+    >>> parse(["train", "--hidden", "512", "256"]).config.hidden
+    (512, 256)
+    >>> parse(["train", "--hiden", "512"])
+    Traceback (most recent call last):
+    funcnet._errors.ParameterError: --hiden 512: unknown; did you mean --hidden? See `funcnet train --help`.
+    """
+    if list(argv[:1]) == ["--version"]:
+        print(f"funcnet {__version__}")
+        raise SystemExit(0)
+    if argv and argv[0] not in _FIRST_WORDS:
+        raise ParameterError(_unknown(argv[:1], _FIRST_WORDS, "See `funcnet --help`."))
+    command = _parse(argv)
+    if isinstance(command, Train) and command.resume:
+        return _parse(argv, default=replace(command, config=read_config(command.resume)))
+    return command
+
+
+def _parse(argv: Sequence[str], default: Any = tyro.MISSING_NONPROP) -> Command:
+    """The command; what the line leaves open is taken from `default`."""
+    see_help = f"See `{' '.join(['funcnet', *argv[:1], '--help'])}`."
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            command, unknown = tyro.cli(
+                Command,
+                prog="funcnet",
+                description="Train neural networks and use them. `funcnet --version` tells the version.",
+                args=argv,
+                default=default,
+                return_unknown_args=True,
+                config=[tyro.conf.OmitSubcommandPrefixes],
+            )
+    except SystemExit as end:
+        if end.code == 0:
+            raise
+        raise _own_error(end) or ParameterError(f"{_sentences(box.getvalue())}. {see_help}") from None
+    if unknown:
+        raise ParameterError(_unknown(unknown, _flags(command), see_help))
+    return command
+
+
+def _own_error(end: SystemExit) -> FuncnetError | None:
+    """The error of funcnet's own under which tyro gave up, if there is one."""
+    error: BaseException | None = end
+    while error and not isinstance(error, FuncnetError):
+        error = error.__context__
+    return error
+
+
+def _sentences(box: str) -> str:
+    """What stands in a box of tyro's, without its title and its last paragraph, which points to the help."""
+    _, _, text = box.strip().partition("\n")
+    *paragraphs, _ = filter(None, re.split(r"(?:^|\n)\W+\n", text))
+    return ". ".join(re.sub(r"[\s│|]+", " ", paragraph).strip(" .") for paragraph in paragraphs)
+
+
+def _unknown(words: Sequence[str], known: Iterable[str], see_help: str) -> str:
+    name = words[0].partition("=")[0].replace("_", "-")
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"{' '.join(words)}: unknown{f'; did you mean {similar[0]}?' if similar else '.'} {see_help}"
+
+
+def _flags(command: Any) -> Iterator[str]:
+    """The flags that a command has, those of its settings among them."""
+    for field in fields(command):
+        value = getattr(command, field.name)
+        if is_dataclass(value):
+            yield from _flags(value)
+        elif field.default is not MISSING:
+            yield f"--{field.name.replace('_', '-')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The commands: `funcnet train`, `funcnet evaluate RUN`, `funcnet predict RUN FILE`.
+
+A command is a dataclass whose fields are its flags, and calling it runs it, as a thin function over the
+library. The library, and JAX with it, is imported only then, so that `--help` answers at once.
+"""
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from funcnet._errors import DataError, ParameterError
+from funcnet.train import Config
+
+if TYPE_CHECKING:
+    from funcnet.data import Dataset
+    from funcnet.train import Run
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network and write a run folder: settings, metrics, weights and pictures."""
+
+    config: OmitArgPrefixes[Config] = field(default_factory=Config)
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """The run folder to write; by default the first of runs/DATA, runs/DATA-2, … that is free."""
+    resume: Annotated[Path | None, arg(metavar="RUN")] = None
+    """The folder of an interrupted run to go on with, under its own settings."""
+    save_every: Annotated[float, arg(metavar="SECONDS")] = 5.0
+    """How often to save what a killed run can be resumed from."""
+
+    def __post_init__(self) -> None:
+        if self.out and self.resume:
+            raise ParameterError(
+                f"--out {self.out}: a resumed run stays in {self.resume}. Drop one of the flags."
+            )
+        if not self.save_every >= 0:
+            raise ParameterError(f"--save-every {self.save_every}: expected seconds, 0 or more.")
+
+    def __call__(self) -> None:
+        """Train, draw, and print the test accuracy."""
+        from funcnet import data, train
+
+        folder = self.resume or self.out or _free_folder(self.config.data)
+        dataset = data.load(self.config.data, seed=self.config.seed)
+        print(net_table(self.config, dataset), flush=True)
+        try:
+            run = train.fit(
+                self.config,
+                dataset,
+                folder=folder,
+                resume=self.resume is not None,
+                save_every=self.save_every,
+                progress=True,
+            )
+        except train.Interrupted as interrupt:
+            raise KeyboardInterrupt(f"{interrupt}. Go on with `funcnet train --resume {folder}`.") from None
+        _draw(run, folder)
+        print(f"test accuracy {run.evaluate(dataset.test).accuracy:.3f}")
+        print(f"wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a finished run on the test part of its data set, or of another one."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run folder."""
+    data: Annotated[str | None, arg(metavar="DATA")] = None
+    """Another data set of the same features and classes, named as for `funcnet train`."""
+
+    def __call__(self) -> None:
+        """Print test loss and test accuracy.
+
+        Raises:
+            DataError: the data set has other classes than the run.
+        """
+        from funcnet import data, train
+
+        run = train.load_run(self.run)
+        dataset = data.load(self.data or run.config.data, seed=run.config.seed)
+        if len(dataset.classes) != len(run.classes):
+            raise DataError(
+                f"{dataset.name}: {len(dataset.classes)} classes; {self.run} was trained on the "
+                f"{len(run.classes)} of {run.config.data}. Take a data set with these."
+            )
+        metrics = run.evaluate(dataset.test)
+        print(f"test loss {metrics.loss:.4f}")
+        print(f"test accuracy {metrics.accuracy:.3f}")
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Classify the examples in a file: for each a line with index, class and softmax of its score."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run folder."""
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """Examples in the data set's units: .npy, .npz (its array x), .csv, or one image, .png or .jpg."""
+
+    def __call__(self) -> None:
+        """Print the predictions."""
+        import jax
+        import numpy as np
+
+        from funcnet import train
+        from funcnet.data.inputs import read_inputs
+
+        run = train.load_run(self.run)
+        x = read_inputs(self.file, len(run.standardization.mean), run.image_shape)
+        width = max(map(len, run.classes))
+        for index, probabilities in enumerate(np.asarray(jax.nn.softmax(run.scores(x)))):
+            label = probabilities.argmax()
+            print(f"{index}  {run.classes[label]:{width}}  {probabilities[label]:.3f}")
+
+
+Command = Train | Evaluate | Predict
+
+
+def net_table(config: Config, dataset: "Dataset") -> str:
+    """The net layer by layer: shapes, activation, number of parameters.
+
+    An N-layer net has N weight matrices (CS231n 2019, lecture 4, slide 23).
+
+    >>> from funcnet.data import load
+    >>> print(net_table(Config(hidden=(5,)), load("spiral")))
+    2-layer net for spiral
+    layer   weights  biases  activation  parameters
+    layer1    2 × 5       5        relu          15
+    layer2    5 × 3       3                      18
+    total                                        33
+    """
+    import jax
+
+    from funcnet.train.state import init, precision
+
+    features, classes = dataset.train.x.shape[1], len(dataset.classes)
+    with precision(config):
+        params = jax.eval_shape(lambda: init(config, features, classes).params)
+    rows = [("layer", "weights", "biases", "activation", "parameters")]
+    for depth in range(1, len(params) + 1):
+        layer = params[f"layer{depth}"]
+        weights, biases = (" × ".join(map(str, layer[name].shape)) for name in ("w", "b"))
+        activation = config.activation if depth < len(params) else ""
+        rows.append((f"layer{depth}", weights, biases, activation, f"{layer['w'].size + layer['b'].size:,}"))
+    rows.append(("total", "", "", "", f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        name.ljust(widths[0]) + "".join(map("  {:>{}}".format, cells, widths[1:])) for name, *cells in rows
+    )
+    return "\n".join([f"{len(params)}-layer net for {dataset.name}", *lines])
+
+
+def _free_folder(spec: str) -> Path:
+    """runs/NAME, runs/NAME-2, runs/NAME-3, …: the first that does not exist."""
+    name = re.sub(r"[^\w.-]+", "_", Path(spec).stem).strip("_.") or "run"
+    folders = (Path("runs", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _draw(run: "Run", folder: Path) -> None:
+    """Write curves.png, and templates.png where an input is an image."""
+    from funcnet.train import plots
+
+    title = f"{run.config.data}: {len(run.params)}-layer net"
+    plots.save(plots.curves(run.history, title), folder / "curves.png")
+    if run.image_shape:
+        plots.save(plots.templates(run.params, run.image_shape, run.classes), folder / "templates.png")

@@ -1,0 +1,109 @@
+"""Trees of arrays on disk: one safetensors file, with JSON in its header.
+
+Each array is stored under its path in the tree ("params/layer1/w", "optimizer_state/0/mu/layer1/w"),
+bit for bit, and the file is replaced as a whole (`funcnet.train.files`), so arrays and metadata always
+belong together. safetensors itself notices a file that is cut short; a checksum in the header notices
+flipped bits.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from funcnet._errors import CheckpointError
+from funcnet.train.files import write_atomically
+
+Tree = TypeVar("Tree")
+
+
+def save(path: str | Path, tree: Any, metadata: dict[str, Any]) -> None:
+    """Writes a tree of arrays, and metadata that JSON can hold.
+
+    Raises:
+        CheckpointError: the file cannot be written; an older one is kept.
+    """
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
+    header = json.dumps({"metadata": metadata, "crc32": _checksum(arrays, metadata)})
+    write_atomically(path, safetensors.numpy.save(arrays, {"funcnet": header}))
+
+
+def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a file by name, and its metadata.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of funcnet's.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — no mapping
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+    if "funcnet" not in header:
+        raise CheckpointError(f"{path} was not written by funcnet: its header has no funcnet metadata")
+    try:
+        content = json.loads(header["funcnet"])
+        metadata, checksum = content["metadata"], content["crc32"]
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged: its metadata cannot be read: {error!r}") from error
+    if checksum != _checksum(arrays, metadata):
+        raise CheckpointError(f"{path} is damaged: its checksum does not fit its content")
+    return arrays, metadata
+
+
+def load(path: str | Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
+    """The tree that `save` wrote, and its metadata.
+
+    Args:
+        path: the file.
+        like: a tree of the expected structure, shapes and dtypes: arrays or `jax.ShapeDtypeStruct`s.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds other arrays than `like`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/tree", {"w": np.float32([1, 2])}, {"step": 7})
+    ...     load(folder + "/tree", {"w": np.zeros(2, np.float32)})
+    ({'w': array([1., 2.], dtype=float32)}, {'step': 7})
+    """
+    arrays, metadata = read(path)
+    return arrange(arrays, like, path), metadata
+
+
+def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree:
+    """The arrays of the file at `path` as a tree; see `load`."""
+    expected = {name: _describe(leaf) for name, leaf in named_leaves(like).items()}
+    found = {name: _describe(array) for name, array in arrays.items()}
+    for name in sorted(expected | found):
+        if expected.get(name) != found.get(name):
+            raise CheckpointError(
+                f"{path} does not fit: {name} is {found.get(name, 'absent')}, expected "
+                f"{expected.get(name, 'no such array')}. Was it written with another configuration?"
+            )
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree in order, by their path: {"layer1/w": …, "layer1/b": …}."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _describe(array: Any) -> str:
+    return f"{array.dtype} {list(array.shape)}"
+
+
+def _checksum(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> int:
+    checksum = zlib.crc32(json.dumps(metadata).encode())
+    for name in sorted(arrays):
+        checksum = zlib.crc32(arrays[name].tobytes(), zlib.crc32(name.encode(), checksum))
+    return checksum

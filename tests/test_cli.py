@@ -1,0 +1,357 @@
+"""The command line as a shell sees it: exit code, stdout, stderr, files written."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import funcnet
+from funcnet.__main__ import main, parse
+from funcnet.cli import Evaluate, Predict, Train
+from funcnet.data import load
+from funcnet.train import Config
+
+QUICK = ["train", "--data", "spiral", "--hidden", "10", "--epochs", "2", "--batch-size", "100"]
+COMMAND = [sys.executable, "-m", "funcnet"]
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    """A finished run on the digits, and the folder that it was started in."""
+    home = tmp_path_factory.mktemp("digits")
+    out = home / "run"
+    assert main(["train", "--hidden", "20", "--epochs", "5", "--seed", "3", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def spiral_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("spiral") / "run"
+    assert main([*QUICK, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def one_line(capsys):
+    """The one line that stderr must hold; what it says to do stands in it."""
+    err = capsys.readouterr().err
+    assert err.startswith("funcnet: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert "Traceback" not in err
+    return err
+
+
+def test_train_shows_the_net_and_ends_with_accuracy_and_folder(workplace, capsys):
+    assert main(QUICK) == 0
+    *table, accuracy, wrote = capsys.readouterr().out.splitlines()
+    assert table == [
+        "2-layer net for spiral",
+        "layer   weights  biases  activation  parameters",
+        "layer1   2 × 10      10        relu          30",
+        "layer2   10 × 3       3                      33",
+        "total                                        63",
+    ]
+    assert re.fullmatch(r"test accuracy \d\.\d{3}", accuracy)
+    assert wrote.startswith("wrote runs/spiral: ")
+    files = wrote.removeprefix("wrote runs/spiral: ").split(", ")
+    assert sorted(files) == sorted(os.listdir("runs/spiral"))
+    assert {"config.json", "metrics.csv", "weights.safetensors", "curves.png"} <= set(files)
+    assert "templates.png" not in files
+
+
+def test_an_image_data_set_has_its_templates_drawn(digits_run):
+    with Image.open(digits_run / "templates.png") as image:
+        assert image.format == "PNG"
+
+
+def test_default_folders_are_numbered_and_never_reused(workplace, capsys):
+    for folder in ["runs/spiral", "runs/spiral-2", "runs/spiral-3"]:
+        assert main(QUICK) == 0
+        assert f"wrote {folder}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spec", "folder"),
+    [
+        ("idx:/usr/share/datasets/fashion-mnist", "runs/fashion-mnist"),
+        ("idx:data/", "runs/idx_data"),
+        ("npz:data/birds.npz", "runs/birds"),
+        ("spiral:2", "runs/spiral_2"),
+        ("openml:mnist_784", "runs/openml_mnist_784"),
+        ("idx:/", "runs/idx"),
+    ],
+)
+def test_a_run_folder_is_named_after_its_data(workplace, spec, folder):
+    assert str(funcnet.cli._free_folder(spec)) == folder
+
+
+def test_every_flag_reaches_the_run(workplace):
+    flags = {
+        "data": "moons", "hidden": [6, 5], "activation": "maxout", "init": "glorot", "loss": "svm",
+        "regularizer": "elastic_net", "regularization": 0.01, "optimizer": "rmsprop", "learning_rate": 0.003,
+        "schedule": "exponential", "batch_size": 50, "epochs": 2, "dtype": "float64", "seed": 7,
+    }  # fmt: skip
+    argv = ["train", "--out", "here", "--save-every", "0"]
+    for name, value in flags.items():
+        values = value if isinstance(value, list) else [value]
+        argv += [f"--{name.replace('_', '-')}", *map(str, values)]
+    assert main(argv) == 0
+    assert json.loads((workplace / "here/config.json").read_text()) == flags
+    assert set(flags) == set(Config.__dataclass_fields__)
+
+
+def test_a_command_line_in_a_fresh_process(workplace):
+    """The real thing once, by its module: nothing on stderr but the bar, which a pipe does not get."""
+    done = subprocess.run([*COMMAND, *QUICK], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1].startswith("wrote runs/spiral: ")
+
+
+def test_a_net_that_diverges_exits_with_1(workplace, capsys):
+    assert main([*QUICK, "--learning-rate", "1e30"]) == 1
+    assert re.search(r"step \d.*layer\d.*learning_rate", one_line(capsys))
+    assert (workplace / "runs/spiral/checkpoint.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_saves_and_says_how_to_go_on(workplace, capsys):
+    argv = [*QUICK, "--epochs", "600"]
+    with subprocess.Popen(
+        [*COMMAND, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (workplace / "runs/spiral/checkpoint.safetensors").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert re.fullmatch(r"funcnet: .*saved.*`funcnet train --resume runs/spiral`\.\n", err)
+
+    assert main(["evaluate", "runs/spiral"]) == 2
+    assert "not finished" in one_line(capsys)
+    assert main(["train", "--resume", "runs/spiral"]) == 0
+    assert "wrote runs/spiral: " in capsys.readouterr().out
+
+
+def test_resuming_takes_the_settings_of_the_run(spiral_run):
+    command = parse(["train", "--resume", str(spiral_run), "--epochs", "2"])
+    assert isinstance(command, Train)
+    assert command.config == Config(data="spiral", hidden=(10,), epochs=2, batch_size=100)
+
+
+def test_resuming_with_another_setting_is_refused(spiral_run, capsys):
+    assert main(["train", "--resume", str(spiral_run), "--epochs", "3"]) == 2
+    assert re.search(r"epochs was 2 and is 3", one_line(capsys))
+
+
+def test_evaluate_repeats_the_test_accuracy(workplace, capsys):
+    assert main([*QUICK, "--out", "run"]) == 0
+    (accuracy,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("test accuracy"))
+    assert main(["evaluate", "run"]) == 0
+    loss, again = capsys.readouterr().out.splitlines()
+    assert again == accuracy
+    assert re.fullmatch(r"test loss \d\.\d{4}", loss)
+
+
+def test_evaluate_takes_another_data_set(digits_run, workplace, capsys):
+    """The training part of the run's own data as a test part: by hand from the library's answer."""
+    x, y = load("digits", seed=3).train
+    np.savez("train.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    assert main(["evaluate", str(digits_run), "--data", "npz:train.npz"]) == 0
+    accuracy = np.mean(funcnet.train.load_run(digits_run).predict(x) == y)
+    assert capsys.readouterr().out.splitlines()[-1] == f"test accuracy {accuracy:.3f}"
+
+
+def test_predict_prints_index_class_and_probability(digits_run, workplace, capsys):
+    x = load("digits", seed=3).test.x[:3]
+    scores = funcnet.train.load_run(digits_run).scores(x)
+    probabilities = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = [f"{i}  {row.argmax()}  {row.max():.3f}" for i, row in enumerate(probabilities)]
+    np.save("x.npy", x.reshape(3, 8, 8))
+    np.savetxt("x.csv", x, delimiter=",")
+    for file in ["x.npy", "x.csv"]:
+        assert main(["predict", str(digits_run), file]) == 0
+        assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_predict_reads_an_image(digits_run, workplace, capsys):
+    pixels = np.round(load("digits", seed=3).test.x[0] * 255).astype(np.uint8)
+    Image.fromarray(pixels.reshape(8, 8)).save("digit.png")
+    np.save("digit.npy", pixels)
+    answers = []
+    for file in ["digit.png", "digit.npy"]:
+        assert main(["predict", str(digits_run), file]) == 0
+        answers.append(capsys.readouterr().out)
+    assert re.fullmatch(r"0  \d  \d\.\d{3}\n", answers[0])
+    assert answers[0] == answers[1]
+
+
+# the command line, and words of the one line that it ends with
+WRONG = {
+    "no command": ("", r"Expected one of \{train, evaluate, predict\}.*funcnet --help"),
+    "misspelt command": ("trian", r"trian: unknown; did you mean train\?"),
+    "misspelt option": ("--verison", r"--verison: unknown; did you mean --version\?"),
+    "misspelt flag": (
+        "train --hiden 512 256",
+        r"--hiden 512 256: unknown; did you mean --hidden\? .*train --help",
+    ),
+    "misspelt flag with =": ("train --learning_rte=1", r"did you mean --learning-rate\?"),
+    "unheard-of flag": ("train --qqq", r"--qqq: unknown\. See `funcnet train --help`"),
+    "flag of another command": ("evaluate RUN --epochs 3", "--epochs 3: unknown"),
+    "extra word": ("evaluate RUN more", "more: unknown"),
+    "no run": ("evaluate", "RUN"),
+    "no file": ("predict RUN", "FILE"),
+    "no value": ("train --epochs", "Missing value for argument '--epochs'"),
+    "word for a number": ("train --learning-rate fast", r"--learning-rate.*'fast'.*FLOAT"),
+    "fraction for a count": ("train --epochs 1.5", r"--epochs.*'1\.5'.*INT"),
+    "word for a size": ("train --hidden 10 ten", r"--hidden.*'ten'"),
+    "unknown activation": ("train --activation rellu", "'rellu'.*'relu', 'leaky_relu'"),
+    "unknown dtype": ("train --dtype float8", "'float8'.*'bfloat16'"),
+    "negative epochs": ("train --epochs -2", "epochs is -2; expected a whole number, 1 or more"),
+    "negative size": ("train --hidden -3", "hidden is .*-3.*1 or more"),
+    "zero learning rate": ("train --learning-rate 0", "learning_rate is 0.0; expected a number above 0"),
+    "NaN learning rate": ("train --learning-rate nan", "learning_rate is nan"),
+    "flags at odds": ("train --optimizer adamw --regularizer l1", "adamw"),
+    "negative seconds": ("train --save-every -1", r"--save-every -1\.0: expected seconds, 0 or more"),
+    "unknown data": ("train --data digit", "unknown data set 'digit'; expected one of digits, idx:DIR"),
+    "missing idx folder": ("train --data idx:nowhere", "nowhere: no such folder.*dataset-fashion-mnist"),
+    "truncated idx": ("train --data idx:cut", r"cut/train-images-idx3-ubyte: .*truncated"),
+    "missing npz": ("train --data npz:no.npz", r"no\.npz: no such file"),
+    "npz with NaN": ("train --data npz:nan.npz", r"nan\.npz.*NaN"),
+    "folder that has a run": ("train --data spiral --out RUN", "already holds a run"),
+    "folder below a file": ("train --data spiral --out nan.npz/run", r"nan\.npz/run"),
+    "resume what is no run": ("train --resume .", "holds no run"),
+    "resume and out": ("train --resume RUN --out here", "--out here: a resumed run stays in"),
+    "missing run": ("evaluate nowhere", "nowhere holds no run"),
+    "folder that is no run": ("evaluate .", "holds no run"),
+    "file for a run": ("evaluate nan.npz", "holds no run"),
+    "damaged run": ("evaluate damaged", "damaged"),
+    "data with other classes": (
+        "evaluate RUN --data spiral",
+        "spiral: 3 classes.*trained on the 10 of digits",
+    ),
+    "data with other features": ("evaluate RUN --data npz:wide.npz", r"\[\d+, 65\].*64"),
+    "missing file": ("predict RUN no.npy", r"no\.npy: no such file"),
+    "file of another width": ("predict RUN wide.npy", r"wide\.npy.*\[2, 65\].*\[8, 8\] or \[64\]"),
+    "image of another size": ("predict RUN RUN/curves.png", r"curves\.png.*\[360, 900\].*\[8, 8\]"),
+    "file of another kind": ("predict RUN RUN/config.json", r"config\.json.*expected \.npy"),
+}
+
+
+@pytest.fixture
+def wrong_files(workplace, digits_run):
+    x, y = np.zeros((30, 65)), np.arange(30) % 10
+    np.savez("wide.npz", x=x, y=y)
+    np.savez("nan.npz", x=x + np.nan, y=y)
+    np.save("wide.npy", x[:2])
+    (workplace / "cut").mkdir()
+    (workplace / "cut/train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1]))
+    (workplace / "cut/train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    (workplace / "damaged").mkdir()
+    (workplace / "damaged/config.json").write_bytes((digits_run / "config.json").read_bytes())
+    (workplace / "damaged/weights.safetensors").write_bytes(b"junk")
+
+
+@pytest.mark.usefixtures("wrong_files", "no_shape_checks")
+@pytest.mark.parametrize(("line", "words"), WRONG.values(), ids=WRONG)
+def test_a_wrong_command_line_ends_with_one_line_and_exit_code_2(line, words, digits_run, capsys):
+    assert main(line.replace("RUN", str(digits_run)).split()) == 2
+    assert re.search(words, one_line(capsys))
+
+
+def test_an_ascii_terminal_gets_the_same_line_and_table(workplace):
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    wrong = subprocess.run([*COMMAND, "train", "--epochs", "x"], capture_output=True, text=True, env=env)
+    assert re.fullmatch(r"funcnet: Error parsing --epochs: .*'x'.*`funcnet train --help`\.\n", wrong.stderr)
+    right = subprocess.run([*COMMAND, *QUICK], capture_output=True, text=True, env=env)
+    assert right.returncode == 0
+    assert "layer1   2 ? 10 " in right.stdout
+
+
+def test_a_path_that_the_system_refuses_is_one_line(monkeypatch, capsys):
+    def refused(self):
+        raise PermissionError(13, "Permission denied", "runs")
+
+    monkeypatch.setattr(Evaluate, "__call__", refused)
+    assert main(["evaluate", "runs"]) == 2
+    assert "runs: Permission denied" in one_line(capsys)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError("no path in it")])
+def test_a_bug_keeps_its_traceback(monkeypatch, error):
+    def broken(self):
+        raise error
+
+    monkeypatch.setattr(Evaluate, "__call__", broken)
+    with pytest.raises(type(error), match=str(error)):
+        main(["evaluate", "runs"])
+
+
+def test_ctrl_c_anywhere_else_exits_with_130(monkeypatch, capsys):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predict, "__call__", interrupted)
+    assert main(["predict", "run", "x.npy"]) == 130
+    assert one_line(capsys) == "funcnet: interrupted.\n"
+
+
+@pytest.mark.parametrize("line", ["--help", "train --help", "evaluate --help", "predict --help"])
+def test_help_names_what_there_is(line, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    assert end.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    words = {
+        "--help": ["train", "evaluate", "predict", "--version"],
+        "train --help": [
+            *(f"--{field.replace('_', '-')}" for field in Config.__dataclass_fields__),
+            "--out FOLDER",
+        ],
+        "evaluate --help": ["RUN", "--data DATA"],
+        "predict --help": ["RUN", "FILE", ".npy", ".csv", ".png"],
+    }
+    assert [word for word in words[line] if word not in out] == []
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"funcnet {funcnet.__version__}\n"
+
+
+def test_help_needs_no_heavy_library():
+    script = (
+        "import sys; from funcnet.__main__ import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "tyro" in done.stderr.split()
+    assert {"jax", "numpy", "optax", "sklearn", "matplotlib"}.isdisjoint(done.stderr.split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports a closed pipe differently")
+def test_a_reader_that_went_away_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*COMMAND, "--help"], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

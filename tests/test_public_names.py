@@ -1,0 +1,39 @@
+"""The public names are these, on purpose, and each says what it is."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import funcnet
+
+PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_exists_and_has_a_docstring(package):
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == sorted(set(module.__all__))
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert value is not None
+        if callable(value):
+            assert value.__doc__, f"{package}.{name} has no docstring"
+
+
+def test_top_level_names_are_pinned():
+    assert sorted(funcnet.__all__) == ["data", "gate", "nn", "train"]
+    assert set(funcnet.__all__) <= set(dir(funcnet))
+
+
+def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
+    with pytest.raises(AttributeError, match="no attribute 'network'; it has data, gate, nn, train"):
+        _ = funcnet.network
+
+
+def test_import_is_lazy():
+    """`import funcnet` loads neither JAX nor numpy, so that `--help` and the pytest plugin cost nothing."""
+    code = "import sys, funcnet; print(sorted({'jax', 'numpy', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,120 @@
+"""Config: every setting outside its domain is refused by name, and JSON brings back what it was given."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+from funcnet import nn, train
+from funcnet._errors import CheckpointError, ParameterError
+from funcnet.train import Config, read_config
+from funcnet.train.optimizers import OPTIMIZERS, SCHEDULES
+
+REFUSED = [
+    ("data", "", "a data set"),
+    ("data", None, "a data set"),
+    ("hidden", (100, 0), "1 or more"),
+    ("hidden", [100], "a tuple"),
+    ("hidden", 100, "a tuple"),
+    ("activation", "rellu", "one of relu, leaky_relu"),
+    ("activation", None, "one of relu, leaky_relu"),
+    ("init", "zeros", "one of he, glorot"),
+    ("loss", "hinge", "one of softmax, svm"),
+    ("regularizer", "l3", "one of l2, l1"),
+    ("regularization", -1e-4, "0 or more"),
+    ("regularization", float("inf"), "0 or more"),
+    ("regularization", True, "0 or more"),
+    ("optimizer", "adams", "one of sgd, momentum"),
+    ("learning_rate", 0.0, "above 0"),
+    ("learning_rate", float("nan"), "above 0"),
+    ("schedule", "step", "one of constant, linear"),
+    ("batch_size", 0, "1 or more"),
+    ("batch_size", 12.5, "1 or more"),
+    ("epochs", -3, "1 or more"),
+    ("epochs", True, "1 or more"),
+    ("dtype", "int8", "one of float32, float16"),
+    ("seed", -1, "from 0 to"),
+    ("seed", 2**32, "from 0 to"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "expected"), REFUSED)
+def test_refuses(field, value, expected, no_shape_checks):
+    with pytest.raises(ParameterError, match=rf"^{field} is .*; expected .*{expected}"):
+        Config(**{field: value})
+
+
+def test_every_field_has_a_refused_value_and_a_docstring():
+    fields = {field.name for field in dataclasses.fields(Config)}
+    assert {field for field, _, _ in REFUSED} == fields
+
+
+def test_adamw_decays_by_l2_only():
+    with pytest.raises(ParameterError, match="regularizer is 'l1'; expected 'l2' with optimizer 'adamw'"):
+        Config(optimizer="adamw", regularizer="l1")
+
+
+@pytest.mark.parametrize(
+    ("field", "table"),
+    [
+        ("activation", nn.ACTIVATIONS),
+        ("init", nn.INITS),
+        ("loss", nn.LOSSES),
+        ("regularizer", nn.REGULARIZERS),
+        ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
+    ],
+)
+def test_names_are_those_of_the_table(field, table):
+    types = {each.name: each.type for each in dataclasses.fields(Config)}
+    assert set(get_args(types[field])) == set(table)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [Config(), Config(hidden=()), Config(hidden=(512, 256), learning_rate=0.1 + 0.2, seed=2**32 - 1)],
+)
+def test_json_round_trip(config):
+    again = Config.from_json(config.to_json())
+    assert again == config
+    assert hash(again) == hash(config)
+
+
+DAMAGED = [
+    ("{", "not JSON"),
+    ("[1, 2]", "a JSON list; expected an object"),
+    (json.dumps({**json.loads(Config().to_json()), "momentum": 0.9}), "unknown: momentum; missing: none"),
+    ('{"data": "digits", "depth": 3}', "unknown: depth; missing: activation, .*, seed"),
+    (Config().to_json().replace('"relu"', '"rellu"'), "damaged: activation is 'rellu'"),
+    (Config().to_json().replace("100", '"many"'), "damaged: hidden is"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), DAMAGED)
+def test_damaged_json(text, words, tmp_path, no_shape_checks):
+    with pytest.raises(CheckpointError, match=words):
+        Config.from_json(text)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"config\.json: .*{words}"):
+        read_config(tmp_path)
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(CheckpointError, match="holds no run: cannot read"):
+        read_config(tmp_path / "nowhere")
+
+
+def test_public_names():
+    assert train.__all__ == sorted(train.__all__) == dir(train)
+    for name in train.__all__:
+        assert getattr(train, name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'fits'; it has Config, "):
+        _ = train.fits
+
+
+def test_config_needs_no_jax():
+    program = "import sys; from funcnet.train import Config; Config(); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
