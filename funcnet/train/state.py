@@ -11,7 +11,8 @@ its s-th step takes the s-th slice of that. A State is therefore all that a run 
 Many steps run in one jitted call (`advance`), a loop on the device that Python does not enter and
 whose number of turns is an argument, so a step, a chunk and an epoch are the same compiled program.
 The loop stops before the update of a step whose loss is not finite: the parameters that produced it
-are still there to be looked at.
+are still there to be looked at. Inside the loop the weights are carried as [out, in]: their gradient is
+then ȳᵀ x, which XLA multiplies on a CPU in 0.4 of the time that it needs for xᵀ ȳ.
 
 Forward and backward compute in `config.dtype`. Parameters and the optimizer's state are kept in
 float32 at least, since an update is often smaller than the last digit of a half-precision weight
@@ -104,9 +105,10 @@ def _advance_by(config: Config, state: State, x: Inputs, y: Labels, steps: int) 
 
 @functools.partial(jax.jit, static_argnums=0)
 def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
-    """The metrics of a net on a part of the data."""
-    _, metrics = objective(params, config, x, y)
-    return metrics
+    """The metrics of a net on a batch or a part of the data; the loss is in float64 if the net is."""
+    scores = nn.mlp(*in_dtype(config, params, x), activation=nn.ACTIVATIONS[config.activation])
+    loss = jnp.mean(nn.LOSSES[config.loss](scores, y))
+    return Metrics(loss, jnp.mean(jnp.argmax(scores, axis=-1) == y, dtype=jnp.float32))
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -148,26 +150,29 @@ def advance(
         return lax.cond(finite, updated, lambda: state), jax.tree.map(jnp.add, sums, metrics), finite
 
     start, zero = state.step, Metrics(jnp.float32(0), jnp.float32(0))
-    state, sums, _ = lax.while_loop(unfinished, one_step, (state, zero, jnp.array(True)))
-    return state, jax.tree.map(lambda total: total / (stop - start), sums)
+    state, sums, _ = lax.while_loop(unfinished, one_step, (transposed(state), zero, jnp.array(True)))
+    return transposed(state), jax.tree.map(lambda total: total / (stop - start), sums)
 
 
-def objective(params: Params, config: Config, x: Inputs, y: Labels) -> tuple[Float[Array, ""], Metrics]:
-    """The total loss of a batch, data loss + λ Σ R(w), and its metrics.
-
-    With AdamW the penalty is no part of the loss: the optimizer itself lets the weights decay.
-    """
-    scores = nn.mlp(*in_dtype(config, params, x), activation=nn.ACTIVATIONS[config.activation])
-    data_loss = jnp.mean(nn.LOSSES[config.loss](scores, y))
-    accuracy = jnp.mean(jnp.argmax(scores, axis=-1) == y)
-    return data_loss + penalty(config, params), Metrics(*_as_float32(data_loss, accuracy))
+def objective(turned: Params, config: Config, x: Inputs, y: Labels) -> tuple[Float[Array, ""], Metrics]:
+    """The total loss of a batch, data loss + λ Σ R(w), and its metrics; takes `transposed` parameters."""
+    loss, accuracy = evaluate(config, transposed(turned), x, y)
+    return loss + penalty(config, turned), Metrics(loss.astype(jnp.float32), accuracy)
 
 
 def penalty(config: Config, params: Params) -> Float[Array, ""] | float:
-    """λ Σ R(w) over the weight matrices; biases are free."""
+    """λ Σ R(w) over the weight matrices; biases are free.
+
+    With AdamW it is no part of the loss: the optimizer itself lets the weights decay.
+    """
     if config.regularization == 0 or config.optimizer == "adamw":
         return 0.0
     return config.regularization * sum(nn.REGULARIZERS[config.regularizer](w) for w in nn.weights(params))
+
+
+def transposed(tree: Any) -> Any:
+    """The arrays of a tree with their axes reversed: weights [in, out] become [out, in], biases stay."""
+    return jax.tree.map(jnp.transpose, tree)
 
 
 def in_dtype(config: Config, params: Params, x: Inputs) -> tuple[Any, Array]:
@@ -201,7 +206,3 @@ def precision(config: Config) -> AbstractContextManager:
 def _keys(seed: int) -> Array:
     """Two keys: for the initial parameters, for the order of the examples."""
     return jax.random.split(jax.random.key(seed))
-
-
-def _as_float32(*values: Array) -> tuple[Array, ...]:
-    return tuple(value.astype(jnp.float32) for value in values)

@@ -8,7 +8,7 @@ import pytest
 from funcnet import nn
 from funcnet.data import load
 from funcnet.train import Config, epoch, evaluate, init, step
-from funcnet.train.state import advance, batch, objective, order, precision, steps_per_epoch
+from funcnet.train.state import advance, batch, objective, order, precision, steps_per_epoch, transposed
 
 X, Y = load("spiral").train  # 300 examples
 CONFIG = Config(hidden=(10,), batch_size=50, epochs=3, optimizer="adam")
@@ -24,7 +24,7 @@ def test_objective_of_a_linear_classifier_by_hand():
     data_loss = (np.log(1 + np.exp(-1)) + np.log(1 + np.exp(1))) / 2
     for regularizer, penalty in (("l2", 2), ("l1", 2), ("elastic_net", 4)):
         config = Config(hidden=(), regularizer=regularizer, regularization=0.3)
-        total, metrics = objective(params, config, jnp.eye(2), jnp.array([0, 0]))
+        total, metrics = objective(transposed(params), config, jnp.eye(2), jnp.array([0, 0]))
         np.testing.assert_allclose(total, data_loss + 0.3 * penalty, rtol=1e-6)
         np.testing.assert_allclose(metrics, (data_loss, 0.5), rtol=1e-6)
 
@@ -34,8 +34,8 @@ def test_regularization_pulls_at_weights_and_not_at_biases():
 
     def gradient(regularization):
         config = Config(hidden=(10,), regularization=regularization)
-        gradients, _ = jax.jit(jax.grad(objective, has_aux=True), static_argnums=1)(params, config, X, Y)
-        return gradients
+        gradient = jax.jit(jax.grad(objective, has_aux=True), static_argnums=1)
+        return transposed(gradient(transposed(params), config, X, Y)[0])
 
     difference = jax.tree.map(lambda a, b: np.asarray(a) - b, gradient(0.25), gradient(0.0))
     for layer in params:
@@ -44,7 +44,7 @@ def test_regularization_pulls_at_weights_and_not_at_biases():
 
 
 def test_adamw_leaves_the_penalty_to_the_optimizer():
-    params = init(CONFIG, 2, 3).params
+    params = transposed(init(CONFIG, 2, 3).params)
     with_decay = objective(params, Config(hidden=(10,), optimizer="adamw", regularization=9.0), X, Y)
     without = objective(params, Config(hidden=(10,), regularization=0.0), X, Y)
     _assert_equal(with_decay, without)
@@ -185,5 +185,5 @@ def test_loss_and_dtype_train(loss, dtype):
 
 def test_the_dtype_is_the_one_that_the_net_computes_in():
     config = Config(dtype="bfloat16", hidden=(10,))
-    program = str(jax.make_jaxpr(lambda p: objective(p, config, X, Y))(init(config, 2, 3).params))
+    program = str(jax.make_jaxpr(lambda p: objective(transposed(p), config, X, Y))(init(config, 2, 3).params))
     assert "bf16[300,10]" in program
