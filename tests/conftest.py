@@ -1,4 +1,7 @@
-"""What every test shares: a key, float64 on demand, and shape checks that can be switched off."""
+"""What every test shares: a key, float64 on demand, shape checks switched off, the real Fashion-MNIST."""
+
+import os
+from pathlib import Path
 
 import jax
 import jaxtyping
@@ -23,3 +26,14 @@ def no_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist():
+    """The folder of the real Fashion-MNIST. Where it is not installed its tests skip, but in CI they fail."""
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    if not folder.is_dir() and "CI" not in os.environ:
+        pytest.skip(
+            "Fashion-MNIST is not installed; on Debian or Ubuntu: apt-get install dataset-fashion-mnist"
+        )
+    return folder

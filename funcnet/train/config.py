@@ -53,8 +53,8 @@ class Config:
     optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop"] = "momentum"
     """Update rule; momentum is 0.9, adamw subtracts 2λw from the weights themselves (l2 only)."""
 
-    learning_rate: float = 0.05
-    """Step size, before the schedule; adam, adamw and rmsprop want about 0.001."""
+    learning_rate: float | None = None
+    """Step size before the schedule; if none is given, 0.05 for sgd and momentum, 0.001 for the others."""
 
     schedule: Literal["constant", "linear", "cosine", "warmup_cosine", "exponential"] = "warmup_cosine"
     """Step size over the run: linear and cosine end at 0, warmup takes 5 %, exponential ends at 1 %."""
@@ -87,6 +87,12 @@ class Config:
                 f"regularizer is {self.regularizer!r}; expected 'l2' with optimizer 'adamw', whose decoupled "
                 f"decay is that of L2. Take optimizer 'adam' for other penalties."
             )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, the optimizer's usual one if none is given."""
+        usual = 0.05 if self.optimizer in ("sgd", "momentum") else 0.001
+        return usual if self.learning_rate is None else self.learning_rate
 
     def to_json(self) -> str:
         """The configuration as JSON, one field a line."""
@@ -155,7 +161,7 @@ _DOMAINS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a tuple of whole numbers, 1 or more; () for a linear classifier",
     ),
     "regularization": (lambda value: _is_number(value) and value >= 0, "a number, 0 or more"),
-    "learning_rate": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "learning_rate": (lambda value: value is None or (_is_number(value) and value > 0), "a number above 0"),
     "batch_size": (_is_count, "a whole number, 1 or more"),
     "epochs": (_is_count, "a whole number, 1 or more"),
     "seed": (lambda value: type(value) is int and 0 <= value < 2**32, "a whole number from 0 to 2³² − 1"),

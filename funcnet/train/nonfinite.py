@@ -18,7 +18,7 @@ from funcnet._errors import NonFiniteError
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.config import Config
 from funcnet.train.optimizers import schedule
-from funcnet.train.state import Inputs, Labels, State, batch, in_dtype, order, steps_per_epoch
+from funcnet.train.state import Inputs, Labels, State, batch, in_dtype, order, penalty, steps_per_epoch
 
 
 @jax.jit
@@ -35,12 +35,13 @@ def explain(config: Config, state: State, x: Inputs, y: Labels) -> NonFiniteErro
         step -= 1
         what = f"the update of step {step} made {broken} infinite or NaN, though the step's loss was finite"
     else:
-        what = f"at step {step} {_first_non_finite(dict(_forward(config, state, x, y)))} is infinite or NaN"
+        broken = _first_non_finite(dict(_forward(config, state, x, y))) or "the total loss"
+        what = f"at step {step} {broken} is infinite or NaN"
     steps = config.epochs * steps_per_epoch(config, len(x))
     rate = float(jnp.asarray(schedule(config, steps)(step)))
     return NonFiniteError(
         f"{what}. The learning rate was {rate:.3g} there: lower learning_rate (it is "
-        f"{config.learning_rate:g}){_wider(config)}, and look for extreme values in the data."
+        f"{config.rate:g}){_wider(config)}, and look for extreme values in the data."
     )
 
 
@@ -52,8 +53,9 @@ def _forward(config: Config, state: State, x: Inputs, y: Labels) -> Iterator[tup
     outputs = nn.mlp_outputs(params, inputs, activation=nn.ACTIVATIONS[config.activation])
     yield "the input", inputs
     yield from ((f"the output of {gate}", output) for gate, output in outputs.items())
-    yield f"the {config.loss} loss", nn.LOSSES[config.loss](list(outputs.values())[-1], jnp.asarray(y)[rows])
-    yield f"the {config.regularizer} penalty", jnp.float32(jnp.inf)
+    losses = nn.LOSSES[config.loss](list(outputs.values())[-1], jnp.asarray(y)[rows])
+    yield f"the {config.loss} loss", jnp.mean(losses)
+    yield f"the {config.regularizer} penalty", jnp.asarray(penalty(config, state.params))
 
 
 def _first_non_finite(arrays: dict[str, Any]) -> str | None:

@@ -35,7 +35,7 @@ def schedule(config: Config, steps: int) -> optax.Schedule:
     >>> float(rate(0)), float(rate(5))
     (0.5, 0.25)
     """
-    return SCHEDULES[config.schedule](config.learning_rate, steps)
+    return SCHEDULES[config.schedule](config.rate, steps)
 
 
 def optimizer(config: Config, steps: int) -> optax.GradientTransformation:

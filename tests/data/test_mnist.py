@@ -1,15 +1,10 @@
 """idx:DIR: MNIST's four files, whole and damaged; the real Fashion-MNIST where it is installed."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from funcnet import data
 from funcnet._errors import DataError
-
-FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -75,14 +70,10 @@ def test_missing_file_says_how_to_get_it(images, write_mnist):
         data.load(f"idx:{folder}")
 
 
-def test_fashion_mnist_is_the_published_one():
-    if not FASHION_MNIST.is_dir() and "CI" not in os.environ:
-        pytest.skip(
-            "Fashion-MNIST is not installed; on Debian or Ubuntu: apt-get install dataset-fashion-mnist"
-        )
-    labels = data.read_idx(FASHION_MNIST / "train-labels-idx1-ubyte.gz")
+def test_fashion_mnist_is_the_published_one(fashion_mnist):
+    dataset = data.load(f"idx:{fashion_mnist}")
+    labels = data.read_idx(fashion_mnist / "train-labels-idx1-ubyte.gz")
     assert np.bincount(labels).tolist() == [6000] * 10  # Xiao, Rasul, Vollgraf 2017: balanced classes
-    dataset = data.load(f"idx:{FASHION_MNIST}")
     assert [len(part.y) for part in (dataset.train, dataset.validation, dataset.test)] == [
         54_000,
         6_000,

@@ -52,6 +52,12 @@ def test_every_field_has_a_refused_value_and_a_docstring():
     assert {field for field, _, _ in REFUSED} == fields
 
 
+def test_each_optimizer_has_its_usual_rate():
+    rates = {name: Config(optimizer=name).rate for name in OPTIMIZERS}
+    assert rates == {"sgd": 0.05, "momentum": 0.05, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
+    assert Config(learning_rate=0.3).rate == 0.3
+
+
 def test_adamw_decays_by_l2_only():
     with pytest.raises(ParameterError, match="regularizer is 'l1'; expected 'l2' with optimizer 'adamw'"):
         Config(optimizer="adamw", regularizer="l1")
