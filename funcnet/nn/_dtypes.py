@@ -20,4 +20,4 @@ def to_one_float_dtype(xs: tuple) -> list:
 
 def at_least_float32(x: Array) -> Array:
     """x in the dtype in which its gate calculates: float32 for half precision, else its own."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x

@@ -33,7 +33,7 @@ from funcnet.nn._gate import gate
 
 def _downstream(local: Array, y_bar: Array) -> tuple[Array]:
     """Local gradient × upstream gradient, in the upstream gradient's dtype."""
-    return ((local * y_bar).astype(y_bar.dtype),)
+    return ((local * at_least_float32(y_bar)).astype(y_bar.dtype),)
 
 
 def _minus_abs(x: Array) -> Array:

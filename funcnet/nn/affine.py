@@ -150,6 +150,6 @@ def maxout_forward(x, w, b):
 @maxout.backward
 def maxout_backward(stash, y_bar):
     x, w, wins = stash
-    share = wins / jnp.sum(wins, axis=-2, keepdims=True)
-    z_bar = (share * y_bar[..., None, :]).astype(y_bar.dtype)
+    winners = jnp.sum(wins, axis=-2, keepdims=True, dtype=y_bar.dtype)
+    z_bar = jnp.where(wins, y_bar[..., None, :] / winners, 0)
     return _x_bar(z_bar, w), _w_bar(x, z_bar), _b_bar(x, z_bar)

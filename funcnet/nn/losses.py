@@ -33,7 +33,11 @@ def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
             f"{name}: scores have shape {list(scores.shape)}, labels {list(labels.shape)} with dtype "
             f"{labels.dtype}; expected scores [*batch, classes] and integer labels [*batch]"
         )
-    return labels[..., None] == jnp.arange(scores.shape[-1])
+    return _one_hot(labels, scores.shape[-1])
+
+
+def _one_hot(labels: Array, classes: int) -> Array:
+    return labels[..., None] == jnp.arange(classes, dtype=labels.dtype)
 
 
 def _check_same_shape(name: str, scores: Array, targets: Array) -> None:
@@ -92,7 +96,7 @@ def softmax_loss(
     minus_log_p = jnp.log1p(others) - d
     if is_floating(labels):
         _check_same_shape("softmax_loss", scores, labels)
-        return jnp.sum(labels * minus_log_p, axis=-1)
+        return jnp.sum(at_least_float32(labels) * minus_log_p, axis=-1)
     right = _is_right_class("softmax_loss", scores, labels)
     return _nan_unless_labelled(jnp.sum(minus_log_p, axis=-1, where=right), right)
 
@@ -106,7 +110,7 @@ def softmax_loss_forward(scores, labels):
         q = at_least_float32(labels)
         local = p * _sum_of_others(q) - q * _sum_of_others(p)
         return loss, (local.astype(scores.dtype), (jnp.log1p(others) - d).astype(scores.dtype))
-    right = labels[..., None] == jnp.arange(scores.shape[-1])
+    right = _one_hot(labels, scores.shape[-1])
     local = jnp.where(right, -jnp.sum(p, axis=-1, keepdims=True, where=~right), p)
     return loss, (local.astype(scores.dtype), None)
 
@@ -120,7 +124,7 @@ def softmax_loss_backward(stash, y_bar):
 
 def _times_upstream(local: Array, y_bar: Array) -> Array:
     """The local gradient of each example × that example's upstream gradient, in the inputs' dtype."""
-    return (local * y_bar[..., None]).astype(local.dtype)
+    return (at_least_float32(local) * y_bar[..., None]).astype(local.dtype)
 
 
 def _sum_of_others(p: Array) -> Array:
@@ -171,10 +175,9 @@ def _margins(scores: Array, right: Array, margin: float) -> Array:
 
 @svm_loss.forward
 def svm_loss_forward(scores, labels, *, margin=1.0):
-    right = labels[..., None] == jnp.arange(scores.shape[-1])
-    violated = (_margins(scores, right, margin) > 0) & ~right
-    count = jnp.sum(violated, axis=-1, keepdims=True)
-    local = jnp.where(right, -count, violated).astype(scores.dtype)
+    right = _one_hot(labels, scores.shape[-1])
+    violated = ((_margins(scores, right, margin) > 0) & ~right).astype(scores.dtype)
+    local = jnp.where(right, -jnp.sum(violated, axis=-1, keepdims=True), violated)
     return svm_loss.primal(scores, labels, margin=margin), local
 
 

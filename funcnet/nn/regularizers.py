@@ -30,7 +30,7 @@ def l1_forward(w):
 
 @l1.backward
 def l1_backward(sign, y_bar):
-    return ((sign * y_bar).astype(sign.dtype),)
+    return ((at_least_float32(sign) * y_bar).astype(sign.dtype),)
 
 
 @gate(formula="w̄ = ȳ · 2w", source="Hoerl and Kennard 1970; CS231n 2019, lecture 4, slides 6 and 36")
@@ -50,7 +50,7 @@ def l2_forward(w):
 
 @l2.backward
 def l2_backward(w, y_bar):
-    return ((2 * w * y_bar).astype(w.dtype),)
+    return ((2 * at_least_float32(w) * y_bar).astype(w.dtype),)
 
 
 @gate(formula="w̄ = ȳ (2β w + sign(w))", source="Zou and Hastie 2005; CS231n 2019, lecture 4, slide 6")
@@ -70,4 +70,5 @@ def elastic_net_forward(w, *, beta=1.0):
 
 @elastic_net.backward
 def elastic_net_backward(w, y_bar, *, beta=1.0):
-    return (((2 * beta * w + jnp.sign(w)) * y_bar).astype(w.dtype),)
+    local = 2 * beta * at_least_float32(w) + at_least_float32(jnp.sign(w))
+    return ((local * y_bar).astype(w.dtype),)

@@ -101,6 +101,13 @@ ROWS = [
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r.gate.__name__} {r.name}".strip())
 
 
+@pytest.fixture(autouse=True)
+def strict_promotion():
+    """Many users forbid implicit promotion; no gate may rely on it."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
 def is_differentiable(x):
     return jnp.issubdtype(x.dtype, jnp.floating)
 
@@ -337,8 +344,9 @@ def test_dropout_keeps_the_mean_and_scales_the_gradient(key):
 
 def test_mixed_dtypes_are_promoted_as_jnp_does():
     x, w, b = jnp.ones((2, 3), jnp.bfloat16), jnp.ones((3, 4)), jnp.ones(4, jnp.float16)
-    assert nn.affine(x, w, b).dtype == jnp.float32
-    bars = jax.grad(lambda *xs: jnp.sum(nn.affine(*xs)), argnums=(0, 1, 2))(x, w, b)
+    with jax.numpy_dtype_promotion("standard"):
+        assert nn.affine(x, w, b).dtype == jnp.float32
+        bars = jax.grad(lambda *xs: jnp.sum(nn.affine(*xs)), argnums=(0, 1, 2))(x, w, b)
     assert [bar.dtype for bar in bars] == [jnp.bfloat16, jnp.float32, jnp.float16]
 
 
