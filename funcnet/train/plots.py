@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from jax.typing import ArrayLike
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -27,6 +28,7 @@ from funcnet.train.log import EpochMetrics
 
 TRAIN, VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion (Okabe and Ito 2008): apart for every eye
 MAX_PANELS = 100
+BETWEEN = 0.8  # grey between the panels, so that weights of zero, which are white, end where the panel ends
 
 
 def curves(history: Sequence[EpochMetrics], title: str) -> Figure:
@@ -124,9 +126,10 @@ def _mosaic(pictures: np.ndarray, title: str, names: Sequence[str] = ()) -> Figu
     axes = figure.subplots()
     axes.set_axis_off()
     if color:
-        axes.imshow(np.nan_to_num((canvas / limit).clip(-1, 1) / 2 + 0.5, nan=1.0))
+        axes.imshow(np.nan_to_num((canvas / limit).clip(-1, 1) / 2 + 0.5, nan=BETWEEN))
     else:
-        image = axes.imshow(canvas, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        blue_to_red = colormaps["RdBu_r"].with_extremes(bad=str(BETWEEN))
+        image = axes.imshow(canvas, cmap=blue_to_red, vmin=-limit, vmax=limit)
         figure.colorbar(image, ax=axes, label="weight", shrink=0.8, extend="both")
     for panel, name in enumerate(names):
         row, column = divmod(panel, columns)
@@ -136,10 +139,11 @@ def _mosaic(pictures: np.ndarray, title: str, names: Sequence[str] = ()) -> Figu
 
 
 def _tiled(pictures: np.ndarray, columns: int, above: int, gap: int) -> np.ndarray:
-    """One picture of all, in rows, with NaN between them: `above` pixels above each, `gap` to its left."""
+    """One picture of all, in rows, with NaN around them: `above` pixels above each, `gap` elsewhere."""
     panels, height, width, *color = pictures.shape
     rows = math.ceil(panels / columns)
     tiles = np.full((rows * columns, above + height, gap + width, *color), np.nan, np.float32)
     tiles[:panels, above:, gap:] = pictures
     grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
-    return grid.reshape(rows * (above + height), columns * (gap + width), *color)
+    joined = grid.reshape(rows * (above + height), columns * (gap + width), *color)
+    return np.pad(joined, [(0, gap), (0, gap), *[(0, 0)] * len(color)], constant_values=np.nan)

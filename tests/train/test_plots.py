@@ -65,7 +65,7 @@ def test_a_maxout_unit_shows_its_pieces_side_by_side():
     figure = plots.templates(net(w_in, np.ones((1, 2))), (2, 2), ["a", "b"])
     drawn = pixels(figure)
     assert "2 pieces each" in figure.get_suptitle()
-    np.testing.assert_array_equal(drawn[1:, 1:], [[1, 3, 2, 4], [5, 7, 6, 8]])
+    np.testing.assert_array_equal(drawn[1:-1, 1:-1], [[1, 3, 2, 4], [5, 7, 6, 8]])
 
 
 def test_the_colour_scale_is_symmetric_about_zero():
@@ -79,7 +79,7 @@ def test_colour_weights_are_shown_in_colour_with_zero_in_the_middle():
     w = np.zeros((3, 1))
     w[:, 0] = [1, 0, -1]  # one pixel: red wanted, blue unwanted
     drawn = pixels(plots.templates(net(w), (1, 1, 3), ["red"]))
-    np.testing.assert_allclose(drawn[-1, -1], [1, 0.5, 0])
+    np.testing.assert_allclose(drawn[-2, -2], [1, 0.5, 0])
 
 
 def test_at_most_100_hidden_units_are_drawn():
