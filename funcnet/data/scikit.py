@@ -1,5 +1,6 @@
 """Data sets that come through scikit-learn: one inside the package, three by download."""
 
+import warnings
 from http.client import HTTPException
 from typing import NamedTuple
 
@@ -62,8 +63,10 @@ def _fetch(name: str, data_id: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import fetch_openml
 
     try:
-        # The other parsers need pandas.
-        x, y = fetch_openml(data_id=data_id, as_frame=False, parser="liac-arff", return_X_y=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # one for each retry; the error below says it once
+            # The other parsers need pandas.
+            x, y = fetch_openml(data_id=data_id, as_frame=False, parser="liac-arff", return_X_y=True)
         return x, y.astype(np.int64)
     except (OSError, ValueError, HTTPException) as error:
         raise DataError(
