@@ -103,28 +103,26 @@ def softmax_loss(
 
 @softmax_loss.forward
 def softmax_loss_forward(scores, labels):
-    loss = softmax_loss.primal(scores, labels)
-    d, exp_d, others = _below_best(scores)
-    p = exp_d / (1 + others)
-    if is_floating(labels):
-        q = at_least_float32(labels)
-        local = p * _sum_of_others(q) - q * _sum_of_others(p)
-        return loss, (local.astype(scores.dtype), (jnp.log1p(others) - d).astype(scores.dtype))
-    right = _one_hot(labels, scores.shape[-1])
-    local = jnp.where(right, -jnp.sum(p, axis=-1, keepdims=True, where=~right), p)
-    return loss, (local.astype(scores.dtype), None)
+    return softmax_loss.primal(scores, labels), (scores, labels)
 
 
 @softmax_loss.backward
 def softmax_loss_backward(stash, y_bar):
-    local_scores, local_labels = stash
-    s_bar = _times_upstream(local_scores, y_bar)
-    return s_bar, None if local_labels is None else _times_upstream(local_labels, y_bar)
+    scores, labels = stash
+    d, exp_d, others = _below_best(scores)
+    p = exp_d / (1 + others)
+    if is_floating(labels):
+        q = at_least_float32(labels)
+        s_bar = _upstream_times(y_bar, p * _sum_of_others(q) - q * _sum_of_others(p), scores)
+        return s_bar, _upstream_times(y_bar, jnp.log1p(others) - d, labels)
+    right = _one_hot(labels, scores.shape[-1])
+    local = jnp.where(right, -jnp.sum(p, axis=-1, keepdims=True, where=~right), p)
+    return _upstream_times(y_bar, local, scores), None
 
 
-def _times_upstream(local: Array, y_bar: Array) -> Array:
-    """The local gradient of each example × that example's upstream gradient, in the inputs' dtype."""
-    return (at_least_float32(local) * y_bar[..., None]).astype(local.dtype)
+def _upstream_times(y_bar: Array, local: Array, x: Array) -> Array:
+    """Each example's upstream gradient × its local gradient, in the dtype of x, whose gradient it is."""
+    return (y_bar[..., None] * local).astype(x.dtype)
 
 
 def _sum_of_others(p: Array) -> Array:
@@ -175,15 +173,16 @@ def _margins(scores: Array, right: Array, margin: float) -> Array:
 
 @svm_loss.forward
 def svm_loss_forward(scores, labels, *, margin=1.0):
-    right = _one_hot(labels, scores.shape[-1])
-    violated = ((_margins(scores, right, margin) > 0) & ~right).astype(scores.dtype)
-    local = jnp.where(right, -jnp.sum(violated, axis=-1, keepdims=True), violated)
-    return svm_loss.primal(scores, labels, margin=margin), local
+    return svm_loss.primal(scores, labels, margin=margin), (scores, labels)
 
 
 @svm_loss.backward
-def svm_loss_backward(local, y_bar, *, margin=1.0):
-    return _times_upstream(local, y_bar), None
+def svm_loss_backward(stash, y_bar, *, margin=1.0):
+    scores, labels = stash
+    right = _one_hot(labels, scores.shape[-1])
+    violated = ((_margins(scores, right, margin) > 0) & ~right).astype(y_bar.dtype)
+    local = jnp.where(right, -jnp.sum(violated, axis=-1, keepdims=True), violated)
+    return _upstream_times(y_bar, local, scores), None
 
 
 @gate(formula="s̄ = ȳ · 2 (s − t) / n,  t̄ = −s̄", source="Gauss 1809; CS231n 2019, lecture 4, slide 25")
@@ -209,7 +208,7 @@ def mse_loss_forward(scores, targets):
 def mse_loss_backward(stash, y_bar):
     scores, targets = stash
     difference = at_least_float32(scores) - at_least_float32(targets)
-    s_bar = (2 / scores.shape[-1] * difference * y_bar[..., None]).astype(scores.dtype)
+    s_bar = _upstream_times(y_bar, 2 / scores.shape[-1] * difference, scores)
     return s_bar, -s_bar
 
 

@@ -76,9 +76,7 @@ def fit(
         ) as bar:
             for state, log, metrics in _chunks(config, *begun, standardized):
                 step, stopping = int(state.step), interrupted()
-                bar.set_postfix(
-                    loss=f"{metrics.loss:.4f}", accuracy=f"{metrics.accuracy:.4f}", refresh=False
-                )
+                bar.set_postfix(loss=f"{metrics.loss:.4f}", accuracy=f"{metrics.accuracy:.4f}", refresh=False)
                 bar.update(step - bar.n)
                 if where and (stopping or step == total or time.monotonic() - saved >= save_every):
                     folders.save(where, standardized, state, log)

@@ -168,6 +168,14 @@ def test_extreme_scores_neither_overflow_nor_give_nan(loss, dtype, extreme):
     assert np.all(np.isfinite(gradient))
 
 
+def test_half_precision_gradients_survive_loss_scaling():
+    """p = 1.5e-8 is below the smallest float16, but 2¹⁶ p is not (Micikevicius et al. 2018)."""
+    scores = jnp.array([18.0, 0.0], jnp.float16)
+    gradient = jax.grad(lambda s: 2.0**16 * nn.softmax_loss(s, 0))(scores)
+    truth = float(2**16 * softmax(scores)[1])
+    np.testing.assert_allclose(gradient, [-truth, truth], rtol=2**-10)
+
+
 @pytest.mark.parametrize("name", sorted(set(nn.ACTIVATIONS) - {"none", "maxout"}))
 @pytest.mark.parametrize(
     ("dtype", "extreme"), [(jnp.float32, 1e4), (jnp.bfloat16, 1e4), (jnp.float16, 6e4)], ids=lambda v: str(v)
