@@ -47,7 +47,7 @@ class Config:
     regularizer: Literal["l2", "l1", "elastic_net"] = "l2"
     """R in total loss = data loss + λ Σ R(w); the sum goes over the weight matrices, not the biases."""
 
-    regularization: float = 5e-4
+    regularization: float = 3e-4
     """λ; there is no ½ in R, so the gradient of the L2 penalty is 2λw."""
 
     optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop"] = "momentum"
