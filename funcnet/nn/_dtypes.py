@@ -9,15 +9,15 @@ def is_floating(x: object) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.floating)
 
 
-def to_one_float_dtype(xs: tuple) -> list:
+def to_one_float_dtype(xs: tuple) -> list[Array]:
     """The arrays with the floating-point ones in the widest dtype among them."""
     floating = [x for x in xs if is_floating(x)]
-    if not floating:
-        return list(xs)
-    dtype = jnp.result_type(*floating)
-    return [jnp.asarray(x, dtype) if is_floating(x) else jnp.asarray(x) for x in xs]
+    dtype = jnp.result_type(*floating) if floating else None
+    return [jnp.asarray(x, dtype if is_floating(x) else None) for x in xs]
 
 
 def at_least_float32(x: Array) -> Array:
-    """x in the dtype in which its gate calculates: float32 for half precision, else its own."""
+    """x in the dtype in which its gate calculates: float32 for half precision, the default for integers."""
+    if not is_floating(x):
+        return x.astype(float)
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x

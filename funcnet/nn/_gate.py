@@ -48,6 +48,7 @@ class Gate(Generic[P, Y]):
     """
 
     __name__: str
+    __qualname__: str
 
     def __init__(self, primal: Callable[P, Y], formula: str, source: str):
         self.primal = primal
@@ -86,6 +87,9 @@ class Gate(Generic[P, Y]):
     def _set_backward(self, backward: F) -> F:
         self.backward = backward
         return backward
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # pickled by name, as functions are
 
     def __repr__(self) -> str:
         return f"<gate {self.__name__}: {self.formula}>"

@@ -42,10 +42,10 @@ def _minus_abs(x: Array) -> Array:
 
 
 def _two_plus_two_cosh(x: Array) -> Array:
-    """eˣ + 2 + e⁻ˣ, kept from overflowing."""
+    """eˣ + 2 + e⁻ˣ; infinite where it overflows, with a derivative of 0 there rather than NaN."""
     limit = np.nextafter(x.dtype.type(math.log(jnp.finfo(x.dtype).max)), 0)
-    x = jnp.clip(x, -limit, limit)
-    return jnp.exp(x) + 2 + jnp.exp(-x)
+    inside = jnp.clip(x, -limit, limit)
+    return jnp.where(inside == x, jnp.exp(inside) + 2 + jnp.exp(-inside), jnp.inf)
 
 
 def _times_exp(a: Array | float, x: Array) -> Array:

@@ -190,6 +190,11 @@ def test_extreme_inputs_neither_overflow_nor_give_nan(name, dtype, extreme):
         assert np.all(np.isfinite(result))
 
 
+@pytest.mark.parametrize("gate", [nn.tanh, nn.sigmoid, nn.silu, nn.gelu])
+def test_saturated_gradients_are_exactly_zero(gate):
+    assert jax.grad(gate)(-1e4) == 0
+
+
 def test_probabilities_of_zero_against_scores_of_minus_infinity_are_masked_out():
     scores = jnp.array([1.0, -jnp.inf, 2.0])
     value, gradient = jax.value_and_grad(nn.softmax_loss)(scores, 0)

@@ -1,5 +1,8 @@
 """The gate decorator: what it makes of a function, and what it says of bad calls."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -39,6 +42,18 @@ def test_keeps_name_docstring_formula_and_parts(scaled_square):
     assert repr(scaled_square) == "<gate scaled_square: x̄ = ȳ · 2a x>"
     y, stash = scaled_square.forward(3.0)
     assert (y, scaled_square.backward(stash, 1.0)) == (9.0, (3000.0,))
+
+
+def test_is_pickled_by_name():
+    assert pickle.loads(pickle.dumps(funcnet.nn.relu)) is funcnet.nn.relu
+    assert copy.deepcopy({"activation": funcnet.nn.relu})["activation"] is funcnet.nn.relu
+
+
+def test_integers_are_taken_as_numbers(no_shape_checks):
+    """The lecture's examples are whole numbers."""
+    assert funcnet.nn.svm_loss(jnp.array([3, 5, -2]), 0) == 3
+    assert funcnet.nn.linear(jnp.array([1, 2]), jnp.array([[3], [4]])) == 11
+    assert funcnet.nn.l2(jnp.array([1, 2])) == 5
 
 
 def test_is_one_node_under_its_own_name(scaled_square):
