@@ -6,6 +6,7 @@ checkpoint of the two gives the same parameters, bit for bit, as a run that was 
 """
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -111,18 +112,24 @@ def _chunks(config: Config, state: State, log: Log, dataset: Dataset) -> Iterato
     x, y = map(jnp.asarray, dataset.train)
     validation = [jnp.asarray(array) for array in dataset.validation]
     per_epoch = steps_per_epoch(config, len(x))
+    turns = _chunk_length(per_epoch)
     for epoch in range(int(state.step) // per_epoch, config.epochs):
         visit = order(config.seed, len(x), epoch)
         while (step := int(state.step)) < (epoch + 1) * per_epoch:
             began = time.perf_counter()
-            stop = min(step + CHUNK, (epoch + 1) * per_epoch)
-            state, metrics = advance(config, state, x, y, visit, stop)
+            stop = min(step + turns, (epoch + 1) * per_epoch)
+            state, metrics = advance(config, state, x, y, visit, stop, turns)
             if int(state.step) < stop or not all_finite(state):
                 raise explain(config, state, x, y)
             log = log.add(metrics, stop - step, time.perf_counter() - began)
             if stop == (epoch + 1) * per_epoch:
                 log = log.close(stop, per_epoch, evaluate(config, state.params, *validation))
             yield state, log, metrics
+
+
+def _chunk_length(per_epoch: int) -> int:
+    """The steps of a chunk: 100 at most, and one length for all, so that one loop is compiled."""
+    return math.ceil(per_epoch / math.ceil(per_epoch / CHUNK))
 
 
 @contextlib.contextmanager

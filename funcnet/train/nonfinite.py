@@ -1,9 +1,8 @@
 """Where a run broke: the first gate whose output is infinite or NaN.
 
-`funcnet.train.state.advance` stops before the update of a step whose loss is not finite, and the
-batch of a step can be drawn again, so the failing forward pass can be repeated gate by gate. If the
-state itself is broken, an overflowing gradient broke it one step earlier, under a loss that was
-still finite.
+`funcnet.train.state.advance` takes no update under a loss that is not finite, and the batch of a step
+can be drawn again, so the failing forward pass can be repeated gate by gate. If the state itself is
+broken, an overflowing gradient broke it one step earlier, under a loss that was still finite.
 """
 
 from collections.abc import Iterator

@@ -8,11 +8,11 @@ and lets the optimizer change the parameters. Which examples make the batch foll
 the step number alone: epoch e visits the training part in the order `order(seed, examples, e)`, and
 its s-th step takes the s-th slice of that. A State is therefore all that a run needs to go on.
 
-Many steps run in one jitted call (`advance`), a loop on the device that Python does not enter and
-whose number of turns is an argument, so a step, a chunk and an epoch are the same compiled program.
-The loop stops before the update of a step whose loss is not finite: the parameters that produced it
-are still there to be looked at. Inside the loop the weights are carried as [out, in]: their gradient is
-then ȳᵀ x, which XLA multiplies on a CPU in 0.4 of the time that it needs for xᵀ ȳ.
+Many steps run in one jitted call (`advance`), a `lax.scan` that Python does not enter and that waits
+for no decision of the host. An update under a loss that is not finite is not taken, nor is any after
+it: the parameters that produced the loss are still there to be looked at. In the scan the weights are
+carried as [out, in]: their gradient is then ȳᵀ x, which XLA multiplies on a CPU in 0.4 of the time
+that it needs for xᵀ ȳ.
 
 Forward and backward compute in `config.dtype`. Parameters and the optimizer's state are kept in
 float32 at least, since an update is often smaller than the last digit of a half-precision weight
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from funcnet import nn
 from funcnet._types import Params
@@ -88,19 +88,19 @@ def step(config: Config, state: State, x: Inputs, y: Labels) -> tuple[State, Met
     >>> bool(after.loss < before.loss)
     True
     """
-    return _advance_by(config, state, x, y, 1)
+    return _advance_by(config, state, x, y, steps=1)
 
 
 def epoch(config: Config, state: State, x: Inputs, y: Labels) -> tuple[State, Metrics]:
     """The steps to the end of the running epoch, and the means of their metrics; see `step`."""
     per_epoch = steps_per_epoch(config, len(x))
-    return _advance_by(config, state, x, y, per_epoch - int(state.step) % per_epoch)
+    return _advance_by(config, state, x, y, steps=per_epoch - int(state.step) % per_epoch)
 
 
 def _advance_by(config: Config, state: State, x: Inputs, y: Labels, steps: int) -> tuple[State, Metrics]:
     start = int(state.step)
     visit = order(config.seed, len(x), start // steps_per_epoch(config, len(x)))
-    return advance(config, state, x, y, visit, start + steps)
+    return advance(config, state, x, y, visit, start + steps, steps)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -111,9 +111,15 @@ def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
     return Metrics(loss, jnp.mean(jnp.argmax(scores, axis=-1) == y, dtype=jnp.float32))
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=1)
 def advance(
-    config: Config, state: State, x: Inputs, y: Labels, visit: Integer[Array, " examples"], stop: Scalar
+    config: Config,
+    state: State,
+    x: Inputs,
+    y: Labels,
+    visit: Integer[Array, " examples"],
+    stop: Scalar,
+    turns: int,
 ) -> tuple[State, Metrics]:
     """Steps until `state.step` is `stop`, within one epoch, or until a loss is not finite.
 
@@ -124,33 +130,28 @@ def advance(
         y: its labels.
         visit: the running epoch's `order`.
         stop: the step number to stop at.
+        turns: of the compiled loop; those after `stop` change nothing.
 
     Returns:
         The state, and the means of the metrics over the steps.
     """
     update = optimizer(config, config.epochs * steps_per_epoch(config, len(x))).update
 
-    def unfinished(carry):
-        state, _, finite = carry
-        return (state.step < stop) & finite
-
-    def one_step(carry):
-        state, sums, _ = carry
+    def one_step(carry, _):
+        state, sums = carry
         rows = batch(config, state.step, visit)
         (total, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(
             state.params, config, x[rows], y[rows]
         )
-
-        def updated():
-            updates, optimizer_state = update(gradients, state.optimizer_state, state.params)
-            params: Any = optax.apply_updates(state.params, updates)
-            return State(params, optimizer_state, state.step + 1)
-
-        finite = jnp.isfinite(total)
-        return lax.cond(finite, updated, lambda: state), jax.tree.map(jnp.add, sums, metrics), finite
+        updates, optimizer_state = update(gradients, state.optimizer_state, state.params)
+        params: Any = optax.apply_updates(state.params, updates)
+        after = State(params, optimizer_state, state.step + 1)
+        wanted = state.step < stop
+        sums = jax.tree.map(lambda total, metric: total + jnp.where(wanted, metric, 0), sums, metrics)
+        return (_where(wanted & jnp.isfinite(total), after, state), sums), None
 
     start, zero = state.step, Metrics(jnp.float32(0), jnp.float32(0))
-    state, sums, _ = lax.while_loop(unfinished, one_step, (transposed(state), zero, jnp.array(True)))
+    (state, sums), _ = lax.scan(one_step, (transposed(state), zero), length=turns)
     return transposed(state), jax.tree.map(lambda total: total / (stop - start), sums)
 
 
@@ -173,6 +174,10 @@ def penalty(config: Config, params: Params) -> Float[Array, ""] | float:
 def transposed(tree: Any) -> Any:
     """The arrays of a tree with their axes reversed: weights [in, out] become [out, in], biases stay."""
     return jax.tree.map(jnp.transpose, tree)
+
+
+def _where(condition: Bool[Array, ""], then: State, otherwise: State) -> State:
+    return jax.tree.map(functools.partial(jnp.where, condition), then, otherwise)
 
 
 def in_dtype(config: Config, params: Params, x: Inputs) -> tuple[Any, Array]:
