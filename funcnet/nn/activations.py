@@ -46,7 +46,7 @@ def _two_plus_two_cosh(x: Array) -> Array:
     """eˣ + 2 + e⁻ˣ; infinite where it overflows, with a derivative of 0 there rather than NaN."""
     limit = np.nextafter(x.dtype.type(math.log(jnp.finfo(x.dtype).max)), 0)
     inside = jnp.clip(x, -limit, limit)
-    return jnp.where(inside == x, jnp.exp(inside) + 2 + jnp.exp(-inside), jnp.inf)
+    return jnp.where(jnp.abs(x) > limit, jnp.inf, jnp.exp(inside) + 2 + jnp.exp(-inside))
 
 
 def _times_exp(a: Array | float, x: Array) -> Array:

@@ -190,6 +190,12 @@ def test_extreme_inputs_neither_overflow_nor_give_nan(name, dtype, extreme):
         assert np.all(np.isfinite(result))
 
 
+@pytest.mark.parametrize("gate", [nn.tanh, nn.sigmoid, nn.silu, nn.gelu, nn.elu, nn.softplus])
+def test_nan_is_not_hidden(gate):
+    assert np.isnan(gate(jnp.nan))
+    assert np.isnan(jax.grad(gate)(jnp.nan))
+
+
 @pytest.mark.parametrize("gate", [nn.tanh, nn.sigmoid, nn.silu, nn.gelu])
 def test_saturated_gradients_are_exactly_zero(gate):
     assert jax.grad(gate)(-1e4) == 0
