@@ -39,6 +39,7 @@ def test_regularization_pulls_at_weights_and_not_at_biases():
 
     difference = jax.tree.map(lambda a, b: np.asarray(a) - b, gradient(0.25), gradient(0.0))
     for layer in params:
+        # The data's gradient cancels in the difference, and its rounding stays.
         np.testing.assert_allclose(difference[layer]["w"], 2 * 0.25 * params[layer]["w"], rtol=1e-4)
         np.testing.assert_array_equal(difference[layer]["b"], 0)
 
