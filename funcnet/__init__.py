@@ -14,12 +14,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from funcnet import data, nn, train
+    from funcnet.backprop import grad, hessian, jacobian, trace, value_and_grad, vjp
     from funcnet.nn._gate import gate
+    from funcnet.rules import RULES, rule
 
-__all__ = ["data", "gate", "nn", "train"]
+__all__ = [
+    "RULES",
+    "data",
+    "gate",
+    "grad",
+    "hessian",
+    "jacobian",
+    "nn",
+    "rule",
+    "trace",
+    "train",
+    "value_and_grad",
+    "vjp",
+]
 __version__ = "0.1.0"
 
-_HOME = {"gate": "funcnet.nn._gate"}
+_HOME = {
+    "gate": "funcnet.nn._gate",
+    **dict.fromkeys(("RULES", "rule"), "funcnet.rules"),
+    **dict.fromkeys(("grad", "hessian", "jacobian", "trace", "value_and_grad", "vjp"), "funcnet.backprop"),
+}
 
 
 def __getattr__(name: str) -> object:

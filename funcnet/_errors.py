@@ -5,7 +5,10 @@
     ├── ParameterError    an option outside its domain: a negative margin, an unknown activation
     ├── DataError         a data set that is missing, damaged or not what it claims to be
     ├── CheckpointError   a run folder that cannot be written, read or resumed
-    └── NonFiniteError    a training run whose loss became infinite or NaN
+    ├── NonFiniteError    a training run whose loss became infinite or NaN
+    ├── GradientError     a question that has no gradient for an answer: a loss that is no scalar
+    ├── MissingRuleError  a primitive on the way back that has no rule
+    └── RuleError         a rule whose answer has the wrong number, shape or dtype
 
 Each message says what came, what was expected and what to do. Where Python has an exception of
 the same meaning the class derives from it too, so `except ValueError` keeps working.
@@ -34,3 +37,15 @@ class CheckpointError(FuncnetError):
 
 class NonFiniteError(FuncnetError, FloatingPointError):
     """A training run whose loss became infinite or NaN."""
+
+
+class GradientError(FuncnetError, TypeError):
+    """A question that has no gradient for an answer: a loss that is no scalar, an integer input."""
+
+
+class MissingRuleError(FuncnetError, NotImplementedError):
+    """A primitive on the way back that has no rule."""
+
+
+class RuleError(FuncnetError, TypeError):
+    """A rule whose answer has the wrong number, shape or dtype."""

@@ -1,0 +1,1 @@
+from funcnet.backprop.api import grad, value_and_grad, vjp

@@ -1,0 +1,69 @@
+"""A program: the equations that lead from given inputs to wanted results, and nothing beside them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from funcnet import _jax
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A straight run of equations without dead ones.
+
+    Attributes:
+        inputs: the variables that a call binds.
+        consts: the variables whose values are known, with those values.
+        eqns: the live equations, in order.
+        results: variables and literals; None for a result that nobody wants.
+        reads: which inputs it reads.
+    """
+
+    inputs: Sequence[_jax.Var]
+    consts: Mapping[_jax.Var, Any]
+    eqns: Sequence[_jax.Equation]
+    results: Sequence[Any]
+    reads: tuple[bool, ...]
+
+    def __call__(self, inputs: Iterable[Any]) -> list[Any]:
+        """The results for these inputs; what it does not read may be None."""
+        values = {**self.consts, **dict(zip(self.inputs, inputs, strict=True))}
+
+        def read(atom: Any) -> Any:
+            return atom.val if _jax.is_literal(atom) else values[atom]
+
+        for eqn in self.eqns:
+            values.update(zip(eqn.outvars, _jax.bind(eqn, [read(v) for v in eqn.invars]), strict=True))
+        return [None if atom is None else read(atom) for atom in self.results]
+
+    def only(self, wanted: Sequence[bool]) -> "Program":
+        """The part that leads to these of its results; the others become None."""
+        results = [atom if keep else None for atom, keep in zip(self.results, wanted, strict=True)]
+        return _without_dead_equations(self.inputs, self.consts, self.eqns, results)
+
+
+def program(function: Callable, *avals: Any) -> tuple[Program, Any]:
+    """Trace a function into a program over the leaves of its arguments; beside it, the tree of its result."""
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*avals)
+    jaxpr, consts = _jax.open_jaxpr(closed)
+    known = dict(zip(jaxpr.constvars, consts, strict=True))
+    return _without_dead_equations(jaxpr.invars, known, jaxpr.eqns, jaxpr.outvars), shapes
+
+
+def live(eqns: Sequence[_jax.Equation], wanted: Iterable[Any]) -> tuple[list[_jax.Equation], set[_jax.Var]]:
+    """The equations that lead to the wanted variables or have effects, and every variable they need."""
+    needed = {atom for atom in wanted if atom is not None and not _jax.is_literal(atom)}
+    kept = []
+    for eqn in reversed(eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            kept.append(eqn)
+            needed.update(atom for atom in eqn.invars if not _jax.is_literal(atom))
+    return kept[::-1], needed
+
+
+def _without_dead_equations(inputs, consts, eqns, results) -> Program:
+    kept, needed = live(eqns, results)
+    consts = {v: value for v, value in consts.items() if v in needed}
+    return Program(inputs, consts, kept, results, tuple(v in needed for v in inputs))

@@ -1,0 +1,228 @@
+"""Rows of the tables that test the rules, and the checks that every row goes through.
+
+A row is a function of arrays in which one primitive is used, and where to evaluate it. `check` compares
+its gradient by funcnet with three others: `jax.vjp` in float64, Richardson-extrapolated central
+differences in float64, and, for the second order, `jax.vjp` of `jax.vjp`. It runs the rule under jit and
+under vmap, and then breaks it on purpose in four ways, each of which the comparison must catch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet import RULES, rule, vjp
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        primitive: whose rule it tests.
+        function: of arrays only; uses the primitive.
+        inputs: the arrays, or a function from a numpy generator to them. Floats should be float64
+            (complex128); a row for another dtype gives arrays of that dtype.
+        name: what is special about the row, unique for the primitive.
+        jax: whether `jax.vjp` is an oracle here: it has a gradient and is right.
+        differences: whether finite differences are one: no kink near, no discontinuity.
+        second: whether the second order is compared with JAX's.
+        tolerance: relative to the largest element of the reference.
+        reason: why an oracle is left out or the tolerance is looser than the default.
+    """
+
+    primitive: str
+    function: Callable[..., Any]
+    inputs: Sequence[Any] | Callable[[np.random.Generator], Sequence[Any]]
+    name: str = ""
+    jax: bool = True
+    differences: bool = True
+    second: bool = True
+    tolerance: float = 1e-9
+    reason: str = ""
+
+    def __post_init__(self):
+        loosened = not (self.jax and self.differences and self.second) or self.tolerance > 1e-9
+        assert self.reason or not loosened, f"{self}: give the reason"
+
+    def __str__(self) -> str:
+        return f"{self.primitive}-{self.name}" if self.name else self.primitive
+
+    def sample(self, seed: int) -> tuple[Any, ...]:
+        """The inputs."""
+        return tuple(self.inputs(np.random.default_rng(seed)) if callable(self.inputs) else self.inputs)
+
+
+def check(row: Row) -> None:
+    """Put a row through all comparisons; call it under x64."""
+    xs = row.sample(0)
+    weights = [_signs(y.shape, y.dtype, 1) for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
+    gradients = jax.jit(lambda *knobs: _gradients(row, knobs, xs, weights))
+    rights = gradients(1.0, 0.0, 0.0)
+    assert [x_bar.dtype for x_bar in rights["funcnet"]] == [x.dtype for x in _floats(xs)]
+    _compare(row, "jit and eager", _vjp(vjp, row, xs, weights), rights["funcnet"])
+    if row.jax:
+        _compare(row, "jax.vjp", rights["funcnet"], rights["jax"])
+        if row.second:
+            _compare(row, "second order", rights["funcnet, second"], rights["jax, second"], slack=10)
+    if row.differences:
+        _check_differences(row, xs, weights, rights["funcnet"])
+    if callable(row.inputs):
+        _check_vmap(row, weights)
+    _check_power(row, gradients, rights["funcnet"])
+
+
+def check_low_precision(row: Row, dtype: Any) -> None:
+    """The gradient in a short dtype: of that dtype, and as near to float64 as its rounding allows."""
+    xs = [x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in map(jnp.asarray, row.sample(0))]
+    wide = [x.astype(jnp.float64) if x.dtype == dtype else x for x in xs]
+    ys = jax.tree.leaves(jax.eval_shape(row.function, *wide))
+    weights = [_signs(y.shape, y.dtype, 1) for y in ys]
+    narrow = [w.astype(y.dtype) for w, y in zip(weights, jax.tree.leaves(jax.eval_shape(row.function, *xs)), strict=True)]
+    ours = _vjp(vjp, row, xs, narrow)
+    assert [x_bar.dtype for x_bar in ours] == [x.dtype for x in _floats(xs)]
+    reference = _vjp(jax.vjp, row, wide, weights)
+    for i, (a, b) in enumerate(zip(ours, reference, strict=True)):
+        bound = 16 * float(jnp.finfo(dtype).eps) * max(1.0, float(np.abs(b).max(initial=0)))
+        np.testing.assert_allclose(np.asarray(a, np.float64), b, rtol=0, atol=bound, err_msg=f"{row}, input {i}")
+
+
+def _floats(xs: Sequence[Any]) -> list[Any]:
+    return [x for x in map(jnp.asarray, xs) if jnp.issubdtype(x.dtype, jnp.inexact)]
+
+
+def _signs(shape: Any, dtype: Any, seed: int) -> Any:
+    """Random ±1 (and ±i beside it for complex numbers); zeros for integers."""
+    rng = np.random.default_rng(seed)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return np.zeros(shape, jax.dtypes.float0)
+    ones = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape)
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        ones = ones + 1j * rng.choice([-1.0, 1.0], shape)
+    return jnp.asarray(ones, dtype)
+
+
+def _vjp(transform: Callable, row: Row, xs: Any, weights: Any, **options: Any) -> list[Any]:
+    y, pullback = transform(row.function, *xs, **options)
+    x_bars = pullback(jax.tree.unflatten(jax.tree.structure(y), weights))
+    return [x_bar for x_bar in x_bars if x_bar.dtype != jax.dtypes.float0]
+
+
+def _gradients(row: Row, knobs: Any, xs: Any, weights: Any) -> dict[str, list[Any]]:
+    rules = RULES | {row.primitive: _breakable(row.primitive, *knobs)} if row.primitive in RULES else RULES
+    found = {"funcnet": _vjp(vjp, row, xs, weights, rules=rules)}
+    if row.jax:
+        found["jax"] = _vjp(jax.vjp, row, xs, weights)
+        if row.second:
+            directions = [_signs(x.shape, x.dtype, 2 + i) for i, x in enumerate(_floats(xs))]
+            found["funcnet, second"] = _second(vjp, row, xs, weights, directions)
+            found["jax, second"] = _second(jax.vjp, row, xs, weights, directions)
+    return found
+
+
+def _second(transform: Callable, row: Row, xs: Any, weights: Any, directions: Any) -> list[Any]:
+    """The gradient of Σ direction · x̄ in the inputs and in the upstream gradient."""
+    inexact = [w for w in weights if w.dtype != jax.dtypes.float0]
+
+    def first(inexact: Any, *xs: Any) -> list[Any]:
+        rest = iter(inexact)
+        return _vjp(transform, row, xs, [w if w.dtype == jax.dtypes.float0 else next(rest) for w in weights])
+
+    _, pullback = transform(first, inexact, *xs)
+    return [g for g in jax.tree.leaves(pullback(directions)) if g.dtype != jax.dtypes.float0]
+
+
+def _breakable(name: str, scale: Any, roll: Any, drop: Any) -> Any:
+    """The rule of a primitive with its gradients times `scale`, `roll`ed by one or without their first element."""
+    right = RULES[name]
+
+    def broken(x_bar: Any) -> Any:
+        if x_bar is None:
+            return None
+        flat = x_bar.ravel()
+        if flat.size > 1:
+            flat = flat + jnp.asarray(roll, flat.dtype) * (jnp.roll(flat, 1) - flat)
+        if flat.size:
+            flat = flat.at[0].multiply(jnp.asarray(1 - drop, flat.dtype))
+        return (jnp.asarray(scale, flat.dtype) * flat).reshape(x_bar.shape)
+
+    @rule(name, formula=right.formula, source=right.source, forward=right.forward)
+    def wrong(*args: Any, **params: Any) -> Any:
+        return tuple(map(broken, right(*args, **params)))
+
+    return wrong
+
+
+def _compare(row: Row, what: str, ours: Any, reference: Any, slack: float = 1.0) -> None:
+    assert len(ours) == len(reference)
+    for i, (a, b) in enumerate(zip(ours, reference, strict=True)):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.shape == b.shape
+        assert np.isfinite(b).all(), f"{row}: {what} is not finite for input {i}; leave that oracle out and say why"
+        atol = slack * row.tolerance * np.abs(b).max(initial=0)
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=f"{row}: {what}, gradient {i}")
+
+
+def _check_differences(row: Row, xs: Any, weights: Any, x_bars: Any) -> None:
+    """|⟨ȳ, D_v f⟩ − ⟨x̄, v⟩| within the error that Richardson extrapolation estimates for itself."""
+    xs = list(map(jnp.asarray, xs))
+    inexact = [w for w in weights if w.dtype != jax.dtypes.float0]
+
+    @jax.jit
+    def loss(*xs: Any) -> Any:
+        ys = [y for y in jax.tree.leaves(row.function(*xs)) if jnp.issubdtype(y.dtype, jnp.inexact)]
+        return sum((jnp.sum(w * y) for w, y in zip(inexact, ys, strict=True)), jnp.zeros(()))
+
+    places = [i for i, x in enumerate(xs) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    for i, x_bar in zip(places, x_bars, strict=True):
+        v = _signs(xs[i].shape, xs[i].dtype, 7 + i)
+
+        def slope(h: float, i: int = i, v: Any = v) -> Any:
+            ahead, behind = ([*xs[:i], xs[i] + s * h * v, *xs[i + 1 :]] for s in (1, -1))
+            return (loss(*ahead) - loss(*behind)) / (2 * h)
+
+        coarse, middle, fine = (complex(slope(h)) for h in (4e-3, 2e-3, 1e-3))
+        first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
+        derivative = (16 * second - first) / 15
+        error = abs(derivative - second) + 1e-8 * float(jnp.sum(jnp.abs(x_bar)))
+        found = complex(jnp.sum(jnp.asarray(x_bar) * v))
+        if not jnp.issubdtype(jax.tree.leaves(jax.eval_shape(loss, *xs))[0].dtype, jnp.complexfloating):
+            found, derivative = found.real, derivative.real
+        assert abs(found - derivative) <= 10 * error + 1e-6 * abs(derivative) + 1e-10, (
+            f"{row}: input {i}: ⟨x̄, v⟩ = {found}, differences give {derivative} ± {error}"
+        )
+
+
+def _check_vmap(row: Row, weights: Any) -> None:
+    """The rule under vmap gives what it gives for each example."""
+    examples = [row.sample(seed) for seed in (0, 1)]
+    stacked = [jnp.stack(list(map(jnp.asarray, xs))) for xs in zip(*examples, strict=True)]
+    batched = jax.jit(jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights)))(*stacked)
+    single = [jax.jit(lambda *xs: _vjp(vjp, row, xs, weights))(*xs) for xs in examples]
+    for i, x_bar in enumerate(batched):
+        _compare(row, "vmap", [x_bar], [jnp.stack([one[i] for one in single])])
+
+
+def _check_power(row: Row, gradients: Callable, rights: Any) -> None:
+    """Break the rule: what the comparison accepts must be the right rule only."""
+    if row.primitive not in RULES or not any(np.any(np.asarray(x_bar) != 0) for x_bar in rights):
+        return
+    for how, knobs in {
+        "negated": (-1.0, 0.0, 0.0),
+        "0.1 % too large": (1.001, 0.0, 0.0),
+        "rolled": (1.0, 1.0, 0.0),
+        "one element dropped": (1.0, 0.0, 1.0),
+    }.items():
+        wrongs = gradients(*knobs)["funcnet"]
+        changed = any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(wrongs, rights, strict=True))
+        if how in ("negated", "0.1 % too large"):
+            assert changed, f"{row}: the rule of {row.primitive} {how} changes nothing: it did not run"
+        if changed:
+            try:
+                _compare(row, how, wrongs, rights)
+            except AssertionError:
+                continue
+            raise AssertionError(f"{row}: the rule {how} goes unnoticed")
