@@ -6,12 +6,14 @@ here, so that no other file asks which JAX it runs on.
 """
 
 import contextlib
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.extend import core, source_info_util
 
 Equation = core.JaxprEqn
@@ -77,3 +79,94 @@ def trace_context() -> tuple[Any, ...]:
         jax.config.jax_numpy_dtype_promotion,
         jax.config.jax_numpy_rank_promotion,
     )
+
+
+def under_jit() -> bool:
+    """Whether what runs now is being staged out into a program instead of being computed."""
+    return core.unsafe_am_i_under_a_jit_DO_NOT_USE()
+
+
+def called(eqn: Equation) -> tuple[Jaxpr, Sequence[Any]]:
+    """The program that a call runs on its inputs."""
+    return open_jaxpr(eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"])
+
+
+def zeros(aval: Any) -> Any:
+    """Zeros of this type, varying over the same mesh axes."""
+    array = jax.lax.full(aval.shape, 0, aval.dtype)
+    axes = tuple(getattr(aval, "vma", ()))
+    return jax.lax.pvary(array, axes) if axes else array
+
+
+def float0(aval: Any) -> Any:
+    """JAX's cotangent of an integer, a bool or a key: an array of nothing."""
+    return np.zeros(aval.shape, jax.dtypes.float0)
+
+
+def saves(decision: Any) -> bool:
+    """Whether a policy of `jax.checkpoint` decided to keep a value, here or in another memory."""
+    return decision is not False and type(decision).__name__ != "RecomputeType"
+
+
+def jvp_rule(eqn: Equation) -> tuple[Jaxpr, Sequence[Any], Sequence[bool]]:
+    """The tangent rule of a custom_jvp call, as a program `(*xs, *tangents) -> (*ys, *tangents)`.
+
+    Its inputs leave out the call's first `num_consts`; its tangents out, those marked as zero.
+    """
+    primals = len(eqn.invars) - eqn.params["num_consts"]
+    jaxpr, consts, zero = eqn.params["jvp_jaxpr_fun"].call_wrapped(*[False] * primals)
+    return jaxpr, consts, zero
+
+
+def vjp_rule(eqn: Equation, asked: Sequence[bool]) -> tuple[str, Callable, Callable]:
+    """Name, `forward(*xs) -> (ys, stash)` and `backward(stash, y_bars) -> x_bars` of a custom_vjp call."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    _, fwd, bwd = params["subfuns"]
+
+    def forward(*xs: Any) -> tuple[list[Any], Any]:
+        flat = fwd.call_wrapped(*(part for x, one in zip(xs, asked, strict=True) for part in (x, one)))
+        _, tree, forwarded = params["out_trees"]()
+        n = tree.num_leaves - sum(place is not None for place in forwarded)
+        fresh = iter(flat[:n])
+        return list(flat[n:]), [next(fresh) if place is None else xs[place] for place in forwarded]
+
+    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        outs = [v.aval for v in eqn.outvars]
+        dense = [
+            (zeros(aval) if jnp.issubdtype(aval.dtype, jnp.inexact) else float0(aval))
+            if y_bar is None
+            else y_bar
+            for y_bar, aval in zip(y_bars, outs, strict=True)
+        ]
+        answer = bwd.call_wrapped(*stash, *dense)
+        x_bars = answer[0] if isinstance(answer, tuple) and len(answer) == 2 and answer[1] is None else answer
+        arrays = [isinstance(x_bar, (jax.Array, np.ndarray)) for x_bar in x_bars]
+        return [
+            x_bar if one and x_bar.dtype != jax.dtypes.float0 else None
+            for x_bar, one in zip(x_bars, arrays, strict=True)
+        ]
+
+    return bwd.debug_info.func_name, forward, backward
+
+
+def transposed_solve(eqn: Equation, consts: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:
+    """Solve Aᵀ·b̄ = x̄ with the solver that a custom_linear_solve brings for it."""
+    lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    ends = [0, *itertools.accumulate(lengths)]
+    matvec, vecmat, solve, transpose = (consts[a:b] for a, b in itertools.pairwise(ends))
+    operands = [*vecmat, *matvec, *transpose, *solve, *x_bars]
+    return eqn.primitive.bind(*operands, const_lengths=lengths.transpose(), jaxprs=jaxprs.transpose())
+
+
+def scan_counts(eqn: Equation) -> tuple[int, int]:
+    """How many of a scan's operands are constants, and how many are carried."""
+    params = eqn.params
+    if "ft_in" in params:
+        consts, carry, _ = (len(list(part)) for part in params["ft_in"].unpack())
+        return consts, carry
+    return params["num_consts"], params["num_carry"]
+
+
+def programs(eqn: Equation) -> list[tuple[Jaxpr, Sequence[Any]]]:
+    """The programs that an equation calls: a jitted function, branches, a loop's condition and body."""
+    return [open_jaxpr(program) for program in core.jaxprs_in_params(eqn.params)]

@@ -1,1 +1,17 @@
-from funcnet.backprop.api import grad, value_and_grad, vjp
+"""Backpropagation over any JAX function, by the rules of `funcnet.rules` alone."""
+
+from funcnet.backprop.api import grad, hessian, jacobian, value_and_grad, vjp
+from funcnet.backprop.graph import Constant, Graph, Node, Value, trace
+
+__all__ = [
+    "Constant",
+    "Graph",
+    "Node",
+    "Value",
+    "grad",
+    "hessian",
+    "jacobian",
+    "trace",
+    "value_and_grad",
+    "vjp",
+]

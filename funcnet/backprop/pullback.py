@@ -27,18 +27,16 @@ class Pullback:
 
     Attributes:
         gives: which inputs get a gradient.
-        forward: `forward(xs) -> (ys, stash)`.
         backward: `backward(stash, y_bars) -> x_bars`, with None where there is no gradient.
+        reads: which of [*ys, *xs] are the stash; those that are not are None in it.
+        forward: where the equation must run differently to make its stash, `forward(xs) -> (ys, stash)`.
+            It reads all its inputs, whatever `reads` says.
     """
 
     gives: Mask
-    forward: Callable[[Sequence[Any]], tuple[list[Any], Any]]
     backward: Callable[[Any, Sequence[Any]], list[Any]]
-
-
-def differentiable(aval: Any) -> bool:
-    """Whether values of this type have gradients: real and complex floats do, integers and keys do not."""
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
+    reads: Mask = ()
+    forward: Callable[[Sequence[Any]], tuple[list[Any], Any]] | None = None
 
 
 def by_rule(eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullback:
@@ -58,86 +56,72 @@ def by_rule(eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullb
         rule,
         tuple(sorted(_jax.parameters(eqn).items())),
         tuple(v.aval for v in eqn.invars),
-        tuple(v.aval for v in eqn.outvars) if eqn.primitive.multiple_results else eqn.outvars[0].aval,
+        tuple(v.aval for v in eqn.outvars),
+        eqn.primitive.multiple_results,
         given,
         asked,
         _jax.trace_context(),
     )
-    trace = _trace_pair if rule.forward else _trace_rule
-    of_the_house = RULES.get(eqn.primitive.name) is rule
-    if of_the_house and _hashable(signature):
-        return trace(*signature)(eqn)
-    return trace.__wrapped__(*signature)(eqn)
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
+    trace = trace_pair if rule.forward else trace_rule
+    if RULES.get(eqn.primitive.name) is rule and _hashable(signature):
+        return trace(*signature)
+    return trace.__wrapped__(*signature)
 
 
 @functools.lru_cache(maxsize=4096)
-def _trace_rule(
-    rule: Rule, params: tuple, ins: tuple, outs: Any, given: Mask, asked: Mask, context: tuple
-) -> Callable[[_jax.Equation], Pullback]:
+def trace_rule(
+    rule: Rule, params: tuple, ins: tuple, outs: tuple, many: bool, given: Mask, asked: Mask, context: tuple
+) -> Pullback:
     """A rule `(y_bar, y, *xs) -> x_bars`: the stash is what it reads of ys and xs."""
-    many = isinstance(outs, tuple)
 
-    def x_bars(y_bar: Any, y: Any, xs: Any) -> list[Any]:
+    def run(y_bars: Any, ys: Any, xs: Any) -> list[Any]:
+        y_bar, y = (tuple(y_bars), tuple(ys)) if many else (y_bars[0], ys[0])
         return _checked(rule, ins, asked, rule.backward(y_bar, y, *xs, **dict(params)))
 
-    y_bar = [aval if has else None for aval, has in zip(outs, given, strict=True)] if many else outs
-    backward, shapes = program(x_bars, tuple(y_bar) if many else y_bar, outs, ins)
-    of_y_bars = sum(given)
-    reads = backward.reads[of_y_bars:]
-
-    def forward(eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[list[Any], Any]:
-        ys = _jax.bind(eqn, xs)
-        return ys, [value if read else None for value, read in zip([*ys, *xs], reads, strict=True)]
-
-    return _assemble(forward, backward, shapes)
+    backward, shapes = program(run, _given(outs, given), outs, ins)
+    return Pullback(_present(shapes), _run(backward, shapes), reads=backward.reads[sum(given) :])
 
 
 @functools.lru_cache(maxsize=4096)
-def _trace_pair(
-    rule: Rule, params: tuple, ins: tuple, outs: Any, given: Mask, asked: Mask, context: tuple
-) -> Callable[[_jax.Equation], Pullback]:
-    """A rule `forward(*xs) -> y, stash` and `backward(stash, y_bar) -> x_bars`."""
-    many = isinstance(outs, tuple)
-    run = functools.partial(rule.forward, **dict(params))
-    ahead, (y, stash) = program(run, *ins)
+def trace_pair(
+    rule: Rule, params: tuple, ins: tuple, outs: tuple, many: bool, given: Mask, asked: Mask, context: tuple
+) -> Pullback:
+    """A rule `forward(*xs) -> (y, stash)` and `backward(stash, y_bar) -> x_bars`."""
+    assert rule.forward is not None
+    ahead, (_, stash) = program(functools.partial(rule.forward, **dict(params)), *ins)
     stash, tree = jax.tree.flatten(stash)
-    n = len(jax.tree.leaves(y))
 
-    def x_bars(y_bar: Any, leaves: Any) -> list[Any]:
-        answer = rule.backward(jax.tree.unflatten(tree, leaves), y_bar, **dict(params))
-        return _checked(rule, ins, asked, answer)
+    def run(y_bars: Any, stash: Any) -> list[Any]:
+        y_bar = tuple(y_bars) if many else y_bars[0]
+        return _checked(
+            rule, ins, asked, rule.backward(jax.tree.unflatten(tree, stash), y_bar, **dict(params))
+        )
 
-    y_bar = [aval if has else None for aval, has in zip(outs, given, strict=True)] if many else outs
-    backward, shapes = program(x_bars, tuple(y_bar) if many else y_bar, stash)
-    reads = backward.reads[sum(given) :]
-    ahead = ahead.only([True] * n + list(reads))
+    backward, shapes = program(run, _given(outs, given), stash)
+    ahead = ahead.only([True] * len(outs) + list(backward.reads[sum(given) :]))
 
-    def forward(eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[list[Any], Any]:
+    def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
         values = ahead(xs)
-        return values[:n], values[n:]
+        return values[: len(outs)], values[len(outs) :]
 
-    return _assemble(forward, backward, shapes)
+    return Pullback(_present(shapes), _run(backward, shapes), forward=forward)
 
 
-def _assemble(forward: Callable, backward: Program, shapes: list[Any]) -> Callable[[_jax.Equation], Pullback]:
-    gives = tuple(shape is not None for shape in shapes)
+def _given(outs: Sequence[Any], given: Mask) -> list[Any]:
+    """The types of the cotangents; None for a symbolic zero."""
+    return [aval if has else None for aval, has in zip(outs, given, strict=True)]
 
-    def run_backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+
+def _present(x_bars: Sequence[Any]) -> Mask:
+    return tuple(x_bar is not None for x_bar in x_bars)
+
+
+def _run(backward: Program, shapes: Sequence[Any]) -> Callable[[Any, Sequence[Any]], list[Any]]:
+    def run(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
         x_bars = iter(backward([*(y_bar for y_bar in y_bars if y_bar is not None), *stash]))
-        return [next(x_bars) if one else None for one in gives]
+        return [None if shape is None else next(x_bars) for shape in shapes]
 
-    def of(eqn: _jax.Equation) -> Pullback:
-        return Pullback(gives, functools.partial(forward, eqn), run_backward)
-
-    return of
+    return run
 
 
 def _checked(rule: Rule, ins: tuple, asked: Mask, x_bars: Sequence[Any]) -> list[Any]:
@@ -149,10 +133,19 @@ def _checked(rule: Rule, ins: tuple, asked: Mask, x_bars: Sequence[Any]) -> list
             f"the rule for {name} returned {came}, expected a tuple with one entry for each of its "
             f"{len(ins)} inputs; return None for an input without a gradient"
         )
+    x_bars = [x_bar if wanted else None for wanted, x_bar in zip(asked, x_bars, strict=True)]
     for i, (x, x_bar) in enumerate(zip(ins, x_bars, strict=True)):
-        if x_bar is not None and asked[i] and (jnp.shape(x_bar), x_bar.dtype) != (x.shape, x.dtype):
+        if x_bar is not None and (jnp.shape(x_bar), jnp.result_type(x_bar)) != (x.shape, x.dtype):
             raise RuleError(
-                f"the rule for {name} returned a gradient of type {x_bar.dtype}{list(jnp.shape(x_bar))} for "
-                f"input {i}, expected {x.dtype}{list(x.shape)}, the type of that input"
+                f"the rule for {name} returned a gradient {jnp.result_type(x_bar)}{list(jnp.shape(x_bar))} "
+                f"for input {i}, expected {x.dtype}{list(x.shape)}, that input's own type; convert or sum it"
             )
-    return [x_bar if wanted else None for wanted, x_bar in zip(asked, x_bars, strict=True)]
+    return x_bars
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -3,8 +3,8 @@
 A plan is made before either runs. Walking the equations from the last to the first, it asks the rule
 of each equation on a path from a wanted input to an output with a cotangent for its pullback, and so
 knows which values the forward sweep must keep and which cotangents will be symbolic zeros: those are
-None and never become arrays. Then the forward sweep runs every equation once, and the backward sweep
-runs the pullbacks in reverse:
+None and never become arrays. Then the forward sweep runs every live equation once, and the backward
+sweep runs the pullbacks in reverse:
 
     v̄ = Σ over the uses of v of the x̄ that each use sends back          (CS231n 2019, lecture 4, slide 88)
 """
@@ -12,13 +12,15 @@ runs the pullbacks in reverse:
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+import jax.numpy as jnp
 from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import MissingRuleError
-from funcnet.backprop.pullback import Mask, Pullback, by_rule, differentiable
+from funcnet.backprop.pullback import Mask, Pullback, by_rule
 from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, Table
 
 
@@ -40,26 +42,33 @@ class Engine:
         raise MissingRuleError(_missing(eqn))
 
     @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
-    def plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> "Plan":
-        """The sweeps over a jaxpr, from the inputs asked for to the outputs that have a cotangent."""
-        active = self._active(jaxpr, asked)
-        reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and _in(active, v)}
+    def plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask, wanted: Mask | None = None) -> "Plan":
+        """The sweeps over a jaxpr.
+
+        Args:
+            jaxpr: the program.
+            asked: which inputs want a gradient.
+            given: which outputs have a cotangent.
+            wanted: which outputs the forward sweep must return; all of them by default.
+        """
+        active = self.active(jaxpr, asked)
+        reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(active, v)}
         pullbacks = {}
         for i, eqn in reversed(list(enumerate(jaxpr.eqns))):
             has = tuple(v in reached for v in eqn.outvars)
             if any(has):
-                wanted = tuple(_in(active, atom) for atom in eqn.invars)
-                pullbacks[i] = self.pullback(eqn, has, wanted)
+                wants = tuple(is_in(active, atom) for atom in eqn.invars)
+                pullbacks[i] = self.pullback(eqn, has, wants)
                 reached.update(v for v, one in zip(eqn.invars, pullbacks[i].gives, strict=True) if one)
-        return Plan(jaxpr, pullbacks, tuple(v in reached for v in jaxpr.invars))
+        gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
+        return Plan(jaxpr, pullbacks, gives, wanted or (True,) * len(jaxpr.outvars))
 
-    def _active(self, jaxpr: _jax.Jaxpr, asked: Mask) -> set[_jax.Var]:
+    def active(self, jaxpr: _jax.Jaxpr, asked: Mask) -> set[_jax.Var]:
         """The variables through which an input asked for can change an output."""
         active = {v for v, one in zip(jaxpr.invars, asked, strict=True) if one}
         for eqn in jaxpr.eqns:
-            name = eqn.primitive.name
-            if any(_in(active, atom) for atom in eqn.invars):
-                if name in self.rules or name not in PIECEWISE_CONSTANT:
+            if any(is_in(active, atom) for atom in eqn.invars):
+                if eqn.primitive.name in self.rules or eqn.primitive.name not in PIECEWISE_CONSTANT:
                     active.update(v for v in eqn.outvars if differentiable(v.aval))
         return active
 
@@ -70,65 +79,116 @@ class Plan:
 
     Attributes:
         jaxpr: the program.
-        pullbacks: by the number of the equation, in the order of the way back.
+        pullbacks: by the number of their equation, in the order of the way back.
         gives: which inputs get a gradient.
+        wanted: which outputs the forward sweep returns; the others may be None.
     """
 
     jaxpr: _jax.Jaxpr
     pullbacks: Mapping[int, Pullback]
     gives: Mask
+    wanted: Mask
 
-    def forward(self, consts: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Run every equation: the outputs, and a stash for each pullback."""
+    def forward(
+        self, consts: Sequence[Any], xs: Sequence[Any], known: Mapping[_jax.Var, Any] = MappingProxyType({})
+    ) -> tuple[list[Any], list[Any]]:
+        """Run every live equation: the outputs, and the stashes of the pullbacks, last one first.
+
+        Args:
+            consts: the values of the jaxpr's constants.
+            xs: its inputs.
+            known: values of variables that need not be computed again.
+        """
         values = dict(zip([*self.jaxpr.constvars, *self.jaxpr.invars], [*consts, *xs], strict=True))
         stashes = []
-        for i, eqn in enumerate(self.jaxpr.eqns):
-            inputs = [_read(values, atom) for atom in eqn.invars]
-            with _jax.context_of(eqn):
-                if i in self.pullbacks:
-                    outputs, stash = self.pullbacks[i].forward(inputs)
-                    stashes.append(stash)
-                else:
-                    outputs = _jax.bind(eqn, inputs)
-            values.update(zip(eqn.outvars, outputs, strict=True))
-            for v in self._last_used[i]:
-                del values[v]
-        return [_read(values, atom) for atom in self.jaxpr.outvars], stashes
+        for i, live, dead in self._schedule:
+            eqn, pullback = self.jaxpr.eqns[i], self.pullbacks.get(i)
+            if live:
+                inputs = [read(values, atom) for atom in eqn.invars]
+                with _jax.context_of(eqn):
+                    if pullback and pullback.forward:
+                        outputs, stash = pullback.forward(inputs)
+                        stashes.append(stash)
+                    else:
+                        outputs = _jax.bind(eqn, inputs)
+                values.update(zip(eqn.outvars, outputs, strict=True))
+                values.update((v, known[v]) for v in eqn.outvars if v in known)
+            if pullback and not pullback.forward:
+                stashes.append(stash_of(pullback, eqn, values))
+            for v in dead:
+                values.pop(v, None)
+        ys = [
+            read(values, v) if one else None for v, one in zip(self.jaxpr.outvars, self.wanted, strict=True)
+        ]
+        return ys, stashes[::-1]
 
     def backward(self, stashes: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         """Run the pullbacks from the last to the first: a gradient for each input, or None."""
-        bars: dict[_jax.Var, Any] = {}
-        for v, y_bar in zip(self.jaxpr.outvars, y_bars, strict=True):
-            _accumulate(bars, v, y_bar)
-        for (i, pullback), stash in zip(self.pullbacks.items(), reversed(stashes), strict=True):
-            eqn = self.jaxpr.eqns[i]
-            with _jax.context_of(eqn):
-                x_bars = pullback.backward(stash, [bars.pop(v, None) for v in eqn.outvars])
-                for atom, x_bar in zip(eqn.invars, x_bars, strict=True):
-                    _accumulate(bars, atom, x_bar)
+        bars = self.cotangents(stashes, y_bars, dict.pop)
         return [bars.get(v) if one else None for v, one in zip(self.jaxpr.invars, self.gives, strict=True)]
 
+    def cotangents(
+        self, stashes: Sequence[Any], y_bars: Sequence[Any], take: Callable = dict.get
+    ) -> dict[_jax.Var, Any]:
+        """The gradient at every variable, or, where `take` pops them, at the inputs only."""
+        bars: dict[_jax.Var, Any] = {}
+        for atom, y_bar in zip(self.jaxpr.outvars, y_bars, strict=True):
+            if not _jax.is_literal(atom):
+                accumulate(bars, atom, y_bar)
+        for (i, pullback), stash in zip(self.pullbacks.items(), stashes, strict=True):
+            eqn = self.jaxpr.eqns[i]
+            with _jax.context_of(eqn):
+                x_bars = pullback.backward(stash, [take(bars, v, None) for v in eqn.outvars])
+                for atom, x_bar in zip(eqn.invars, x_bars, strict=True):
+                    accumulate(bars, atom, x_bar)
+        return bars
+
     @functools.cached_property
-    def _last_used(self) -> list[list[_jax.Var]]:
-        """For each equation, the variables that nothing after it reads."""
-        seen = {v for v in self.jaxpr.outvars if not _jax.is_literal(v)}
-        last: list[list[_jax.Var]] = []
-        for eqn in reversed(self.jaxpr.eqns):
-            atoms = [v for v in [*eqn.outvars, *eqn.invars] if not _jax.is_literal(v)]
-            last.append([v for v in dict.fromkeys(atoms) if v not in seen])
-            seen.update(atoms)
-        return last[::-1]
+    def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
+        """For each equation: its number, whether anything needs it to run, and what is not needed after it."""
+        outs = zip(self.jaxpr.outvars, self.wanted, strict=True)
+        needed = {v for v, one in outs if one and not _jax.is_literal(v)}
+        schedule = []
+        for i, eqn in reversed(list(enumerate(self.jaxpr.eqns))):
+            pullback = self.pullbacks.get(i)
+            atoms = [*eqn.outvars, *eqn.invars]
+            fresh = [v for v in dict.fromkeys(v for v in atoms if not _jax.is_literal(v)) if v not in needed]
+            if pullback:
+                kept = (
+                    atoms
+                    if pullback.forward
+                    else [v for v, one in zip(atoms, pullback.reads, strict=True) if one]
+                )
+                needed.update(v for v in kept if not _jax.is_literal(v))
+            live = bool(eqn.effects) or not needed.isdisjoint(eqn.outvars)
+            if live:
+                needed.update(v for v in eqn.invars if not _jax.is_literal(v))
+            schedule.append((i, live, fresh))
+        return schedule[::-1]
 
 
-def _in(variables: set[_jax.Var], atom: Any) -> bool:
+def differentiable(aval: Any) -> bool:
+    """Whether values of this type have gradients: real and complex floats do, integers and keys do not."""
+    return jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
+def is_in(variables: set[_jax.Var], atom: Any) -> bool:
+    """Whether an operand is one of these variables."""
     return not _jax.is_literal(atom) and atom in variables
 
 
-def _read(values: Mapping[_jax.Var, Any], atom: Any) -> Any:
+def read(values: Mapping[_jax.Var, Any], atom: Any) -> Any:
+    """The value of an operand."""
     return atom.val if _jax.is_literal(atom) else values[atom]
 
 
-def _accumulate(bars: dict[_jax.Var, Any], atom: Any, x_bar: Any) -> None:
+def stash_of(pullback: Pullback, eqn: _jax.Equation, values: Mapping[_jax.Var, Any]) -> list[Any]:
+    """What the rule of an equation reads of its outputs and inputs."""
+    atoms = [*eqn.outvars, *eqn.invars]
+    return [read(values, atom) if one else None for atom, one in zip(atoms, pullback.reads, strict=True)]
+
+
+def accumulate(bars: dict[_jax.Var, Any], atom: Any, x_bar: Any) -> None:
     """Add what one use of a variable sends back to what the others have sent."""
     if x_bar is not None:
         bars[atom] = lax.add(bars[atom], x_bar) if atom in bars else x_bar
@@ -138,7 +198,7 @@ def _missing(eqn: _jax.Equation) -> str:
     name = eqn.primitive.name
     where = f"used at {_jax.source_line(eqn)}"
     if name in REFUSED:
-        return f"{name!r} has no gradient: {REFUSED[name]}; {where}"
+        return f"{name!r} has no gradient, {where}: {REFUSED[name]}"
     return (
         f"no rule for the primitive {name!r}, {where}; write one with "
         f"`@funcnet.rule({name!r}, formula=…)` and pass it as `rules=funcnet.RULES | {{{name!r}: …}}`, "

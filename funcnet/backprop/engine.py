@@ -1,0 +1,30 @@
+"""The engine with every kind of equation that it knows: the table's rules, calls, branches and loops."""
+
+import functools
+
+from funcnet.backprop import control, custom, loops
+from funcnet.backprop.sweep import Engine
+from funcnet.rules import Table
+
+CALLS = {
+    "jit": control.call,
+    "closed_call": control.call,
+    "core_call": control.call,
+    "call": control.call,
+    "composite": control.call,
+    "custom_vmap_call": control.call,
+    "eval_jaxpr": control.call,
+    "cond": control.cond,
+    "remat2": control.remat,
+    "custom_jvp_call": custom.custom_jvp,
+    "custom_vjp_call": custom.custom_vjp,
+    "custom_linear_solve": custom.custom_linear_solve,
+    "scan": loops.scan,
+    "while": loops.while_loop,
+}
+
+
+@functools.lru_cache(maxsize=64)
+def engine(rules: Table) -> Engine:
+    """The engine for a table of rules; one for each table, so that its plans are found again."""
+    return Engine(rules, CALLS)

@@ -1,0 +1,325 @@
+"""The computational graph of a function: what a jaxpr says, for people.
+
+CS231n 2019, lecture 4, slides 56 to 98: a function is a graph of simple operations; the forward pass
+gives every node its value, and the backward pass gives every node its gradient.
+
+    f, args ──trace──▶ Graph ──forward──▶ values ──backward──▶ gradients
+
+Every value of the graph has a number: the inputs first, then what the function closes over, then the
+outputs of the nodes in the order in which they run. `values[n]` and `gradients[n]` belong to value n.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from funcnet import _jax
+from funcnet._errors import ShapeError
+from funcnet.backprop.engine import engine
+from funcnet.backprop.sweep import Engine, differentiable, read, stash_of
+from funcnet.rules import RULES, Table
+
+
+@dataclass(frozen=True)
+class Value:
+    """A place in the graph where an array stands.
+
+    Attributes:
+        number: its place in the results of `Graph.forward` and `Graph.backward`.
+        shape: the array's shape.
+        dtype: the array's dtype.
+        name: how the argument is called, `x` or `params['w']`; empty for what a node computes.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: Any
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name or f'%{self.number}'}: {self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number written into the program."""
+
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.value}"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation of the graph.
+
+    Attributes:
+        primitive: the name of its primitive: `mul`, `dot_general`, `jit`.
+        inputs: values of the graph, and constants.
+        outputs: the values that it computes.
+        parameters: what else its primitive needs to know.
+        line: where the user's code wrote it: file, line, column and function.
+        scope: the `jax.named_scope` names around it, joined by slashes.
+        graphs: the graphs that it calls: a jitted function, the branches of a cond, the body of a loop.
+    """
+
+    primitive: str
+    inputs: tuple[Value | Constant, ...]
+    outputs: tuple[Value, ...]
+    parameters: Mapping[str, Any]
+    line: str
+    scope: str
+    graphs: tuple["Graph", ...]
+
+    @property
+    def name(self) -> str:
+        """The function that it calls if that has a name, else its primitive."""
+        return str(self.parameters.get("name", self.primitive))
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(str, self.outputs))} = {self.name}({', '.join(map(str, self.inputs))})"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The computational graph of a function for arguments of certain shapes; `trace` makes one.
+
+    Attributes:
+        jaxpr: JAX's own form of the program.
+        consts: the values that the function closes over.
+        names: the names of the inputs.
+        in_tree: the structure of `(args, kwargs)`.
+        out_tree: the structure of the result.
+    """
+
+    jaxpr: _jax.Jaxpr
+    consts: Sequence[Any]
+    names: Sequence[str]
+    in_tree: Any
+    out_tree: Any
+
+    @functools.cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The operations, in the order in which they run."""
+        return tuple(
+            Node(
+                eqn.primitive.name,
+                tuple(map(self._operand, eqn.invars)),
+                tuple(self._values[v] for v in eqn.outvars),
+                dict(eqn.params),
+                _jax.source_line(eqn),
+                _jax.scope(eqn),
+                tuple(_graph_of(*program) for program in _jax.programs(eqn)),
+            )
+            for eqn in self.jaxpr.eqns
+        )
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The leaves of the arguments."""
+        return tuple(self._values[v] for v in self.jaxpr.invars)
+
+    @property
+    def constants(self) -> tuple[Value, ...]:
+        """What the function closes over."""
+        return tuple(self._values[v] for v in self.jaxpr.constvars)
+
+    @property
+    def outputs(self) -> tuple[Value | Constant, ...]:
+        """The leaves of the result."""
+        return tuple(map(self._operand, self.jaxpr.outvars))
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """The value at every place of the graph.
+
+        Args:
+            *args: arguments of the shapes that the graph was traced for.
+            **kwargs: likewise.
+
+        Returns:
+            By number, the inputs, the constants and the outputs of all nodes.
+
+        Raises:
+            ShapeError: the arguments are not of the traced structure, shapes and dtypes.
+
+        Example:
+            >>> import funcnet
+            >>> graph = funcnet.trace(lambda x, y: (x + y) * x)(2.0, 3.0)
+            >>> [float(value) for value in graph.forward(2.0, 3.0)]
+            [2.0, 3.0, 5.0, 10.0]
+        """
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        came = [jnp.result_type(x).name + str(list(jnp.shape(x))) for x in leaves]
+        expected = [v.aval.dtype.name + str(list(v.aval.shape)) for v in self.jaxpr.invars]
+        if tree != self.in_tree or came != expected:
+            raise ShapeError(
+                f"forward: got {', '.join(came)} in {tree}, expected {', '.join(expected)} in {self.in_tree}; "
+                f"trace the function again for these arguments"
+            )
+        values = dict(zip([*self.jaxpr.invars, *self.jaxpr.constvars], [*leaves, *self.consts], strict=True))
+        for eqn in self.jaxpr.eqns:
+            with _jax.context_of(eqn):
+                outputs = _jax.bind(eqn, [read(values, atom) for atom in eqn.invars])
+            values.update(zip(eqn.outvars, outputs, strict=True))
+        return tuple(values[v] for v in self._values)
+
+    def backward(self, values: Sequence[Any], y_bar: Any, *, rules: Table = RULES) -> tuple[Any, ...]:
+        """The gradient at every place of the graph.
+
+        Args:
+            values: what `forward` returned.
+            y_bar: the upstream gradient, of the result's structure, shapes and dtypes; None in it for zero.
+            rules: the table of rules.
+
+        Returns:
+            By number, the gradient of Σ y_bar · y, or None where none flows. An operation with a program of
+            its own (a loop, a jitted function) runs forward once more for what its way back needs.
+
+        Raises:
+            ShapeError: y_bar does not have the result's structure, shapes and dtypes.
+            MissingRuleError: an operation on the way back has no rule.
+
+        Example:
+            >>> import funcnet
+            >>> graph = funcnet.trace(lambda x, y: (x + y) * x)(2.0, 3.0)
+            >>> [float(g) for g in graph.backward(graph.forward(2.0, 3.0), 1.0)]
+            [7.0, 2.0, 2.0, 1.0]
+        """
+        y_bars = cotangents(y_bar, self.out_tree, self.jaxpr.outvars)
+        asked = tuple(differentiable(v.aval) for v in self.jaxpr.invars)
+        plan = Engine.plan.__wrapped__(engine(rules), self.jaxpr, asked, tuple(y is not None for y in y_bars))
+        known = dict(zip(self._values, values, strict=True))
+        stashes = []
+        for i, pullback in plan.pullbacks.items():
+            eqn = self.jaxpr.eqns[i]
+            if pullback.forward is None:
+                stashes.append(stash_of(pullback, eqn, known))
+            else:
+                stashes.append(pullback.forward([read(known, atom) for atom in eqn.invars])[1])
+        bars = plan.cotangents(stashes, y_bars)
+        return tuple(bars.get(v) for v in self._values)
+
+    @functools.cached_property
+    def _values(self) -> dict[_jax.Var, Value]:
+        """Every variable's place, in the order of the numbers."""
+        named = dict(zip(self.jaxpr.invars, self.names, strict=True))
+        computed = [v for eqn in self.jaxpr.eqns for v in eqn.outvars]
+        places = enumerate([*self.jaxpr.invars, *self.jaxpr.constvars, *computed])
+        return {v: Value(i, v.aval.shape, v.aval.dtype, named.get(v, "")) for i, v in places}
+
+    def _operand(self, atom: Any) -> Value | Constant:
+        return Constant(atom.val) if _jax.is_literal(atom) else self._values[atom]
+
+    def __str__(self) -> str:
+        lines = [f"{node}    {node.line}" for node in self.nodes]
+        return "\n".join([", ".join(map(str, self.inputs)), *lines, ", ".join(map(str, self.outputs))])
+
+
+def trace(f: Callable) -> Callable[..., Graph]:
+    """Turn a function into its computational graph.
+
+    Args:
+        f: a function of arrays, or of pytrees of arrays, to a pytree of arrays. It is run once, on
+            stand-ins that have shape and dtype but no values, as under `jax.jit`.
+
+    Returns:
+        `trace(f)(*args, **kwargs)` is the graph of f for arguments of these shapes and dtypes.
+
+    Source:
+        CS231n 2019, lecture 4, slide 56.
+
+    Example:
+        >>> import funcnet
+        >>> graph = funcnet.trace(lambda x, y: (x + y) * x)(2.0, 3.0)
+        >>> [node.primitive for node in graph.nodes]
+        ['add', 'mul']
+    """
+
+    @functools.wraps(f)
+    def traced(*args: Any, **kwargs: Any) -> Graph:
+        paths, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
+        names = _names(f, [path for path, _ in paths])
+        graph = stage_out(f, [leaf for _, leaf in paths], tree)
+        return dataclasses.replace(graph, names=names)
+
+    return traced
+
+
+def stage_out(f: Callable, leaves: Sequence[Any], in_tree: Any) -> Graph:
+    """The graph of `f(*args, **kwargs)`, with the arguments flattened to leaves and their structure."""
+    out_trees = []
+
+    def flat(*leaves: Any) -> list[Any]:
+        args, kwargs = jax.tree.unflatten(in_tree, leaves)
+        ys, out_tree = jax.tree.flatten(f(*args, **kwargs))
+        out_trees.append(out_tree)
+        return ys
+
+    try:
+        closed = jax.make_jaxpr(flat)(*leaves)
+    except jax.errors.ConcretizationTypeError as error:
+        error.add_note(
+            "funcnet traces a function as jax.jit does: what it differentiates has no values while the "
+            "function runs. Use jax.lax.cond or jnp.where for a branch that depends on them."
+        )
+        raise
+    jaxpr, consts = _jax.open_jaxpr(closed)
+    return Graph(jaxpr, consts, [""] * len(leaves), in_tree, out_trees[0])
+
+
+def cotangents(y_bar: Any, out_tree: Any, outs: Sequence[Any]) -> list[Any]:
+    """The leaves of an upstream gradient: None for a symbolic zero, and for results that are no floats.
+
+    Args:
+        y_bar: the upstream gradient.
+        out_tree: the structure of the result.
+        outs: the variables of the result.
+
+    Raises:
+        ShapeError: y_bar does not have the result's structure, shapes and dtypes.
+    """
+    leaves, tree = jax.tree.flatten(y_bar, is_leaf=lambda x: x is None)
+    if tree != out_tree:
+        raise ShapeError(f"y_bar has the structure {tree}, expected that of the result, {out_tree}")
+    for i, (leaf, v) in enumerate(zip(leaves, outs, strict=True)):
+        if leaf is None or not differentiable(v.aval):
+            continue
+        if (jnp.shape(leaf), jnp.result_type(leaf)) != (v.aval.shape, v.aval.dtype):
+            raise ShapeError(
+                f"y_bar, output {i}: got {jnp.result_type(leaf)}{list(jnp.shape(leaf))}, expected "
+                f"{v.aval.dtype}{list(v.aval.shape)}, the output's own shape and dtype"
+            )
+    return [leaf if differentiable(v.aval) else None for leaf, v in zip(leaves, outs, strict=True)]
+
+
+def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
+    """The graph of a program inside a graph."""
+    ins, outs = ([None] * len(variables) for variables in (jaxpr.invars, jaxpr.outvars))
+    in_tree = jax.tree.structure((tuple(ins), {}), is_leaf=lambda x: x is None)
+    out_tree = jax.tree.structure(outs, is_leaf=lambda x: x is None)
+    return Graph(jaxpr, consts, [""] * len(ins), in_tree, out_tree)
+
+
+def _names(f: Callable, paths: Sequence[Any]) -> list[str]:
+    """How the leaves of `(args, kwargs)` are called in the signature of f: `x`, `params['w']`."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for part, place, *rest in paths:
+        if part.idx == 1:
+            head = place.key
+        elif place.idx < len(parameters) and parameters[place.idx].kind != inspect.Parameter.VAR_POSITIONAL:
+            head = parameters[place.idx].name
+        else:
+            head = f"argument {place.idx}"
+        names.append(head + jax.tree_util.keystr(tuple(rest)))
+    return names

@@ -1,0 +1,238 @@
+"""Loops: scan and while.
+
+A scan runs a body T times, carry_{t+1}, y_t = body(consts, carry_t, x_t). Its way back is a scan in
+the other direction over what the bodies put aside, which carries two things: the cotangent of the
+carry, and the sum of what each step sends back to the constants.
+
+A while loop does not say beforehand how often it runs, so there is no place to stack its stash. The
+forward sweep counts the steps; the way back runs them again from checkpoints. With c places for a
+carry, one of them taken by the first, ℓ steps are reversed by placing a checkpoint after the first
+B(c + r − 1, c) of them, reversing the rest with c − 1 places, and then the first part in the same way;
+B(n, k) is the binomial coefficient and r the smallest number with B(c + r, c) ≥ ℓ. Every step runs
+again at most r times, which no schedule with c places betters (Griewank and Walther 2000, Algorithm
+799: Revolve, section 2). With c = 32 places, r is 1 up to 33 steps, 2 up to 561, 3 up to 6545, 4 up to
+58,905 and at most 11 for any count of 32 bits: extra memory for 32 carries, however long the loop.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from funcnet import _jax
+from funcnet.backprop.program import Program
+from funcnet.backprop.pullback import Mask, Pullback
+from funcnet.backprop.staging import Staged, stage
+from funcnet.backprop.sweep import Engine, Plan, is_in
+
+PLACES = 32
+_LENGTHS = np.array(
+    [[min(math.comb(c + r, c), 2**31 - 1) for r in range(12)] for c in range(PLACES + 1)], np.int32
+)
+
+
+def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
+    """A scan: forward with its stash stacked, backward in the other direction."""
+    jaxpr, values = _jax.open_jaxpr(eqn.params["jaxpr"])
+    n, carries = _jax.scan_counts(eqn)
+    options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
+    plan, given = _through_the_loop(engine, jaxpr, asked, given, slice(n, n + carries))
+    held = [True] * (len(values) + n) + [False] * carries + [True] * (len(eqn.invars) - n - carries)
+    staged = stage(plan, given, held)
+    fixed = _invariant(staged, len(values) + n)
+    carried = given[:carries]
+    summed = [(v.aval, i) for i, v in enumerate(jaxpr.invars[:n]) if plan.gives[i]]
+
+    def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
+        consts, init, slices = [*values, *xs[:n]], xs[n : n + carries], xs[n + carries :]
+        once = staged.ahead.only([False] * len(eqn.outvars) + fixed)([*consts, *init, *slices])
+        step = staged.ahead.only([True] * len(eqn.outvars) + [not one for one in fixed])
+
+        def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], Any]:
+            results = step([*consts, *carry, *x])
+            return results[:carries], results[carries:]
+
+        final, stacked = lax.scan(body, list(init), list(slices), **options)
+        ys = len(eqn.outvars) - carries
+        reads = staged.reads
+        kept = [x if one else None for x, one in zip(xs, reads[len(values) :], strict=True)]
+        return [*final, *stacked[:ys]], (kept, once[len(eqn.outvars) :], stacked[ys:])
+
+    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        xs, once, stacked = stash
+        consts, slices = [*values, *xs[:n]], xs[n + carries :]
+        last = [
+            (_jax.zeros(v.aval) if bar is None else bar) if one else None
+            for bar, v, one in zip(y_bars[:carries], jaxpr.invars[n : n + carries], carried, strict=True)
+        ]
+
+        def body(bars: Any, step: Any) -> tuple[Any, Any]:
+            carry_bars, sums = bars
+            slices, stacked, y_bars = step
+            extras = [a if one else b for a, b, one in zip(once, stacked, fixed, strict=True)]
+            inputs = [*consts, *[None] * carries, *slices]
+            x_bars = staged.backward(inputs, extras, [*carry_bars, *y_bars])
+            sums = [lax.add(total, x_bars[i]) for total, (_, i) in zip(sums, summed, strict=True)]
+            return (_like(carry_bars, x_bars[n : n + carries]), sums), x_bars[n + carries :]
+
+        zeros = [_jax.zeros(aval) for aval, _ in summed]
+        back = {**options, "reverse": not options["reverse"]}
+        steps = (slices, stacked, list(y_bars[carries:]))
+        (first, sums), x_bars = lax.scan(body, (last, zeros), steps, **back)
+        totals = dict(zip((i for _, i in summed), sums, strict=True))
+        return [*(totals.get(i) for i in range(n)), *first, *x_bars]
+
+    gives = (*plan.gives[:n], *carried, *plan.gives[n + carries :])
+    return _for_those_asked(gives, asked, forward, backward)
+
+
+def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
+    """A while loop: count the steps forward; reverse them from checkpoints."""
+    jaxpr, values = _jax.open_jaxpr(eqn.params["body_jaxpr"])
+    condition, condition_values = _jax.open_jaxpr(eqn.params["cond_jaxpr"])
+    m, n = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+    plan, given = _through_the_loop(engine, jaxpr, asked[m:], given, slice(n, None))
+    body = Program([*jaxpr.constvars, *jaxpr.invars], {}, jaxpr.eqns, jaxpr.outvars, ())
+    goes_on = Program([*condition.constvars, *condition.invars], {}, condition.eqns, condition.outvars, ())
+    summed = [i for i in range(n) if plan.gives[i]]
+
+    def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
+        test, consts, init = [*condition_values, *xs[:m]], [*values, *xs[m : m + n]], xs[m + n :]
+        ys, steps = lax.while_loop(
+            lambda state: goes_on([*test, *state[0]])[0],
+            lambda state: (body([*consts, *state[0]]), state[1] + 1),
+            (list(init), jnp.int32(0)),
+        )
+        return ys, (list(xs[m:]), steps)
+
+    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        xs, steps = stash
+        consts, init = xs[:n], xs[n:]
+
+        def step_back(carry: Sequence[Any], bars: Any) -> Any:
+            carry_bars, sums = bars
+            _, stashes = plan.forward(values, [*consts, *carry])
+            x_bars = plan.backward(stashes, carry_bars)
+            return _like(carry_bars, x_bars[n:]), [
+                lax.add(total, x_bars[i]) for total, i in zip(sums, summed, strict=True)
+            ]
+
+        last = [
+            (_jax.zeros(v.aval) if bar is None else bar) if one else None
+            for bar, v, one in zip(y_bars, eqn.outvars, given, strict=True)
+        ]
+        zeros = [_jax.zeros(jaxpr.invars[i].aval) for i in summed]
+        first, sums = reverse(
+            lambda carry: body([*values, *consts, *carry]), step_back, init, steps, (last, zeros)
+        )
+        totals = dict(zip(summed, sums, strict=True))
+        return [*[None] * m, *(totals.get(i) for i in range(n)), *first]
+
+    gives = ((False,) * m) + (*plan.gives[:n], *given)
+    return _for_those_asked(gives, asked, forward, backward)
+
+
+def reverse(step: Callable, step_back: Callable, init: Sequence[Any], steps: Any, bars: Any) -> Any:
+    """Reverse a chain of steps whose number is known at run time only, with `PLACES` checkpoints.
+
+    Args:
+        step: from one carry to the next.
+        step_back: from the carry before a step and the cotangents after it to the cotangents before it.
+        init: the first carry.
+        steps: how many steps there were.
+        bars: the cotangents after the last step.
+    """
+    places = jax.tree.map(lambda x: jnp.broadcast_to(x, (PLACES, *jnp.shape(x))), list(init))
+
+    def advance_or_reverse(state: Any) -> Any:
+        places, at, top, end, bars = state
+        length = end - at[top]
+        ahead = _ahead(length, PLACES - top)
+        carry = [lax.dynamic_index_in_dim(place, top, keepdims=False) for place in places]
+        carry = lax.fori_loop(0, ahead, lambda _, carry: step(carry), carry)
+        turn = ahead == length - 1
+
+        def turn_back(_: None) -> Any:
+            done = at[top] == end - 1
+            return places, at, lax.select(done & (top > 0), top - 1, top), end - 1, step_back(carry, bars)
+
+        def put(_: None) -> Any:
+            above = top + 1
+            put_one = lambda place, x: lax.dynamic_update_index_in_dim(place, x, above, 0)  # noqa: E731
+            return [*map(put_one, places, carry)], at.at[above].set(at[top] + ahead), above, end, bars
+
+        return lax.cond(turn, turn_back, put, None)
+
+    start = (places, jnp.zeros(PLACES, jnp.int32), jnp.int32(0), steps, bars)
+    return lax.while_loop(lambda state: state[3] > 0, advance_or_reverse, start)[-1]
+
+
+def _ahead(length: Any, free: Any) -> Any:
+    """How far from a checkpoint to place the next one, or to the last step if no place is left for it.
+
+    Args:
+        length: the steps from the checkpoint to the end of the chain.
+        free: the places, with the checkpoint's own.
+    """
+    reversible = jnp.asarray(_LENGTHS)[free]
+    again = jnp.argmax(reversible >= length)
+    ahead = jnp.minimum(reversible[jnp.maximum(again - 1, 0)], length - 1)
+    return jnp.where(free > 1, ahead, length - 1)
+
+
+def _through_the_loop(
+    engine: Engine, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask, carry: slice
+) -> tuple[Plan, Mask]:
+    """The plan of a loop's body, and which of its outputs have a cotangent.
+
+    A carry is on a path if it is so in any step: what one step makes active is active in the next, and
+    what one step sends back to its carry is given to the step before it.
+    """
+    ins = list(asked)
+    while True:
+        active = engine.active(jaxpr, tuple(ins))
+        reached = [is_in(active, v) for v in jaxpr.outvars]
+        merged = [one or out for one, out in zip(ins[carry], reached, strict=False)]
+        if merged == ins[carry]:
+            break
+        ins[carry] = merged
+    outs = [has and one for has, one in zip(given, reached, strict=True)]
+    while True:
+        plan = engine.plan(jaxpr, tuple(ins), tuple(outs))
+        sent = plan.gives[carry]
+        merged = [has or one for has, one in zip(outs, sent, strict=False)]
+        if merged == outs[: len(merged)]:
+            return plan, tuple(outs)
+        outs[: len(merged)] = merged
+
+
+def _for_those_asked(gives: Mask, asked: Mask, forward: Callable, backward: Callable) -> Pullback:
+    """The pullback without the cotangents of first carries that only later steps make depend on an input."""
+    gives = tuple(has and one for has, one in zip(gives, asked, strict=True))
+
+    def run(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        return [x_bar if one else None for x_bar, one in zip(backward(stash, y_bars), gives, strict=True)]
+
+    return Pullback(gives, run, forward=forward)
+
+
+def _invariant(staged: Staged, consts: int) -> list[bool]:
+    """Which extras of a loop's body are the same in every step: they depend on its constants alone."""
+    varying = set(staged.ahead.inputs[consts:])
+    for eqn in staged.ahead.eqns:
+        if eqn.effects or any(is_in(varying, atom) for atom in eqn.invars):
+            varying.update(eqn.outvars)
+    return [v not in varying for v in staged.extras]
+
+
+def _like(carry_bars: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:
+    """The cotangents of the carry before a step, as dense as those after it."""
+    return [
+        None if before is None else jnp.zeros_like(before) if x_bar is None else x_bar
+        for before, x_bar in zip(carry_bars, x_bars, strict=True)
+    ]

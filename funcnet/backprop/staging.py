@@ -1,0 +1,95 @@
+"""Two sweeps that run elsewhere: inside a compiled function, a branch, the body of a loop.
+
+What the forward sweep puts aside must come out there as outputs and go in again as inputs. A stash as
+the rules make it would bring out too much: the same value for two rules, inputs that the caller holds
+already, constants, what an inner call might have needed but does not. Staging both sweeps out shows
+which values the backward sweep reads and which of them are new; only those become outputs, each once.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from funcnet import _jax
+from funcnet.backprop.program import Program, program
+from funcnet.backprop.pullback import Mask
+from funcnet.backprop.sweep import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """The sweeps of a plan over [*consts, *xs], staged out.
+
+    Attributes:
+        ahead: from the inputs to the wanted outputs, followed by the extras.
+        back: from the leaves of the stash and the cotangents to the gradients that there are.
+        extras: the variables of `ahead` that the backward sweep reads beyond the inputs.
+        leaves: for each leaf of the stash, its place in [*inputs, *extras] or None, and its value if constant.
+        gives: which of the xs get a gradient.
+    """
+
+    ahead: Program
+    back: Program
+    extras: Sequence[_jax.Var]
+    leaves: Sequence[tuple[int | None, Any]]
+    gives: Mask
+
+    @property
+    def reads(self) -> Mask:
+        """Which of the inputs the backward sweep reads."""
+        places = {place for place, _ in self.leaves}
+        return tuple(i in places for i in range(len(self.ahead.inputs)))
+
+    def forward(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The wanted outputs and the extras."""
+        results = self.ahead(inputs)
+        n = len(results) - len(self.extras)
+        return results[:n], results[n:]
+
+    def backward(self, inputs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
+        """A gradient for each of the xs, or None; of the inputs, those that are not read may be None."""
+        values = [*inputs, *extras]
+        stash = [value if place is None else values[place] for place, value in self.leaves]
+        x_bars = iter(self.back([*stash, *(y_bar for y_bar in y_bars if y_bar is not None)]))
+        return [next(x_bars) if one else None for one in self.gives]
+
+
+def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged:
+    """Stage out the two sweeps of a plan.
+
+    Args:
+        plan: the sweeps over a jaxpr.
+        given: which outputs have a cotangent.
+        held: which of [*consts, *xs] the caller will still hold on the way back; all by default.
+    """
+    jaxpr = plan.jaxpr
+    m = len(jaxpr.constvars)
+    ins = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
+    ahead, (ys, stash) = program(lambda *xs: plan.forward(xs[:m], xs[m:]), *ins)
+    n = len(jax.tree.leaves(ys))
+    stash, tree = jax.tree.flatten(stash)
+    y_bars = [v.aval if has else None for v, has in zip(jaxpr.outvars, given, strict=True)]
+    back, _ = program(
+        lambda stash, y_bars: plan.backward(jax.tree.unflatten(tree, stash), y_bars), stash, y_bars
+    )
+
+    places = {v: i for i, v in enumerate(ahead.inputs) if held is None or held[i]}
+    extras: list[_jax.Var] = []
+    leaves: list[tuple[int | None, Any]] = []
+    for atom, one in zip(ahead.results[n:], back.reads[: len(stash)], strict=True):
+        if not one:
+            leaves.append((None, None))
+        elif _jax.is_literal(atom):
+            leaves.append((None, atom.val))
+        elif atom in ahead.consts:
+            leaves.append((None, ahead.consts[atom]))
+        else:
+            if atom not in places:
+                places[atom] = len(ins) + len(extras)
+                extras.append(atom)
+            leaves.append((places[atom], None))
+    ahead = dataclasses.replace(ahead, results=[*ahead.results[:n], *extras]).only([True] * (n + len(extras)))
+    return Staged(ahead, back, extras, leaves, plan.gives)
