@@ -34,11 +34,21 @@ def is_literal(atom: Any) -> bool:
     return isinstance(atom, Literal)
 
 
+def uses_a_ref(eqn: Equation) -> bool:
+    """Whether an equation reads or writes a mutable array (`jax.new_ref`)."""
+    return bool(eqn.effects) and any(hasattr(v.aval, "inner_aval") for v in (*eqn.invars, *eqn.outvars))
+
+
 def open_jaxpr(program: Any) -> tuple[Jaxpr, Sequence[Any]]:
     """A sub-program as (jaxpr, the values of its constvars), whether JAX keeps it open or closed."""
     if hasattr(program, "consts") and hasattr(program, "jaxpr"):
         return program.jaxpr, program.consts
     return program, ()
+
+
+def without_constants(jaxpr: Jaxpr) -> Jaxpr:
+    """The same program with its constants as inputs, after the others."""
+    return jaxpr.replace(constvars=(), invars=(*jaxpr.invars, *jaxpr.constvars), debug_info=None)
 
 
 def parameters(eqn: Equation) -> dict[str, Any]:
@@ -47,9 +57,26 @@ def parameters(eqn: Equation) -> dict[str, Any]:
 
 
 def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
-    """Run one equation on new inputs; its outputs as a list."""
+    """Run one equation on new inputs; its outputs as a list.
+
+    Where a program is being traced and the inputs have the types that the equation was traced with, it
+    is written there as it stands: its types need not be inferred, nor its own programs traced, again.
+    """
+    trace = core.find_top_trace(inputs)
+    if hasattr(trace, "emit_eqn") and not eqn.effects and _of_the_same_types(eqn, inputs):
+        info = source_info_util.current()
+        tracers = [trace.to_jaxpr_tracer(x, source_info=info) for x in inputs]
+        outs = [v.aval for v in eqn.outvars]
+        return list(trace.emit_eqn(tracers, outs, eqn.primitive, eqn.params, eqn.effects, source_info=info))
     outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
     return list(outputs) if eqn.primitive.multiple_results else [outputs]
+
+
+def _of_the_same_types(eqn: Equation, inputs: Sequence[Any]) -> bool:
+    return all(
+        is_literal(atom) or (isinstance(x, jax.Array) and (x.aval is atom.aval or x.aval == atom.aval))
+        for x, atom in zip(inputs, eqn.invars, strict=True)
+    )
 
 
 @contextlib.contextmanager
@@ -96,6 +123,14 @@ def zeros(aval: Any) -> Any:
     array = jax.lax.full(aval.shape, 0, aval.dtype)
     axes = tuple(getattr(aval, "vma", ()))
     return jax.lax.pvary(array, axes) if axes else array
+
+
+def weak(x: Any) -> Any:
+    """The same number as weakly typed as a Python scalar: it does not widen what it is combined with."""
+    if jax.typeof(x).weak_type:
+        return x
+    convert = core.primitives.convert_element_type_p
+    return convert.bind(x, new_dtype=x.dtype, weak_type=True, sharding=None)
 
 
 def float0(aval: Any) -> Any:

@@ -204,10 +204,9 @@ def jacobian(
         _check_inputs("jacobian", fun, primals, holomorphic, allow_int)
         tape = _tape(of_arguments, primals, has_aux, rules)
         _check_outputs("jacobian", fun, tape, holomorphic)
-        y, aux, stashes = tape.forward(primals)
-        leaves, tree = jax.tree.flatten(y)
-        rows = [_rows(tape, stashes, leaves, i) for i in range(len(leaves))]
-        result = jax.tree.unflatten(tree, [row[0] if single else row for row in rows])
+        _, aux, stashes = tape.forward(primals)
+        rows = [_rows(tape, stashes, i) for i in range(len(tape.outs))]
+        result = jax.tree.unflatten(tape.out_tree, [row[0] if single else row for row in rows])
         return (result, aux) if has_aux else result
 
     return matrix
@@ -277,7 +276,8 @@ class _Tape:
 
     def forward(self, primals: Any) -> tuple[Any, Any, Any]:
         """The result, the auxiliary results and the stash."""
-        ys, stashes = self.plan.forward(self.graph.consts, jax.tree.leaves(primals))
+        xs = [x if isinstance(x, jax.Array) else jnp.asarray(x) for x in jax.tree.leaves(primals)]
+        ys, stashes = self.plan.forward(self.graph.consts, xs)
         n = len(self.outs)
         return jax.tree.unflatten(self.out_tree, ys[:n]), self.aux(ys[n:]), stashes
 
@@ -327,13 +327,13 @@ def _tape(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table) 
     return _Tape(graph, Engine.plan.__wrapped__(engine(rules), graph.jaxpr, asked, given), aux)
 
 
-def _rows(tape: _Tape, stashes: Any, ys: Sequence[Any], i: int) -> tuple[Any, ...]:
+def _rows(tape: _Tape, stashes: Any, i: int) -> tuple[Any, ...]:
     """∂yᵢ/∂x for all arguments: the pullback of each unit vector in the space of the i-th leaf of the result."""
-    y = ys[i]
+    y = tape.outs[i].aval
     units = jnp.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
 
     def row(unit: Any) -> Any:
-        y_bars = [unit if j == i else jnp.zeros_like(other) for j, other in enumerate(ys)]
+        y_bars = [unit if j == i else None for j in range(len(tape.outs))]
         x_bars = tape.pull(stashes, jax.tree.unflatten(tape.out_tree, y_bars))
         return jax.tree.map(lambda x_bar: None if x_bar.dtype == jax.dtypes.float0 else x_bar, x_bars)
 
@@ -350,7 +350,8 @@ def _rows(tape: _Tape, stashes: Any, ys: Sequence[Any], i: int) -> tuple[Any, ..
 def _dense(x_bar: Any, aval: Any) -> Any:
     if not differentiable(aval):
         return _jax.float0(aval)
-    return _jax.zeros(aval) if x_bar is None else x_bar
+    x_bar = _jax.zeros(aval) if x_bar is None else x_bar
+    return _jax.weak(x_bar) if aval.weak_type else x_bar
 
 
 def _differentiated(
@@ -365,6 +366,10 @@ def _differentiated(
             f"arguments to differentiate by position, and number them from 0"
         )
     places = [place % len(args) for place in places]
+    if len(set(places)) < len(places):
+        raise GradientError(
+            f"argnums={argnums} of {_where(fun)} names an argument twice, expected each once; its gradient is one array"
+        )
 
     def of_arguments(*primals: Any) -> Any:
         replaced = dict(zip(places, primals, strict=True))
@@ -391,15 +396,12 @@ def _check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, all
     _check_arrays(name, fun, primals)
     for path, leaf in jax.tree_util.tree_leaves_with_path(primals):
         dtype = jnp.result_type(leaf)
-        is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
-        if holomorphic and is_complex or not holomorphic and jnp.issubdtype(dtype, jnp.floating):
-            continue
-        if allow_int and not holomorphic and not jnp.issubdtype(dtype, jnp.inexact):
+        if jnp.issubdtype(dtype, jnp.complexfloating if holomorphic else jnp.inexact):
             continue
         if holomorphic:
             advice = "expected complex numbers with holomorphic=True"
-        elif is_complex:
-            advice = "expected real numbers; pass holomorphic=True if the function is, or use vjp"
+        elif allow_int:
+            continue
         else:
             advice = "expected floats; convert it, differentiate another argument, or pass allow_int=True"
         raise GradientError(

@@ -3,6 +3,7 @@
 The user's rule is the gradient. A custom_vjp brings both sweeps; a custom_jvp brings a tangent
 ẏ = J(x)·ẋ, a program linear in ẋ, and the way back is that program walked backward: x̄ = J(x)ᵀ·ȳ.
 A custom_linear_solve x = A(c)⁻¹·b brings a solver for Aᵀ: b̄ = A⁻ᵀ·x̄ and c̄ = −(∂(A(c)·x)/∂c)ᵀ·b̄.
+The solution does not depend on how it is found: the constants of the solvers have no gradient.
 """
 
 from collections.abc import Sequence
@@ -69,10 +70,10 @@ def custom_linear_solve(engine: Engine, eqn: _jax.Equation, given: Mask, asked: 
     matvec, consts = _jax.open_jaxpr(jaxprs.matvec)
     k, n = lengths.matvec, len(matvec.outvars)
     m = len(eqn.invars) - n
-    if any(given[n:]) or any(asked[k:m]):
+    if any(given[n:]):
         raise GradientError(
-            f"custom_linear_solve at {_jax.source_line(eqn)}: only the solution and the constants of matvec "
-            f"have gradients; put jax.lax.stop_gradient around what the solver returns beside the solution"
+            f"custom_linear_solve at {_jax.source_line(eqn)}: what the solver returns beside the solution has no "
+            f"gradient, expected a loss of the solution alone; put jax.lax.stop_gradient around the rest"
         )
     plan = engine.plan(matvec, asked=asked[:k] + (False,) * n, given=(True,) * n, wanted=(False,) * n)
 
@@ -84,10 +85,11 @@ def custom_linear_solve(engine: Engine, eqn: _jax.Equation, given: Mask, asked: 
         of_operator, solution = stash
         x_bars = [_jax.zeros(v.aval) if y is None else y for y, v in zip(y_bars, eqn.outvars, strict=True)]
         b_bars = _jax.transposed_solve(eqn, of_operator, x_bars[:n])[:n]
-        if solution is None:
-            return [*[None] * m, *b_bars]
-        _, stashes = plan.forward(consts, [*of_operator[:k], *solution])
-        c_bars = plan.backward(stashes, [lax.neg(b_bar) for b_bar in b_bars])[:k]
-        return [*c_bars, *[None] * (m - k), *b_bars]
+        c_bars = [None] * k
+        if solution is not None:
+            _, stashes = plan.forward(consts, [*of_operator[:k], *solution])
+            c_bars = plan.backward(stashes, [lax.neg(b_bar) for b_bar in b_bars])[:k]
+        return only([*c_bars, *[None] * (m - k), *b_bars], gives)
 
-    return Pullback(plan.gives[:k] + (False,) * (m - k) + (True,) * n, backward, forward=forward)
+    gives = plan.gives[:k] + (False,) * (m - k) + asked[m:]
+    return Pullback(gives, backward, forward=forward)

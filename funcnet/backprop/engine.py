@@ -2,6 +2,7 @@
 
 import functools
 
+from funcnet._errors import ParameterError
 from funcnet.backprop import control, custom, loops
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
@@ -24,7 +25,20 @@ CALLS = {
 }
 
 
-@functools.lru_cache(maxsize=64)
 def engine(rules: Table) -> Engine:
-    """The engine for a table of rules; one for each table, so that its plans are found again."""
+    """The engine for a table of rules; one for each table, so that its plans are found again.
+
+    Raises:
+        ParameterError: that is no table.
+    """
+    if not isinstance(rules, Table):
+        raise ParameterError(
+            f"rules: got {type(rules).__name__}, expected a table of rules; write "
+            f"`rules=funcnet.RULES | {{'tanh': my_rule}}`"
+        )
+    return _engine(rules)
+
+
+@functools.lru_cache(maxsize=64)
+def _engine(rules: Table) -> Engine:
     return Engine(rules, CALLS)

@@ -193,12 +193,13 @@ class Graph:
             [7.0, 2.0, 2.0, 1.0]
         """
         y_bars = cotangents(y_bar, self.out_tree, self.jaxpr.outvars)
-        asked = tuple(differentiable(v.aval) for v in self.jaxpr.invars)
-        plan = Engine.plan.__wrapped__(engine(rules), self.jaxpr, asked, tuple(y is not None for y in y_bars))
+        jaxpr = _jax.without_constants(self.jaxpr)
+        asked = tuple(differentiable(v.aval) for v in jaxpr.invars)
+        plan = Engine.plan.__wrapped__(engine(rules), jaxpr, asked, tuple(y is not None for y in y_bars))
         known = dict(zip(self._values, values, strict=True))
         stashes = []
         for i, pullback in plan.pullbacks.items():
-            eqn = self.jaxpr.eqns[i]
+            eqn = jaxpr.eqns[i]
             if pullback.forward is None:
                 stashes.append(stash_of(pullback, eqn, known))
             else:
@@ -285,9 +286,14 @@ def cotangents(y_bar: Any, out_tree: Any, outs: Sequence[Any]) -> list[Any]:
     Raises:
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
     """
-    leaves, tree = jax.tree.flatten(y_bar, is_leaf=lambda x: x is None)
-    if tree != out_tree:
-        raise ShapeError(f"y_bar has the structure {tree}, expected that of the result, {out_tree}")
+    try:
+        leaves = out_tree.flatten_up_to(y_bar)
+    except ValueError:
+        leaves = [()]
+    if not jax.tree_util.all_leaves(leaves, is_leaf=lambda x: x is None):
+        raise ShapeError(
+            f"y_bar has the structure {jax.tree.structure(y_bar)}, expected that of the result, {out_tree}"
+        )
     for i, (leaf, v) in enumerate(zip(leaves, outs, strict=True)):
         if leaf is None or not differentiable(v.aval):
             continue

@@ -45,12 +45,13 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     held = [True] * (len(values) + n) + [False] * carries + [True] * (len(eqn.invars) - n - carries)
     staged = stage(plan, given, held)
     fixed = _invariant(staged, len(values) + n)
+    silent = dataclasses.replace(staged.ahead, eqns=[one for one in staged.ahead.eqns if not one.effects])
     carried = given[:carries]
     summed = [(v.aval, i) for i, v in enumerate(jaxpr.invars[:n]) if plan.gives[i]]
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
         consts, init, slices = [*values, *xs[:n]], xs[n : n + carries], xs[n + carries :]
-        once = staged.ahead.only([False] * len(eqn.outvars) + fixed)([*consts, *init, *slices])
+        once = silent.only([False] * len(eqn.outvars) + fixed)([*consts, *init, *slices])
         step = staged.ahead.only([True] * len(eqn.outvars) + [not one for one in fixed])
 
         def body(carry: list[Any], x: list[Any]) -> tuple[list[Any], Any]:

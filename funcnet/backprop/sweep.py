@@ -64,10 +64,16 @@ class Engine:
         return Plan(jaxpr, pullbacks, gives, wanted or (True,) * len(jaxpr.outvars))
 
     def active(self, jaxpr: _jax.Jaxpr, asked: Mask) -> set[_jax.Var]:
-        """The variables through which an input asked for can change an output."""
+        """The variables through which an input asked for can change an output.
+
+        Raises:
+            MissingRuleError: one of them goes through a mutable array.
+        """
         active = {v for v, one in zip(jaxpr.invars, asked, strict=True) if one}
         for eqn in jaxpr.eqns:
             if any(is_in(active, atom) for atom in eqn.invars):
+                if _jax.uses_a_ref(eqn):
+                    raise MissingRuleError(_mutable(eqn))
                 if eqn.primitive.name in self.rules or eqn.primitive.name not in PIECEWISE_CONSTANT:
                     active.update(v for v in eqn.outvars if differentiable(v.aval))
         return active
@@ -203,4 +209,12 @@ def _missing(eqn: _jax.Equation) -> str:
         f"no rule for the primitive {name!r}, {where}; write one with "
         f"`@funcnet.rule({name!r}, formula=…)` and pass it as `rules=funcnet.RULES | {{{name!r}: …}}`, "
         f"or put `jax.lax.stop_gradient` around its inputs if no gradient should flow"
+    )
+
+
+def _mutable(eqn: _jax.Equation) -> str:
+    return (
+        f"{eqn.primitive.name!r} takes a value whose gradient is asked for through a mutable array, at "
+        f"{_jax.source_line(eqn)}: gradients follow values only; return the value instead of writing it into "
+        f"a ref, or put `jax.lax.stop_gradient` around it if it is only recorded there"
     )
