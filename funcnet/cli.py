@@ -1,4 +1,4 @@
-"""The commands: `funcnet train`, `funcnet evaluate RUN`, `funcnet predict RUN FILE`.
+"""The commands: `funcnet train`, `funcnet evaluate RUN`, `funcnet predict RUN FILE`, `funcnet rules`.
 
 A command is a dataclass whose fields are its flags, and calling it runs it, as a thin function over the
 library. The library, and JAX with it, is imported only then, so that `--help` answers at once.
@@ -117,7 +117,21 @@ class Predict:
             print(f"{index}  {run.classes[label]:{width}}  {probabilities[label]:.3f}")
 
 
-Command = Train | Evaluate | Predict
+@dataclass(frozen=True)
+class Rules:
+    """Print the table of gradient rules, or one of them whole."""
+
+    primitive: Annotated[Positional[str | None], arg(metavar="PRIMITIVE")] = None
+    """A primitive of JAX, as it stands in a jaxpr: tanh, dot_general, scan."""
+
+    def __call__(self) -> None:
+        """Print it."""
+        from funcnet.rules import listing
+
+        print(listing.entry(self.primitive) if self.primitive else listing.overview())
+
+
+Command = Train | Evaluate | Predict | Rules
 
 
 def net_table(config: Config, dataset: "Dataset") -> str:

@@ -13,6 +13,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import GradientError
+from funcnet.backprop.control import only
 from funcnet.backprop.pullback import Mask, Pullback, trace_pair
 from funcnet.backprop.sweep import Engine, differentiable
 from funcnet.rules import Rule

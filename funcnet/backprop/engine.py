@@ -3,7 +3,7 @@
 import functools
 
 from funcnet._errors import ParameterError
-from funcnet.backprop import control, custom, loops
+from funcnet.backprop import control, custom, loops, sharding
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
 
@@ -22,6 +22,7 @@ CALLS = {
     "custom_linear_solve": custom.custom_linear_solve,
     "scan": loops.scan,
     "while": loops.while_loop,
+    "shard_map": sharding.shard_map,
 }
 
 
