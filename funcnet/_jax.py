@@ -48,7 +48,7 @@ def open_jaxpr(program: Any) -> tuple[Jaxpr, Sequence[Any]]:
 
 def without_constants(jaxpr: Jaxpr) -> Jaxpr:
     """The same program with its constants as inputs, after the others."""
-    return jaxpr.replace(constvars=(), invars=(*jaxpr.invars, *jaxpr.constvars), debug_info=None)
+    return jaxpr.replace(constvars=(), invars=(*jaxpr.invars, *jaxpr.constvars))
 
 
 def parameters(eqn: Equation) -> dict[str, Any]:
@@ -86,6 +86,23 @@ def context_of(eqn: Equation) -> Iterator[None]:
     names = source_info_util.current_name_stack() + info.name_stack
     with source_info_util.user_context(info.traceback, name_stack=names), eqn.ctx.manager:
         yield
+
+
+@contextlib.contextmanager
+def planning(eqn: Equation) -> Iterator[None]:
+    """What is traced inside belongs to `eqn`, or, where JAX's own code wrote that, to the call around it.
+
+    It has no named scopes of its surroundings: where it is replayed it gets those there.
+    """
+    info = eqn.source_info if source_line(eqn) else source_info_util.current()
+    names = source_info_util.new_name_stack()
+    with source_info_util.user_context(info.traceback, name_stack=names), eqn.ctx.manager:
+        yield
+
+
+def blamed_line(eqn: Equation) -> str:
+    """The user's line of an equation, or, while it is planned, of the call around it if JAX's own code wrote it."""
+    return source_line(eqn) or source_info_util.summarize(source_info_util.current())
 
 
 def source_line(eqn: Equation) -> str:
@@ -144,12 +161,15 @@ def saves(decision: Any) -> bool:
 
 
 def jvp_rule(eqn: Equation) -> tuple[Jaxpr, Sequence[Any], Sequence[bool]]:
-    """The tangent rule of a custom_jvp call, as a program `(*xs, *tangents) -> (*ys, *tangents)`.
+    """The tangent rule of a custom_jvp call, a program `(*consts, *xs, *tangents) -> (*ys, *tangents)`.
 
-    Its inputs leave out the call's first `num_consts`; its tangents out, those marked as zero.
+    Beside it, its consts, and which tangents it leaves out because they are zero. The xs are the call's
+    inputs after the first `num_consts`.
     """
     primals = len(eqn.invars) - eqn.params["num_consts"]
     jaxpr, consts, zero = eqn.params["jvp_jaxpr_fun"].call_wrapped(*[False] * primals)
+    if jaxpr.constvars:
+        jaxpr = jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars])
     return jaxpr, consts, zero
 
 

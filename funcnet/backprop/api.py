@@ -20,7 +20,7 @@ from funcnet import _jax
 from funcnet._errors import GradientError
 from funcnet.backprop.engine import engine
 from funcnet.backprop.graph import Graph, cotangents, stage_out
-from funcnet.backprop.sweep import Engine, Plan, differentiable
+from funcnet.backprop.sweep import Plan, differentiable
 from funcnet.rules import RULES, Table
 
 
@@ -324,7 +324,7 @@ def _tape(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table) 
     results = graph.out_tree.children()[0].num_leaves
     asked = tuple(differentiable(v.aval) for v in graph.jaxpr.invars)
     given = tuple(i < results and differentiable(v.aval) for i, v in enumerate(graph.jaxpr.outvars))
-    return _Tape(graph, Engine.plan.__wrapped__(engine(rules), graph.jaxpr, asked, given), aux)
+    return _Tape(graph, engine(rules).plan(graph.jaxpr, asked, given), aux)
 
 
 def _rows(tape: _Tape, stashes: Any, i: int) -> tuple[Any, ...]:

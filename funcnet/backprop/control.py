@@ -21,7 +21,7 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     the call itself would have been.
     """
     jaxpr, consts = _jax.called(eqn)
-    plan = engine.plan(jaxpr, asked, given)
+    plan = engine.kept_plan(jaxpr, asked, given)
     if _jax.under_jit():
         return Pullback(plan.gives, plan.backward, forward=lambda xs: plan.forward(consts, xs))
     staged, ahead, back = _compiled(plan, given)
@@ -35,6 +35,17 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         return back(*stash, list(y_bars))
 
     return Pullback(plan.gives, backward, forward=forward)
+
+
+def written_out(function: Callable) -> Callable[[Engine, _jax.Equation, Mask, Mask], Pullback]:
+    """An equation that is walked back through what `function` writes it out as."""
+
+    def pullback(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
+        run = jax.jit(functools.partial(function, **_jax.parameters(eqn)))
+        (again,) = jax.make_jaxpr(run)(*(v.aval for v in eqn.invars)).eqns
+        return call(engine, again, given, asked)
+
+    return pullback
 
 
 @functools.lru_cache(maxsize=512)
@@ -51,7 +62,7 @@ def cond(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     branches, so that the switch brings out no more than the largest of them.
     """
     branches = [_jax.open_jaxpr(branch) for branch in eqn.params["branches"]]
-    staged = [stage(engine.plan(jaxpr, asked[1:], given), given) for jaxpr, _ in branches]
+    staged = [stage(engine.kept_plan(jaxpr, asked[1:], given), given) for jaxpr, _ in branches]
     types, slots = _shared_slots([[v.aval for v in one.extras] for one in staged])
     gives = tuple(map(any, zip(*(one.gives for one in staged), strict=True)))
     consts = [len(values) for _, values in branches]

@@ -27,21 +27,21 @@ def custom_jvp(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
     nonzero = tuple(has for has, zero in zip(given, zeros, strict=True) if not zero)
     plan = engine.plan(
         jaxpr,
-        asked=(False,) * len(primals) + asked[first:],
+        asked=(False,) * (len(consts) + len(primals)) + asked[first:],
         given=(False,) * outs + nonzero,
         wanted=(True,) * outs + (False,) * len(nonzero),
     )
-    gives = (False,) * first + plan.gives[len(primals) :]
+    gives = (False,) * first + plan.gives[-len(primals) :]
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
         tangents = [_jax.zeros(v.aval) if differentiable(v.aval) else _jax.float0(v.aval) for v in primals]
-        ys, stashes = plan.forward(consts, [*xs[first:], *tangents])
+        ys, stashes = plan.forward([], [*consts, *xs[first:], *tangents])
         return ys[:outs], stashes
 
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
         of_tangents = [y_bar for y_bar, zero in zip(y_bars, zeros, strict=True) if not zero]
         x_bars = plan.backward(stash, [None] * outs + of_tangents)
-        return [None] * first + x_bars[len(primals) :]
+        return [None] * first + x_bars[-len(primals) :]
 
     return Pullback(gives, backward, forward=forward)
 

@@ -6,6 +6,7 @@ from funcnet._errors import ParameterError
 from funcnet.backprop import control, custom, loops, sharding
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
+from funcnet.rules.folds import WRITTEN_OUT
 
 CALLS = {
     "jit": control.call,
@@ -23,6 +24,7 @@ CALLS = {
     "scan": loops.scan,
     "while": loops.while_loop,
     "shard_map": sharding.shard_map,
+    **{name: control.written_out(function) for name, function in WRITTEN_OUT.items()},
 }
 
 

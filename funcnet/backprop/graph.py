@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import ShapeError
 from funcnet.backprop.engine import engine
-from funcnet.backprop.sweep import Engine, differentiable, read, stash_of
+from funcnet.backprop.sweep import differentiable, read, stash_of
 from funcnet.rules import RULES, Table
 
 
@@ -179,11 +179,12 @@ class Graph:
             rules: the table of rules.
 
         Returns:
-            By number, the gradient of Σ y_bar · y, or None where none flows. An operation with a program of
-            its own (a loop, a jitted function) runs forward once more for what its way back needs.
+            By number, the gradient of Σ y_bar · y, or None where none flows: to integers, and to what is
+            made of integers and literals alone. An operation with a program of its own (a loop, a jitted
+            function) runs forward once more for what its way back needs.
 
         Raises:
-            ShapeError: y_bar does not have the result's structure, shapes and dtypes.
+            ShapeError: y_bar does not have the result's structure, shapes and dtypes, or values are missing.
             MissingRuleError: an operation on the way back has no rule.
 
         Example:
@@ -192,10 +193,14 @@ class Graph:
             >>> [float(g) for g in graph.backward(graph.forward(2.0, 3.0), 1.0)]
             [7.0, 2.0, 2.0, 1.0]
         """
+        if len(values) != len(self._values):
+            raise ShapeError(
+                f"backward: got {len(values)} values, expected {len(self._values)}, all that forward returned"
+            )
         y_bars = cotangents(y_bar, self.out_tree, self.jaxpr.outvars)
         jaxpr = _jax.without_constants(self.jaxpr)
         asked = tuple(differentiable(v.aval) for v in jaxpr.invars)
-        plan = Engine.plan.__wrapped__(engine(rules), jaxpr, asked, tuple(y is not None for y in y_bars))
+        plan = engine(rules).plan(jaxpr, asked, tuple(y is not None for y in y_bars))
         known = dict(zip(self._values, values, strict=True))
         stashes = []
         for i, pullback in plan.pullbacks.items():
@@ -265,10 +270,14 @@ def stage_out(f: Callable, leaves: Sequence[Any], in_tree: Any) -> Graph:
 
     try:
         closed = jax.make_jaxpr(flat)(*leaves)
-    except jax.errors.ConcretizationTypeError as error:
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    ) as error:
         error.add_note(
             "funcnet traces a function as jax.jit does: what it differentiates has no values while the "
-            "function runs. Use jax.lax.cond or jnp.where for a branch that depends on them."
+            "function runs. Use jax.lax.cond or jnp.where for a branch that depends on them, jnp for numpy."
         )
         raise
     jaxpr, consts = _jax.open_jaxpr(closed)
@@ -316,16 +325,16 @@ def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
 def _names(f: Callable, paths: Sequence[Any]) -> list[str]:
     """How the leaves of `(args, kwargs)` are called in the signature of f: `x`, `params['w']`."""
     try:
-        parameters = list(inspect.signature(f).parameters.values())
+        parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         parameters = []
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [parameter.name for parameter in parameters if parameter.kind in by_position]
     names = []
     for part, place, *rest in paths:
         if part.idx == 1:
             head = place.key
-        elif place.idx < len(parameters) and parameters[place.idx].kind != inspect.Parameter.VAR_POSITIONAL:
-            head = parameters[place.idx].name
         else:
-            head = f"argument {place.idx}"
+            head = positional[place.idx] if place.idx < len(positional) else f"argument {place.idx}"
         names.append(head + jax.tree_util.keystr(tuple(rest)))
     return names

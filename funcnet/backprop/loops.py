@@ -7,11 +7,12 @@ carry, and the sum of what each step sends back to the constants.
 A while loop does not say beforehand how often it runs, so there is no place to stack its stash. The
 forward sweep counts the steps; the way back runs them again from checkpoints. With c places for a
 carry, one of them taken by the first, ℓ steps are reversed by placing a checkpoint after the first
-B(c + r − 1, c) of them, reversing the rest with c − 1 places, and then the first part in the same way;
-B(n, k) is the binomial coefficient and r the smallest number with B(c + r, c) ≥ ℓ. Every step runs
-again at most r times, which no schedule with c places betters (Griewank and Walther 2000, Algorithm
-799: Revolve, section 2). With c = 32 places, r is 1 up to 33 steps, 2 up to 561, 3 up to 6545, 4 up to
-58,905 and at most 11 for any count of 32 bits: extra memory for 32 carries, however long the loop.
+min(B(c + r − 1, c), ℓ − B(c + r − 2, c − 1)) of them, reversing the rest with c − 1 places, and then the
+first part in the same way; B(n, k) is the binomial coefficient and r the smallest number with
+B(c + r, c) ≥ ℓ. To come back to every step takes r·ℓ − B(c + r, c + 1) runs of the body, at most r of each
+step, which no schedule with c places betters (Griewank and Walther 2000, Algorithm 799: Revolve,
+proposition 1). With c = 32 places, r is 1 up to 33 steps, 2 up to 561, 3 up to 6545, 4 up to 58,905 and
+at most 11 for any count of 32 bits: extra memory for 32 carries, however long the loop.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ import numpy as np
 from jax import lax
 
 from funcnet import _jax
+from funcnet.backprop.control import only
 from funcnet.backprop.program import Program
 from funcnet.backprop.pullback import Mask, Pullback
 from funcnet.backprop.staging import Staged, stage
@@ -61,7 +63,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         final, stacked = lax.scan(body, list(init), list(slices), **options)
         ys = len(eqn.outvars) - carries
         reads = staged.reads
-        kept = [x if one else None for x, one in zip(xs, reads[len(values) :], strict=True)]
+        kept = only(xs, reads[len(values) :])
         return [*final, *stacked[:ys]], (kept, once[len(eqn.outvars) :], stacked[ys:])
 
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
@@ -83,7 +85,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
 
         zeros = [_jax.zeros(aval) for aval, _ in summed]
         back = {**options, "reverse": not options["reverse"]}
-        steps = (slices, stacked, list(y_bars[carries:]))
+        steps = (slices, stacked, only(y_bars[carries:], given[carries:]))
         (first, sums), x_bars = lax.scan(body, (last, zeros), steps, **back)
         totals = dict(zip((i for _, i in summed), sums, strict=True))
         return [*(totals.get(i) for i in range(n)), *first, *x_bars]
@@ -94,12 +96,13 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
 
 def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """A while loop: count the steps forward; reverse them from checkpoints."""
-    jaxpr, values = _jax.open_jaxpr(eqn.params["body_jaxpr"])
-    condition, condition_values = _jax.open_jaxpr(eqn.params["cond_jaxpr"])
+    goes_on, condition_values = _runnable(eqn.params["cond_jaxpr"])
+    body, values = _runnable(eqn.params["body_jaxpr"])
+    if goes_on.results[0].aval.shape:
+        return _while_any(engine, eqn, given, asked)
     m, n = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+    jaxpr, _ = _jax.open_jaxpr(eqn.params["body_jaxpr"])
     plan, given = _through_the_loop(engine, jaxpr, asked[m:], given, slice(n, None))
-    body = Program([*jaxpr.constvars, *jaxpr.invars], {}, jaxpr.eqns, jaxpr.outvars, ())
-    goes_on = Program([*condition.constvars, *condition.invars], {}, condition.eqns, condition.outvars, ())
     summed = [i for i in range(n) if plan.gives[i]]
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -136,6 +139,41 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
 
     gives = ((False,) * m) + (*plan.gives[:n], *given)
     return _for_those_asked(gives, asked, forward, backward)
+
+
+def _while_any(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
+    """A while loop under vmap whose examples stop at different steps: it runs while any of them goes on.
+
+    Its condition is an array with an entry for each example, and an example that has stopped keeps its carry.
+    """
+    goes_on, test_values = _runnable(eqn.params["cond_jaxpr"])
+    body, values = _runnable(eqn.params["body_jaxpr"])
+    m, n = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+
+    def loop(*xs: Any) -> list[Any]:
+        test, consts, init = [*test_values, *xs[:m]], [*values, *xs[m : m + n]], list(xs[m + n :])
+
+        def of_examples(carry: Sequence[Any]) -> Any:
+            return goes_on([*test, *carry])[0]
+
+        def step(carry: Sequence[Any]) -> list[Any]:
+            on = of_examples(carry)
+            return [
+                lax.select(lax.broadcast_in_dim(on, new.shape, range(on.ndim)), new, old)
+                for new, old in zip(body([*consts, *carry]), carry, strict=True)
+            ]
+
+        return lax.while_loop(lambda carry: jnp.any(of_examples(carry)), step, init)
+
+    jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(loop)(*(v.aval for v in eqn.invars)))
+    plan = engine.kept_plan(jaxpr, asked, given)
+    return Pullback(plan.gives, plan.backward, forward=lambda xs: plan.forward(consts, xs))
+
+
+def _runnable(program: Any) -> tuple[Program, Sequence[Any]]:
+    """A sub-program as a function of [*consts, *xs], and those consts."""
+    jaxpr, consts = _jax.open_jaxpr(program)
+    return Program([*jaxpr.constvars, *jaxpr.invars], {}, jaxpr.eqns, jaxpr.outvars, ()), consts
 
 
 def reverse(step: Callable, step_back: Callable, init: Sequence[Any], steps: Any, bars: Any) -> Any:
@@ -180,10 +218,10 @@ def _ahead(length: Any, free: Any) -> Any:
         length: the steps from the checkpoint to the end of the chain.
         free: the places, with the checkpoint's own.
     """
-    reversible = jnp.asarray(_LENGTHS)[free]
-    again = jnp.argmax(reversible >= length)
-    ahead = jnp.minimum(reversible[jnp.maximum(again - 1, 0)], length - 1)
-    return jnp.where(free > 1, ahead, length - 1)
+    lengths = jnp.asarray(_LENGTHS)
+    again = jnp.argmax(lengths[free] >= length)
+    before = jnp.maximum(again - 1, 0)
+    return jnp.minimum(lengths[free, before], length - lengths[free - 1, before])
 
 
 def _through_the_loop(
@@ -204,7 +242,7 @@ def _through_the_loop(
         ins[carry] = merged
     outs = [has and one for has, one in zip(given, reached, strict=True)]
     while True:
-        plan = engine.plan(jaxpr, tuple(ins), tuple(outs))
+        plan = engine.kept_plan(jaxpr, tuple(ins), tuple(outs))
         sent = plan.gives[carry]
         merged = [has or one for has, one in zip(outs, sent, strict=False)]
         if merged == outs[: len(merged)]:

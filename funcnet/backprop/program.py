@@ -1,5 +1,6 @@
 """A program: the equations that lead from given inputs to wanted results, and nothing beside them."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,9 @@ class Program:
             return atom.val if _jax.is_literal(atom) else values[atom]
 
         for eqn in self.eqns:
-            values.update(zip(eqn.outvars, _jax.bind(eqn, [read(v) for v in eqn.invars]), strict=True))
+            with _jax.context_of(eqn) if _jax.scope(eqn) else contextlib.nullcontext():
+                outputs = _jax.bind(eqn, [read(v) for v in eqn.invars])
+            values.update(zip(eqn.outvars, outputs, strict=True))
         return [None if atom is None else read(atom) for atom in self.results]
 
     def only(self, wanted: Sequence[bool]) -> "Program":

@@ -37,7 +37,7 @@ def shard_map(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> P
     found: list[Staged] = []
 
     def ahead(*xs: Any) -> Any:
-        found.append(stage(engine.plan(jaxpr, asked, given), given))
+        found.append(stage(engine.kept_plan(jaxpr, asked, given), given))
         ys, extras = found[-1].forward([*consts, *xs])
         return ys, [lax.expand_dims(extra, [0]) for extra in extras]
 
@@ -51,7 +51,9 @@ def shard_map(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> P
         inputs = [*consts, *(next(held) if one else None for one in reads)]
         bars = [_share(next(bars), spec) if has else None for spec, has in zip(out_specs, given, strict=True)]
         x_bars = staged.backward(inputs, [lax.squeeze(extra, [0]) for extra in extras], bars)
-        return [_total(x_bar, spec) for x_bar, spec in zip(x_bars, in_specs, strict=True) if x_bar is not None]
+        return [
+            _total(x_bar, spec) for x_bar, spec in zip(x_bars, in_specs, strict=True) if x_bar is not None
+        ]
 
     def _share(y_bar: Any, spec: PartitionSpec) -> Any:
         parts = math.prod(mesh.shape[name] for name in _unnamed(spec, axes))
@@ -80,5 +82,7 @@ def shard_map(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> P
 
 def _unnamed(spec: PartitionSpec, axes: Sequence[str]) -> tuple[str, ...]:
     """The mesh axes over which an array of this specification is the same everywhere."""
-    named = {name for part in spec if part is not None for name in (part if isinstance(part, tuple) else (part,))}
+    named = {
+        name for part in spec if part is not None for name in (part if isinstance(part, tuple) else (part,))
+    }
     return tuple(sorted(set(axes) - named))

@@ -34,14 +34,13 @@ class Engine:
     def pullback(self, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
         """The way back through one equation, from the given cotangents to the gradients asked for."""
         name = eqn.primitive.name
-        with _jax.context_of(eqn):
+        with _jax.planning(eqn):
             if name in self.rules:
                 return by_rule(eqn, given, asked, self.rules)
             if name in self.calls:
                 return self.calls[name](self, eqn, given, asked)
         raise MissingRuleError(_missing(eqn))
 
-    @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
     def plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask, wanted: Mask | None = None) -> "Plan":
         """The sweeps over a jaxpr.
 
@@ -62,6 +61,11 @@ class Engine:
                 reached.update(v for v, one in zip(eqn.invars, pullbacks[i].gives, strict=True) if one)
         gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
         return Plan(jaxpr, pullbacks, gives, wanted or (True,) * len(jaxpr.outvars))
+
+    @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
+    def kept_plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> "Plan":
+        """The plan of a program that may come again: a jitted function's, a loop's body, a branch."""
+        return self.plan(jaxpr, asked, given)
 
     def active(self, jaxpr: _jax.Jaxpr, asked: Mask) -> set[_jax.Var]:
         """The variables through which an input asked for can change an output.
@@ -202,7 +206,7 @@ def accumulate(bars: dict[_jax.Var, Any], atom: Any, x_bar: Any) -> None:
 
 def _missing(eqn: _jax.Equation) -> str:
     name = eqn.primitive.name
-    where = f"used at {_jax.source_line(eqn)}"
+    where = f"used at {_jax.blamed_line(eqn)}"
     if name in REFUSED:
         return f"{name!r} has no gradient, {where}: {REFUSED[name]}"
     return (
@@ -215,6 +219,6 @@ def _missing(eqn: _jax.Equation) -> str:
 def _mutable(eqn: _jax.Equation) -> str:
     return (
         f"{eqn.primitive.name!r} takes a value whose gradient is asked for through a mutable array, at "
-        f"{_jax.source_line(eqn)}: gradients follow values only; return the value instead of writing it into "
+        f"{_jax.blamed_line(eqn)}: gradients follow values only; return the value instead of writing it into "
         f"a ref, or put `jax.lax.stop_gradient` around it if it is only recorded there"
     )

@@ -151,5 +151,8 @@ def table(modules: Sequence[Any]) -> Table:
 
 
 def like(x: Any, x_bar: Any) -> Any:
-    """Sum `x_bar` over what the forward pass broadcast: an elementwise primitive takes scalars beside arrays."""
-    return x_bar if x.shape == x_bar.shape else lax.reduce_sum(x_bar, range(x_bar.ndim))
+    """Sum `x_bar` over what the forward pass broadcast: elementwise primitives stretch scalars and axes of size 1."""
+    if x.shape == x_bar.shape:
+        return x_bar
+    stretched = [i for i in range(x_bar.ndim) if x.ndim == 0 or x.shape[i] != x_bar.shape[i]]
+    return lax.reshape(lax.reduce_sum(x_bar, stretched), x.shape)

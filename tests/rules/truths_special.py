@@ -1,0 +1,129 @@
+"""The true gradients of the special functions, for the measurement in `tests.rules.ulp`.
+
+mpmath knows most of them. Where it does not, in the order a of the incomplete gamma function, the truth
+is a difference quotient of the power series in 140 digits.
+"""
+
+import mpmath
+import numpy as np
+from jax import lax
+
+from tests.rules.ulp import LARGEST, SMALLEST, Truth, near, of_every_magnitude
+
+
+def _spread(low, high, smallest=SMALLEST, count=500):
+    sample = of_every_magnitude(low, high, smallest, count)
+    return lambda rng: (rng.permutation(sample(rng))[: 2 * count],)
+
+
+def _of_one_order(low, high):
+    """Orders from 1/100 to 3000, and arguments half around them, half anywhere."""
+
+    def sample(rng):
+        a = np.exp(rng.uniform(np.log(0.01), np.log(3000), 200))
+        around = abs(a + 2 * np.sqrt(a) * rng.normal(size=a.size))
+        anywhere = a * np.exp(rng.uniform(low, high, a.size))
+        x = np.where(rng.uniform(size=a.size) < 0.5, around, anywhere)
+        return a.astype(np.float32), x.astype(np.float32)
+
+    return sample
+
+
+def _beta_arguments(rng):
+    a, b = np.exp(rng.uniform(np.log(0.01), np.log(3000), (2, 200)))
+    mean = a / (a + b)
+    around = mean + 2 * np.sqrt(mean * (1 - mean) / (a + b)) * rng.normal(size=a.size)
+    x = np.where((around > 0) & (around < 1), around, rng.uniform(size=a.size))
+    return a.astype(np.float32), b.astype(np.float32), np.clip(x, 1e-6, 1 - 1e-6).astype(np.float32)
+
+
+def _around_the_root(rng):
+    return (np.concatenate([_spread(SMALLEST, LARGEST)(rng)[0], near(1.4616321449683623, 20)]),)
+
+
+def _no_pole(rng):
+    x = np.concatenate([_spread(1e-18, LARGEST, 1e-18)(rng)[0], rng.uniform(-30, 30, 500).astype(np.float32)])
+    return (x[(x > 0) | (x != np.round(x))],)
+
+
+def _lower_gamma(a, x):
+    term = total = mpmath.mpf(1)
+    k = 0
+    while term > total * mpmath.mpf(10) ** -140:
+        k += 1
+        term *= x / (a + k)
+        total += term
+    return total * mpmath.exp(a * mpmath.log(x) - x - mpmath.loggamma(a + 1))
+
+
+def _lower_gamma_slope(m, a, x):
+    with mpmath.workdps(145):
+        h = mpmath.mpf(10) ** -40
+        return (_lower_gamma(a + h, x) - _lower_gamma(a - h, x)) / (2 * h)
+
+
+def _gamma_density(m, a, x):
+    return m.exp((a - 1) * m.log(x) - x - m.loggamma(a))
+
+
+def _beta_density(m, a, b, x):
+    return m.exp(
+        (a - 1) * m.log(x) + (b - 1) * m.log(1 - x) + m.loggamma(a + b) - m.loggamma(a) - m.loggamma(b)
+    )
+
+
+def _i0e_slope(m, x):
+    with mpmath.workdps(130):
+        return m.sign(x) * m.exp(-abs(x)) * (m.besseli(1, abs(x)) - m.besseli(0, x))
+
+
+def _i1e_slope(m, x):
+    if x == 0:
+        return m.mpf(0.5)
+    with mpmath.workdps(130):
+        return m.exp(-abs(x)) * (m.besseli(0, x) - m.besseli(1, abs(x)) * (1 + 1 / abs(x)))
+
+
+TRUTHS = {
+    "erf": Truth(
+        lax.erf,
+        lambda m, x: 2 / m.sqrt(m.pi) * m.exp(-x * x),
+        lambda rng: (of_every_magnitude(-9.4, 9.4)(rng),),
+    ),
+    "erfc": Truth(
+        lax.erfc,
+        lambda m, x: -2 / m.sqrt(m.pi) * m.exp(-x * x),
+        lambda rng: (of_every_magnitude(-9.4, 9.4)(rng),),
+    ),
+    "erf_inv": Truth(
+        lax.erf_inv,
+        lambda m, x: m.sqrt(m.pi) / 2 * m.exp(m.erfinv(x) ** 2),
+        lambda rng: (np.clip(1 - np.exp(-rng.uniform(0, 17, 500)), 0, 1 - 2**-24).astype(np.float32),),
+        fast=False,
+    ),
+    "lgamma": Truth(lax.lgamma, lambda m, x: m.digamma(x), _around_the_root, fast=False),
+    "digamma": Truth(lax.digamma, lambda m, x: m.psi(1, x), _no_pole, fast=False),
+    "polygamma 2": Truth(
+        lambda x: lax.polygamma(lax.full_like(x, 2), x),
+        lambda m, x: m.psi(3, x),
+        _spread(1e-9, 1e5, 1e-9),
+        fast=False,
+    ),
+    "bessel_i0e": Truth(lax.bessel_i0e, _i0e_slope, _spread(-1e20, 1e20), fast=False),
+    "bessel_i1e": Truth(lax.bessel_i1e, _i1e_slope, _spread(-1e20, 1e20), fast=False),
+    "igamma a": Truth(lax.igamma, _lower_gamma_slope, _of_one_order(-3, 1), fast=False),
+    "igamma x": Truth(lax.igamma, _gamma_density, _of_one_order(-20, 2), argument=1, fast=False),
+    "igammac a": Truth(
+        lax.igammac, lambda m, a, x: -_lower_gamma_slope(m, a, x), _of_one_order(-3, 1), fast=False
+    ),
+    "igammac x": Truth(
+        lax.igammac, lambda m, a, x: -_gamma_density(m, a, x), _of_one_order(-20, 2), argument=1, fast=False
+    ),
+    "regularized_incomplete_beta x": Truth(
+        lambda a, b, x: lax.betainc(lax.stop_gradient(a), lax.stop_gradient(b), x),
+        _beta_density,
+        _beta_arguments,
+        argument=2,
+        fast=False,
+    ),
+}
