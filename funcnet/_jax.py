@@ -101,7 +101,7 @@ def planning(eqn: Equation) -> Iterator[None]:
 
 
 def blamed_line(eqn: Equation) -> str:
-    """The user's line of an equation, or, while it is planned, of the call around it if JAX's own code wrote it."""
+    """The user's line of an equation, or of the call that is planned around it if JAX's own code wrote it."""
     return source_line(eqn) or source_info_util.summarize(source_info_util.current())
 
 

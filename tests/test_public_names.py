@@ -23,12 +23,14 @@ def test_every_public_name_exists_and_has_a_docstring(package):
 
 
 def test_top_level_names_are_pinned():
-    assert sorted(funcnet.__all__) == ["data", "gate", "nn", "train"]
+    modules = ["data", "nn", "train"]
+    functions = ["gate", "grad", "hessian", "jacobian", "rule", "trace", "value_and_grad", "vjp"]
+    assert sorted(funcnet.__all__) == sorted(["RULES", *modules, *functions])
     assert set(funcnet.__all__) <= set(dir(funcnet))
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
-    with pytest.raises(AttributeError, match="no attribute 'network'; it has data, gate, nn, train"):
+    with pytest.raises(AttributeError, match="no attribute 'network'; it has RULES, data, gate, grad,"):
         _ = funcnet.network
 
 

@@ -20,7 +20,7 @@ conjugation, so that `grad` of a holomorphic function is its complex derivative.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Union
+from typing import Any
 
 from jax import lax
 
@@ -108,7 +108,7 @@ class Table(Mapping[str, Rule]):
         'x̄₁ = ȳ · x₂,  x̄₂ = ȳ · x₁'
     """
 
-    def __init__(self, rules: Mapping[str, Union[Rule, Backward]]):
+    def __init__(self, rules: Mapping[str, Rule | Backward]):
         self._rules = MappingProxyType({name: _as_rule(name, rule) for name, rule in rules.items()})
 
     def __getitem__(self, name: str) -> Rule:
@@ -120,7 +120,7 @@ class Table(Mapping[str, Rule]):
     def __len__(self) -> int:
         return len(self._rules)
 
-    def __or__(self, other: Mapping[str, Union[Rule, Backward]]) -> "Table":
+    def __or__(self, other: Mapping[str, Rule | Backward]) -> "Table":
         return Table({**self._rules, **other})
 
     def __hash__(self) -> int:
@@ -133,7 +133,7 @@ class Table(Mapping[str, Rule]):
         return f"<table of {len(self)} rules>"
 
 
-def _as_rule(name: str, given: Union[Rule, Backward]) -> Rule:
+def _as_rule(name: str, given: Rule | Backward) -> Rule:
     if isinstance(given, Rule):
         return given
     if callable(given):

@@ -54,7 +54,10 @@ REFUSED = {
     "bitcast_convert_type": "the bits of a number are no differentiable function of it",
     **dict.fromkeys(["pmax", "pmin", "unreduced_pmax", "unreduced_pmin"], _EXTREME),
     **dict.fromkeys(["preduced", "reduced_vary_cast", "vary_unreduced_cast"], _UNREDUCED),
-    **dict.fromkeys(["vary_unreduced_cast_p", "reduced_vary_cast_p", "unreduced_psum", "unreduced_reduce_scatter"], _UNREDUCED),
+    **dict.fromkeys(
+        ["vary_unreduced_cast_p", "reduced_vary_cast_p", "unreduced_psum", "unreduced_reduce_scatter"],
+        _UNREDUCED,
+    ),
     "all_gather_reduced": _UNREDUCED,
     "ragged_all_to_all": "rows that are sent twice would need their gradients added, where it overwrites",
     **dict.fromkeys(["psend", "precv"], "one side of a message; use jax.lax.ppermute, which is both"),

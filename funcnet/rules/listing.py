@@ -50,7 +50,9 @@ def entry(name: str) -> str:
     if name in PIECEWISE_CONSTANT:
         return f"{name} lets no gradient through: {PIECEWISE_CONSTANT[name]}"
     if name not in RULES:
-        raise ParameterError(f"{name}: no such primitive; `funcnet rules` lists the {len(RULES)} that have a rule.")
+        raise ParameterError(
+            f"{name}: no such primitive; `funcnet rules` lists the {len(RULES)} that have a rule."
+        )
     rule = RULES[name]
     lines = [
         name,
@@ -59,8 +61,11 @@ def entry(name: str) -> str:
         f"keeps     {', '.join(reads(rule)) or 'nothing'}",
     ]
     if name in _record():
-        lines.append(f"error     {_ulp(name, 'ulp')} ulp at most in float32; jax.grad {_ulp(name, 'jax')}")
-    code = "".join(f"\n\n{textwrap.dedent(inspect.getsource(part))}" for part in (rule.forward, rule.backward) if part)
+        ours, theirs = (_ulp(name, whose).replace("all", "no digit right") for whose in ("ulp", "jax"))
+        lines.append(f"ulp       {ours} at most in float32; jax.grad: {theirs}")
+    code = "".join(
+        f"\n\n{textwrap.dedent(inspect.getsource(part))}" for part in (rule.forward, rule.backward) if part
+    )
     return "\n".join(lines) + code.rstrip()
 
 
@@ -76,7 +81,9 @@ def reads(rule: Rule) -> tuple[str, ...]:
     assert isinstance(tree, ast.FunctionDef)
     arguments = [arg.arg for arg in tree.args.args] + ([tree.args.vararg.arg] if tree.args.vararg else [])
     kept = arguments[:1] if rule.forward else arguments[1:]
-    free = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in _SHAPE}
+    free = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in _SHAPE
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in _OF_SHAPE_ONLY:
             free.add(id(node.args[0]))
@@ -89,7 +96,7 @@ def _record() -> dict[str, dict[str, float]]:
     """The largest errors on record, in ulp, by primitive; each argument stands there as `pow x1`, `pow x2`."""
     text = resources.files("funcnet.rules").joinpath("accuracy.json").read_text("utf-8")
     errors: dict[str, dict[str, float]] = {}
-    for place, error in json.loads(text)["ulp"].items():
+    for place, error in json.loads(text).items():
         of = errors.setdefault(place.split()[0], {"ulp": 0.0, "jax": 0.0})
         of.update({whose: max(of[whose], error[whose]) for whose in of})
     return errors

@@ -16,6 +16,9 @@ import numpy as np
 
 from funcnet import RULES, rule, vjp
 
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Compile a program that runs once."""
+
 RIGHT = (1.0, 0.0, 0.0)
 """The knobs of `_breakable` that leave a rule as it is."""
 
@@ -63,7 +66,7 @@ def check(row: Row) -> None:
     """Put a row through all comparisons; call it under x64."""
     xs = tuple(map(jnp.asarray, row.sample(0)))
     weights = [_signs(y.shape, y.dtype, 1) for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
-    gradients = jax.jit(lambda knobs, *xs: _gradients(row, knobs, xs, weights))
+    gradients = jax.jit(lambda knobs, *xs: _gradients(row, knobs, xs, weights), compiler_options=QUICK)
     rights = gradients(RIGHT, *xs)
     assert [x_bar.dtype for x_bar in rights["funcnet"]] == [x.dtype for x in _floats(xs)]
     if not row.name:
@@ -194,7 +197,9 @@ def _check_differences(row: Row, xs: Any, weights: Any, x_bars: Any) -> None:
         else jnp.stack([x] * len(steps))
         for j, x in enumerate(xs)
     ]
-    values = np.asarray(jax.jit(lambda points: jax.lax.map(loss, points))(points)).reshape(-1, 3, 2)
+    values = np.asarray(
+        jax.jit(lambda points: jax.lax.map(loss, points), compiler_options=QUICK)(points)
+    ).reshape(-1, 3, 2)
     for i, ends, x_bar in zip(places, values, x_bars, strict=True):
         coarse, middle, fine = (ends[:, 0] - ends[:, 1]) / np.array([8e-3, 4e-3, 2e-3])
         first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
@@ -211,7 +216,7 @@ def _check_vmap(row: Row, gradients: Callable, weights: Any) -> None:
     """The rule under vmap gives what it gives for each example."""
     examples = [list(map(jnp.asarray, row.sample(seed))) for seed in (0, 1)]
     stacked = [jnp.stack(xs) for xs in zip(*examples, strict=True)]
-    batched = jax.jit(jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights)))(*stacked)
+    batched = jax.jit(jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights)), compiler_options=QUICK)(*stacked)
     single = [gradients(RIGHT, *xs)["funcnet"] for xs in examples]
     for i, x_bar in enumerate(batched):
         _compare(row, "vmap", [x_bar], [np.stack([one[i] for one in single])])

@@ -18,7 +18,9 @@ ROWS = [row for module in MODULES for row in getattr(module, "ROWS", [])]
 
 MADE_BY_REVERSE_MODE = {"custom_lin", "linear_call", "call_hi_primitive_linearized"}
 TESTED_WITHOUT_ROWS = {
-    **dict.fromkeys(["psum", "psum_invariant", "pvary", "all_gather", "all_gather_invariant"], "test_collectives"),
+    **dict.fromkeys(
+        ["psum", "psum_invariant", "pvary", "all_gather", "all_gather_invariant"], "test_collectives"
+    ),
     **dict.fromkeys(["reduce_scatter", "ppermute", "all_to_all"], "test_collectives"),
     **dict.fromkeys(["pbroadcast", "pbroadcast_dynamic"], "test_collectives"),
     "stage": "test_placement: tracing removes it",

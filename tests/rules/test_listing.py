@@ -1,0 +1,55 @@
+"""`funcnet rules` in print: the overview and a rule whole."""
+
+import pytest
+
+from funcnet.__main__ import main
+from funcnet._errors import ParameterError
+from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, RULES
+from funcnet.rules.listing import entry, overview, reads
+
+
+def test_overview_has_a_line_for_every_primitive():
+    _, *lines = overview().splitlines()
+    assert [line.split()[0] for line in lines] == [*sorted(RULES), *sorted({*PIECEWISE_CONSTANT, *REFUSED})]
+
+
+def test_overview_names_the_errors_of_tanh():
+    (line,) = (line for line in overview().splitlines() if line.startswith("tanh "))
+    assert line.split()[1:4] == ["x", "3.0", "all"]
+    assert line.endswith("x̄ = ȳ · sech²(x)")
+
+
+def test_entry_shows_formula_source_and_code():
+    text = entry("tanh")
+    assert "formula   x̄ = ȳ · sech²(x)" in text
+    assert "source    NIST DLMF §4.34" in text
+    assert "def tanh(y_bar, y, x):" in text
+
+
+def test_entry_of_a_rule_with_a_forward_of_its_own_shows_both():
+    assert entry("sort").count("def ") == 2
+
+
+@pytest.mark.parametrize("name", ["floor", "nextafter"])
+def test_entry_of_a_primitive_without_a_rule_says_why(name):
+    assert {**PIECEWISE_CONSTANT, **REFUSED}[name] in entry(name)
+
+
+def test_unknown_primitive():
+    with pytest.raises(ParameterError, match="tangh: no such primitive; `funcnet rules` lists"):
+        entry("tangh")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("add", ()), ("exp", ("y",)), ("sort", ("order",)), ("reshape", ()), ("mul", ("x1", "x2"))],
+)
+def test_reads(name, kept):
+    assert reads(RULES[name]) == kept
+
+
+def test_command(capsys):
+    assert main(["rules", "mul"]) == 0
+    assert "x̄₁ = ȳ · x₂" in capsys.readouterr().out
+    assert main(["rules", "nosuch"]) == 2
+    assert "no such primitive" in capsys.readouterr().err
