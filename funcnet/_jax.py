@@ -9,17 +9,19 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core, source_info_util
 
-Equation = core.JaxprEqn
-Jaxpr = core.Jaxpr
-Var = core.Var
-Literal = core.Literal
+if TYPE_CHECKING:  # their annotations leave out the shape and dtype of an abstract value
+    Equation: TypeAlias = Any
+    Jaxpr: TypeAlias = Any
+    Var: TypeAlias = Any
+else:
+    Equation, Jaxpr, Var = core.JaxprEqn, core.Jaxpr, core.Var
 
 _PACKAGE = Path(__file__).parent
 for _folder in ("backprop", "rules"):
@@ -31,7 +33,7 @@ _PLACEMENT = frozenset({"sharding", "out_sharding", "accuracy", "dtype_sharding"
 
 def is_literal(atom: Any) -> bool:
     """Whether an operand of an equation is a constant written into the program."""
-    return isinstance(atom, Literal)
+    return isinstance(atom, core.Literal)
 
 
 def uses_a_ref(eqn: Equation) -> bool:
@@ -117,17 +119,13 @@ def scope(eqn: Equation) -> str:
 
 def trace_context() -> tuple[Any, ...]:
     """The settings that change what tracing a function gives, beside the arguments' types."""
-    return (
-        jax.config.jax_enable_x64,
-        jax.config.jax_default_matmul_precision,
-        jax.config.jax_numpy_dtype_promotion,
-        jax.config.jax_numpy_rank_promotion,
-    )
+    settings = ("enable_x64", "default_matmul_precision", "numpy_dtype_promotion", "numpy_rank_promotion")
+    return tuple(getattr(jax.config, f"jax_{name}") for name in settings)
 
 
 def under_jit() -> bool:
     """Whether what runs now is being staged out into a program instead of being computed."""
-    return core.unsafe_am_i_under_a_jit_DO_NOT_USE()
+    return core.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def called(eqn: Equation) -> tuple[Jaxpr, Sequence[Any]]:
@@ -139,7 +137,7 @@ def zeros(aval: Any) -> Any:
     """Zeros of this type, varying over the same mesh axes."""
     array = jax.lax.full(aval.shape, 0, aval.dtype)
     axes = tuple(getattr(aval, "vma", ()))
-    return jax.lax.pvary(array, axes) if axes else array
+    return jax.lax.pcast(array, axes, to="varying") if axes else array
 
 
 def weak(x: Any) -> Any:
@@ -194,7 +192,7 @@ def vjp_rule(eqn: Equation, asked: Sequence[bool]) -> tuple[str, Callable, Calla
             for y_bar, aval in zip(y_bars, outs, strict=True)
         ]
         answer = bwd.call_wrapped(*stash, *dense)
-        x_bars = answer[0] if isinstance(answer, tuple) and len(answer) == 2 and answer[1] is None else answer
+        x_bars = answer[0] if isinstance(answer, tuple) else answer  # newer JAX: (x_bars, log)
         arrays = [isinstance(x_bar, (jax.Array, np.ndarray)) for x_bar in x_bars]
         return [
             x_bar if one and x_bar.dtype != jax.dtypes.float0 else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -45,7 +46,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
         ShapeError: from the pullback, for an upstream gradient that does not fit the result.
 
     Source:
-        CS231n 2019, lecture 4, slides 56 to 98; Griewank and Walther 2008, Evaluating Derivatives, section 3.2.
+        CS231n 2019, lecture 4, slides 56 to 98; Griewank and Walther 2008, section 3.2.
 
     Example:
         >>> import funcnet
@@ -304,7 +305,7 @@ def _tape(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table) 
             return result, []
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise GradientError(
-                f"{_where(fun)} returned {type(result).__name__}, expected a pair (result, aux) with has_aux=True"
+                f"{_where(fun)} returned {type(result).__name__}, expected a pair (result, aux)"
             )
         leaves, tree = jax.tree.flatten(result[1])
         kept.extend([leaves, tree])
@@ -328,7 +329,7 @@ def _tape(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table) 
 
 
 def _rows(tape: _Tape, stashes: Any, i: int) -> tuple[Any, ...]:
-    """∂yᵢ/∂x for all arguments: the pullback of each unit vector in the space of the i-th leaf of the result."""
+    """∂yᵢ/∂x for all arguments: the pullback of each unit vector of the i-th leaf of the result."""
     y = tape.outs[i].aval
     units = jnp.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
 
@@ -358,8 +359,8 @@ def _differentiated(
     fun: Callable, argnums: int | Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable, tuple[Any, ...], bool]:
     """The function of the arguments asked for alone, those arguments, and whether they are a single one."""
-    single = not isinstance(argnums, (tuple, list))
-    places = [operator.index(place) for place in ([argnums] if single else argnums)]
+    single = not isinstance(argnums, Sequence)
+    places = [operator.index(place) for place in (argnums if isinstance(argnums, Sequence) else (argnums,))]
     if any(not -len(args) <= place < len(args) for place in places):
         raise GradientError(
             f"argnums={argnums} of {_where(fun)}: got {len(args)} positional arguments; pass the "
@@ -367,9 +368,7 @@ def _differentiated(
         )
     places = [place % len(args) for place in places]
     if len(set(places)) < len(places):
-        raise GradientError(
-            f"argnums={argnums} of {_where(fun)} names an argument twice, expected each once; its gradient is one array"
-        )
+        raise GradientError(f"argnums={argnums} of {_where(fun)} names an argument twice, expected it once")
 
     def of_arguments(*primals: Any) -> Any:
         replaced = dict(zip(places, primals, strict=True))
@@ -405,7 +404,8 @@ def _check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, all
         else:
             advice = "expected floats; convert it, differentiate another argument, or pass allow_int=True"
         raise GradientError(
-            f"{name} of {_where(fun)}: argument {jax.tree_util.keystr(path)} is {dtype}{list(jnp.shape(leaf))}, {advice}"
+            f"{name} of {_where(fun)}: argument {jax.tree_util.keystr(path)} is "
+            f"{dtype}{list(jnp.shape(leaf))}, {advice}"
         )
 
 
@@ -413,13 +413,13 @@ def _check_scalar(fun: Callable, tape: _Tape) -> None:
     came = ", ".join(f"{v.aval.dtype}{list(v.aval.shape)}" for v in tape.outs)
     if tape.out_tree != jax.tree.structure(0):
         raise GradientError(
-            f"grad of {_where(fun)}: the result is a {tape.out_tree} of {came or 'nothing'}, expected a scalar; "
-            f"return the loss alone, with has_aux=True for what else there is, or use vjp"
+            f"grad of {_where(fun)}: the result is a {tape.out_tree} of {came or 'nothing'}, expected a "
+            f"scalar; return the loss alone, with has_aux=True for what else there is, or use vjp"
         )
     if tape.outs[0].aval.shape != ():
         raise GradientError(
-            f"grad of {_where(fun)}: the result is {came}{_made_at(tape.graph.jaxpr, tape.outs[0])}, expected a "
-            f"scalar; sum or average it, or use vjp or jacobian"
+            f"grad of {_where(fun)}: the result is {came}{_made_at(tape.graph.jaxpr, tape.outs[0])}, "
+            f"expected a scalar; sum or average it, or use vjp or jacobian"
         )
 
 

@@ -100,7 +100,7 @@ def _switch(which: Any, branch: Callable[..., list[Any]], n: int, *operands: Any
 
 
 def _shared_slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
-    """Slots by type such that each branch has as many of each type as it needs: their types, each branch's own."""
+    """The types of as many slots as the neediest branch has for each type; each branch's own slots."""
     types: list[Any] = []
     slots = []
     for need in needs:

@@ -73,8 +73,8 @@ def custom_linear_solve(engine: Engine, eqn: _jax.Equation, given: Mask, asked: 
     m = len(eqn.invars) - n
     if any(given[n:]):
         raise GradientError(
-            f"custom_linear_solve at {_jax.source_line(eqn)}: what the solver returns beside the solution has no "
-            f"gradient, expected a loss of the solution alone; put jax.lax.stop_gradient around the rest"
+            f"custom_linear_solve at {_jax.source_line(eqn)}: what the solver returns beside the solution "
+            f"has no gradient, expected a loss of the solution alone; put stop_gradient around the rest"
         )
     plan = engine.plan(matvec, asked=asked[:k] + (False,) * n, given=(True,) * n, wanted=(False,) * n)
 

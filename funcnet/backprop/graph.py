@@ -160,8 +160,8 @@ class Graph:
         expected = [v.aval.dtype.name + str(list(v.aval.shape)) for v in self.jaxpr.invars]
         if tree != self.in_tree or came != expected:
             raise ShapeError(
-                f"forward: got {', '.join(came)} in {tree}, expected {', '.join(expected)} in {self.in_tree}; "
-                f"trace the function again for these arguments"
+                f"forward: got {', '.join(came)} in {tree}, expected {', '.join(expected)} in "
+                f"{self.in_tree}; trace the function again for these arguments"
             )
         values = dict(zip([*self.jaxpr.invars, *self.jaxpr.constvars], [*leaves, *self.consts], strict=True))
         for eqn in self.jaxpr.eqns:
@@ -298,7 +298,7 @@ def cotangents(y_bar: Any, out_tree: Any, outs: Sequence[Any]) -> list[Any]:
     try:
         leaves = out_tree.flatten_up_to(y_bar)
     except ValueError:
-        leaves = [()]
+        leaves: list[Any] = [()]
     if not jax.tree_util.all_leaves(leaves, is_leaf=lambda x: x is None):
         raise ShapeError(
             f"y_bar has the structure {jax.tree.structure(y_bar)}, expected that of the result, {out_tree}"

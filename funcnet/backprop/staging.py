@@ -27,7 +27,7 @@ class Staged:
         ahead: from the inputs to the wanted outputs, followed by the extras.
         back: from the leaves of the stash and the cotangents to the gradients that there are.
         extras: the variables of `ahead` that the backward sweep reads beyond the inputs.
-        leaves: for each leaf of the stash, its place in [*inputs, *extras] or None, and its value if constant.
+        leaves: for each leaf of the stash, its place in [*inputs, *extras], or None and its value.
         gives: which of the xs get a gradient.
     """
 

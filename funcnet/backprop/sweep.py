@@ -155,7 +155,7 @@ class Plan:
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
-        """For each equation: its number, whether anything needs it to run, and what is not needed after it."""
+        """For each equation: its number, whether it must run, and what nothing needs after it."""
         outs = zip(self.jaxpr.outvars, self.wanted, strict=True)
         needed = {v for v, one in outs if one and not _jax.is_literal(v)}
         schedule = []

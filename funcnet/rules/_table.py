@@ -151,7 +151,7 @@ def table(modules: Sequence[Any]) -> Table:
 
 
 def like(x: Any, x_bar: Any) -> Any:
-    """Sum `x_bar` over what the forward pass broadcast: elementwise primitives stretch scalars and axes of size 1."""
+    """Sum `x_bar` over what the forward pass broadcast: scalars and axes of size 1 are stretched."""
     if x.shape == x_bar.shape:
         return x_bar
     stretched = [i for i in range(x_bar.ndim) if x.ndim == 0 or x.shape[i] != x_bar.shape[i]]

@@ -93,7 +93,7 @@ def reads(rule: Rule) -> tuple[str, ...]:
 
 @functools.cache
 def _record() -> dict[str, dict[str, float]]:
-    """The largest errors on record, in ulp, by primitive; each argument stands there as `pow x1`, `pow x2`."""
+    """The largest errors on record, in ulp, by primitive; there each argument has its own, `pow x1`."""
     text = resources.files("funcnet.rules").joinpath("accuracy.json").read_text("utf-8")
     errors: dict[str, dict[str, float]] = {}
     for place, error in json.loads(text).items():

@@ -149,7 +149,7 @@ def _second(transform: Callable, row: Row, xs: Any, weights: Any, directions: An
 
 
 def _breakable(name: str, scale: Any, roll: Any, drop: Any) -> Any:
-    """The rule of a primitive with its gradients times `scale`, `roll`ed by one or without their first element."""
+    """The rule of a primitive, its gradients times `scale`, `roll`ed by one, without their first element."""
     right = RULES[name]
 
     def broken(x_bar: Any) -> Any:
