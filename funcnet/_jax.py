@@ -117,6 +117,11 @@ def scope(eqn: Equation) -> str:
     return str(eqn.source_info.name_stack)
 
 
+def is_scoped(eqn: Equation) -> bool:
+    """Whether there is a `jax.named_scope` around an equation."""
+    return bool(eqn.source_info.name_stack.stack)
+
+
 def trace_context() -> tuple[Any, ...]:
     """The settings that change what tracing a function gives, beside the arguments' types."""
     settings = ("enable_x64", "default_matmul_precision", "numpy_dtype_promotion", "numpy_rank_promotion")

@@ -13,16 +13,19 @@ from funcnet.backprop.pullback import Mask, Pullback
 from funcnet.backprop.staging import Staged, stage
 from funcnet.backprop.sweep import Engine, Plan, read
 
+FEW = 4
+"""Up to so many equations a program costs less to trace inlined than as a call."""
+
 
 def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """A called program: both sweeps over its own equations.
 
-    Under an outer jit they are inlined. Outside of one they are compiled, once for each program, as
-    the call itself would have been.
+    They are compiled, once for each program, as the call itself would have been; under an outer jit
+    that saves tracing them for each call. There a program of a few equations is inlined.
     """
     jaxpr, consts = _jax.called(eqn)
     plan = engine.kept_plan(jaxpr, asked, given)
-    if _jax.under_jit():
+    if _jax.under_jit() and len(jaxpr.eqns) <= FEW:
         return Pullback(plan.gives, plan.backward, forward=lambda xs: plan.forward(consts, xs))
     staged, ahead, back = _compiled(plan, given)
 
@@ -124,9 +127,11 @@ def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullb
     The way back stands in a `jax.checkpoint` of its own, so that a second derivative recomputes too, and
     behind a barrier, so that XLA does not find the first run again among common subexpressions.
     """
-    body = inlined(*_jax.open_jaxpr(eqn.params["jaxpr"]))
-    jaxpr, consts = _jax.open_jaxpr(body)
-    saved = _saved(jaxpr, eqn.params["policy"])
+    policy = eqn.params["policy"]
+    jaxpr, consts = _jax.open_jaxpr(eqn.params["jaxpr"])
+    if policy is not None:
+        jaxpr, consts = _jax.open_jaxpr(inlined(jaxpr, consts))
+    saved = _saved(jaxpr, policy)
     plan = engine.plan(jaxpr, asked, given)
     m = len(jaxpr.invars)
 
@@ -147,7 +152,7 @@ def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullb
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
         operands = [*stash, *(y_bar for y_bar in y_bars if y_bar is not None)]
 
-        @functools.partial(jax.checkpoint, prevent_cse=False, policy=eqn.params["policy"])
+        @functools.partial(jax.checkpoint, prevent_cse=False, policy=policy)
         def behind_a_barrier(operands: Any) -> list[Any]:
             return again(lax.optimization_barrier(operands) if eqn.params["prevent_cse"] else operands)
 

@@ -36,7 +36,7 @@ class Program:
             return atom.val if _jax.is_literal(atom) else values[atom]
 
         for eqn in self.eqns:
-            with _jax.context_of(eqn) if _jax.scope(eqn) else contextlib.nullcontext():
+            with _jax.context_of(eqn) if _jax.is_scoped(eqn) else contextlib.nullcontext():
                 outputs = _jax.bind(eqn, [read(v) for v in eqn.invars])
             values.update(zip(eqn.outvars, outputs, strict=True))
         return [None if atom is None else read(atom) for atom in self.results]
