@@ -65,13 +65,19 @@ def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
     is written there as it stands: its types need not be inferred, nor its own programs traced, again.
     """
     trace = core.find_top_trace(inputs)
-    if hasattr(trace, "emit_eqn") and not eqn.effects and _of_the_same_types(eqn, inputs):
+    as_it_stands = hasattr(trace, "emit_eqn") and not eqn.effects and not is_high(eqn)
+    if as_it_stands and _of_the_same_types(eqn, inputs):
         info = source_info_util.current()
         tracers = [trace.to_jaxpr_tracer(x, source_info=info) for x in inputs]
         outs = [v.aval for v in eqn.outvars]
         return list(trace.emit_eqn(tracers, outs, eqn.primitive, eqn.params, eqn.effects, source_info=info))
     outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
     return list(outputs) if eqn.primitive.multiple_results else [outputs]
+
+
+def is_high(eqn: Equation) -> bool:
+    """Whether an equation must be written out before a program is compiled (newer JAX has such)."""
+    return eqn.primitive.is_high(*(v.aval for v in eqn.invars), **eqn.params)
 
 
 def _of_the_same_types(eqn: Equation, inputs: Sequence[Any]) -> bool:

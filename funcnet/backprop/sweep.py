@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from funcnet import _jax
-from funcnet._errors import MissingRuleError
+from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.pullback import Mask, Pullback, by_rule
 from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, Table
 
@@ -36,7 +36,10 @@ class Engine:
         name = eqn.primitive.name
         with _jax.planning(eqn):
             if name in self.rules:
-                return by_rule(eqn, given, asked, self.rules)
+                try:
+                    return by_rule(eqn, given, asked, self.rules)
+                except FuncnetError as error:
+                    raise type(error)(f"{error}; used at {_jax.blamed_line(eqn)}") from error
             if name in self.calls:
                 return self.calls[name](self, eqn, given, asked)
         raise MissingRuleError(_missing(eqn))

@@ -156,3 +156,10 @@ def like(x: Any, x_bar: Any) -> Any:
         return x_bar
     stretched = [i for i in range(x_bar.ndim) if x.ndim == 0 or x.shape[i] != x_bar.shape[i]]
     return lax.reshape(lax.reduce_sum(x_bar, stretched), x.shape)
+
+
+def stretch(x: Any, shape: Sequence[int]) -> Any:
+    """An operand of an elementwise primitive, broadcast to the shape of the result."""
+    if x.shape == tuple(shape):
+        return x
+    return lax.broadcast_in_dim(x, shape, range(len(shape) - x.ndim, len(shape)))

@@ -46,7 +46,7 @@ REFUSED = {
     **dict.fromkeys(["get", "swap", "addupdate", "accum_grad_in_ref", "run_state"], _REFERENCE),
     **dict.fromkeys(["new_ref", "empty_ref", "free_ref", "freeze"], _REFERENCE),
     **dict.fromkeys(["new_box", "box_get", "box_set", "new_log", "log_extend", "log_read"], _REFERENCE),
-    **dict.fromkeys(["call_hi_primitive", "to_edtype", "from_edtype"], _HIGH_LEVEL),
+    **dict.fromkeys(["to_edtype", "from_edtype"], _HIGH_LEVEL),
     "remat_opt": "jax.custom_vjp(optimize_remat=True) has first derivatives only",
     "igamma_grad_a": "the second derivative of the incomplete gamma function in its order is not offered",
     "zeta": "the Hurwitz zeta function has no rule; its derivative in q is −s · ζ(s + 1, q)",

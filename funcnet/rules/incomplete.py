@@ -30,9 +30,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from funcnet.rules._table import like, rule
+from funcnet.rules._table import like, rule, stretch
 from funcnet.rules.special import in_float32
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -40,9 +41,9 @@ LARGE = 16.0  # from here on Stirling's series are exact to rounding
 
 
 def broadcast(*xs: Any) -> Sequence[Any]:
-    """Scalars beside arrays take the arrays' shape."""
-    shape = max((x.shape for x in xs), key=len)
-    return [x if x.shape == shape else lax.broadcast(x, shape) for x in xs]
+    """The operands of an elementwise primitive, all in the shape of its result."""
+    shape = np.broadcast_shapes(*(x.shape for x in xs))
+    return [stretch(x, shape) for x in xs]
 
 
 def deviance(ratio: Any, excess: Any) -> Any:

@@ -72,7 +72,8 @@ def entry(name: str) -> str:
 def reads(rule: Rule) -> tuple[str, ...]:
     """What the backward pass of a rule reads of the forward pass, by the names of its arguments.
 
-    Only a shape costs nothing to keep, so `x.shape` and `like(x, …)` do not count.
+    A shape costs nothing to keep, so `x.shape` and `like(x, …)` do not count. What is handed to another
+    function does, though that may look at its shape alone: a call then keeps less than is listed.
 
     >>> reads(RULES["mul"]), reads(RULES["add"])
     (('x1', 'x2'), ())

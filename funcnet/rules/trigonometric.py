@@ -12,7 +12,7 @@ and has its branch cuts where the functions have theirs.
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import like, rule
+from funcnet.rules._table import like, rule, stretch
 from funcnet.rules.exponentials import sech2
 
 
@@ -93,7 +93,7 @@ def atan2(y_bar, y, x1, x2):
 
     Beside the form with squares, right between 1e-19 and 1e19 only, that is one division more.
     """
-    wide = [lax.broadcast(x, y.shape[: y.ndim - x.ndim]) for x in (x1, x2)]
+    wide = [stretch(x, y.shape) for x in (x1, x2)]
     steep = lax.abs(wide[0]) > lax.abs(wide[1])
     larger, smaller = lax.select(steep, *wide), lax.select(steep, *wide[::-1])
     t = smaller / larger

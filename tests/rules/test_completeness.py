@@ -23,6 +23,7 @@ TESTED_WITHOUT_ROWS = {
     ),
     **dict.fromkeys(["reduce_scatter", "ppermute", "all_to_all"], "test_collectives"),
     **dict.fromkeys(["pbroadcast", "pbroadcast_dynamic"], "test_collectives"),
+    "call_hi_primitive": "test_powers: jnp.ldexp in newer JAX",
     "stage": "test_placement: tracing removes it",
     "reshard": "test_placement: it needs a mesh",
     "relayout": "an identity for arrays with a layout, which the CPU has not",

@@ -42,6 +42,7 @@ ROWS = [
     Row("pow", lambda x: x**0.3, positive((3,)), name="scalar"),
     Row("pow", lambda c, x: lax.pow(c, x), positive((), (3,)), name="of a scalar and an array"),
     Row("pow", lambda x, c: lax.pow(x, c), positive((3,), ()), name="of an array and a scalar"),
+    Row("pow", lambda x, n: x**n, positive((3, 1), (3, 4)), name="an axis of size 1"),
     Row("pow", lax.pow, complex_numbers((3,), (3,)), name="complex"),
     Row(
         "pow",
@@ -162,3 +163,10 @@ def test_second_order_of_a_power_at_0():
     """(x³)″ = 6x, with the exponent a float."""
     second = jax.grad(lambda x: vjp(lambda x: lax.pow(x, np.float32(3)), x)[1](np.float32(1))[0])
     assert second(np.float32(0)) == 0
+
+
+def test_ldexp():
+    x, n = np.array([0.5, -3.0, 2.0]), np.array([2, -1, 0], np.int32)
+    gradient = grad(lambda x: jnp.sum(jnp.ldexp(x, n) ** 2))
+    np.testing.assert_allclose(gradient(x), 2 * x * 4.0**n, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(gradient)(x), 2 * x * 4.0**n, rtol=1e-6)

@@ -45,6 +45,12 @@ ROWS = [
     ),
     Row("atan2", lax.atan2, lambda rng: (rng.normal(size=(3, 4)), rng.uniform(0.5, 1, (3, 4)))),
     Row(
+        "atan2",
+        jnp.arctan2,
+        lambda rng: (rng.normal(size=(3, 1)), rng.uniform(0.5, 1, (3, 4))),
+        name="an axis of size 1",
+    ),
+    Row(
         "atan2", lax.atan2, (np.array([1, 1, -1, -1.0]), np.array([1, -1, -1, 1.0])), name="on the diagonals"
     ),
     Row("atan2", lax.atan2, (np.array([0, 1, -1, -0.0]), np.array([2, 0, -0.0, 3])), name="on the axes"),
