@@ -93,14 +93,18 @@ def check_low_precision(row: Row, dtype: Any) -> None:
     weights = [_signs(y.shape, y.dtype, 1) for y in ys]
     kinds = [y.dtype for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
     narrow = [w if w.dtype == jax.dtypes.float0 else w.astype(k) for w, k in zip(weights, kinds, strict=True)]
-    ours = _vjp(vjp, row, xs, narrow)
+    ours = _once(lambda *xs: _vjp(vjp, row, xs, narrow), *xs)
     assert [x_bar.dtype for x_bar in ours] == [x.dtype for x in _floats(xs)]
-    reference = _vjp(jax.vjp, row, wide, weights)
+    reference = _once(lambda *xs: _vjp(jax.vjp, row, xs, weights), *wide)
     for i, (a, b) in enumerate(zip(ours, reference, strict=True)):
         bound = 16 * float(jnp.finfo(dtype).eps) * max(1.0, float(np.abs(b).max(initial=0)))
         np.testing.assert_allclose(
             np.asarray(a, np.float64), b, rtol=0, atol=bound, err_msg=f"{row}, input {i}"
         )
+
+
+def _once(function: Callable, *xs: Any) -> Any:
+    return jax.jit(function, compiler_options=QUICK)(*xs)
 
 
 def _floats(xs: Sequence[Any]) -> list[Any]:
@@ -197,9 +201,7 @@ def _check_differences(row: Row, xs: Any, weights: Any, x_bars: Any) -> None:
         else jnp.stack([x] * len(steps))
         for j, x in enumerate(xs)
     ]
-    values = np.asarray(
-        jax.jit(lambda points: jax.lax.map(loss, points), compiler_options=QUICK)(points)
-    ).reshape(-1, 3, 2)
+    values = np.asarray(_once(lambda points: jax.lax.map(loss, points), points)).reshape(-1, 3, 2)
     for i, ends, x_bar in zip(places, values, x_bars, strict=True):
         coarse, middle, fine = (ends[:, 0] - ends[:, 1]) / np.array([8e-3, 4e-3, 2e-3])
         first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
@@ -216,7 +218,7 @@ def _check_vmap(row: Row, gradients: Callable, weights: Any) -> None:
     """The rule under vmap gives what it gives for each example."""
     examples = [list(map(jnp.asarray, row.sample(seed))) for seed in (0, 1)]
     stacked = [jnp.stack(xs) for xs in zip(*examples, strict=True)]
-    batched = jax.jit(jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights)), compiler_options=QUICK)(*stacked)
+    batched = _once(jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights)), *stacked)
     single = [gradients(RIGHT, *xs)["funcnet"] for xs in examples]
     for i, x_bar in enumerate(batched):
         _compare(row, "vmap", [x_bar], [np.stack([one[i] for one in single])])
