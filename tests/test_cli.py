@@ -203,7 +203,7 @@ def test_predict_reads_an_image(digits_run, workplace, capsys):
 
 # the command line, and words of the one line that it ends with
 WRONG = {
-    "no command": ("", r"Expected one of \{train, evaluate, predict\}.*funcnet --help"),
+    "no command": ("", r"Expected one of \{train, evaluate, predict, rules\}.*funcnet --help"),
     "misspelt command": ("trian", r"trian: unknown; did you mean train\?"),
     "misspelt option": ("--verison", r"--verison: unknown; did you mean --version\?"),
     "misspelt flag": (
