@@ -7,6 +7,8 @@ nothing and the command line answers `--help` at once:
     funcnet.data     real and toy data sets behind one specification string
     funcnet.train    jitted training, checkpoints, finished runs
     funcnet.gate     the decorator that makes a function with a backward pass of its own
+    funcnet.grad     reverse mode over any JAX function, by the rules in funcnet.RULES
+    funcnet.check_vjp    is this gradient right? in float64, and in the dtypes that people use
 """
 
 import importlib
@@ -14,18 +16,38 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from funcnet import data, nn, train
+    from funcnet._errors import VJPCheckError
     from funcnet.backprop import grad, hessian, jacobian, trace, value_and_grad, vjp
+    from funcnet.check import (
+        Report,
+        check_contract,
+        check_gradient,
+        check_kink,
+        check_linear,
+        check_vjp,
+        numerical_gradient,
+        numerical_vjp,
+    )
     from funcnet.nn._gate import gate
     from funcnet.rules import RULES, rule
 
 __all__ = [
     "RULES",
+    "Report",
+    "VJPCheckError",
+    "check_contract",
+    "check_gradient",
+    "check_kink",
+    "check_linear",
+    "check_vjp",
     "data",
     "gate",
     "grad",
     "hessian",
     "jacobian",
     "nn",
+    "numerical_gradient",
+    "numerical_vjp",
     "rule",
     "trace",
     "train",
@@ -35,7 +57,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "VJPCheckError": "funcnet._errors",
     "gate": "funcnet.nn._gate",
+    **dict.fromkeys(
+        ("Report", "check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"),
+        "funcnet.check",
+    ),
+    **dict.fromkeys(("numerical_gradient", "numerical_vjp"), "funcnet.check"),
     **dict.fromkeys(("RULES", "rule"), "funcnet.rules"),
     **dict.fromkeys(("grad", "hessian", "jacobian", "trace", "value_and_grad", "vjp"), "funcnet.backprop"),
 }

@@ -8,11 +8,14 @@
     ├── NonFiniteError    a training run whose loss became infinite or NaN
     ├── GradientError     a question that has no gradient for an answer: a loss that is no scalar
     ├── MissingRuleError  a primitive on the way back that has no rule
-    └── RuleError         a rule whose answer has the wrong number, shape or dtype
+    ├── RuleError         a rule whose answer has the wrong number, shape or dtype
+    └── VJPCheckError     a gradient that did not pass its check
 
 Each message says what came, what was expected and what to do. Where Python has an exception of
 the same meaning the class derives from it too, so `except ValueError` keeps working.
 """
+
+from typing import Any
 
 
 class FuncnetError(Exception):
@@ -49,3 +52,16 @@ class MissingRuleError(FuncnetError, NotImplementedError):
 
 class RuleError(FuncnetError, TypeError):
     """A rule whose answer has the wrong number, shape or dtype."""
+
+
+class VJPCheckError(FuncnetError, AssertionError):
+    """A gradient that did not pass its check: its message is the finding, `verdict` the kind of it."""
+
+    def __init__(self, finding: Any):
+        super().__init__(str(finding))
+        self.finding = finding
+
+    @property
+    def verdict(self) -> str:
+        """WRONG, UNSTABLE, KINK, VACUOUS, NONLINEAR or CONTRACT."""
+        return self.finding.verdict

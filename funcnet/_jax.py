@@ -234,3 +234,21 @@ def scan_counts(eqn: Equation) -> tuple[int, int]:
 def programs(eqn: Equation) -> list[tuple[Jaxpr, Sequence[Any]]]:
     """The programs that an equation calls: a jitted function, branches, a loop's condition and body."""
     return [open_jaxpr(program) for program in core.jaxprs_in_params(eqn.params)]
+
+
+def with_programs(eqn: Equation, rewrite: Callable[[Jaxpr, Sequence[Any]], Any]) -> Equation:
+    """The equation with each program that it calls replaced by `rewrite(jaxpr, consts)`, of the same types.
+
+    A program that JAX keeps open, without constants, must stay so.
+    """
+
+    def rewritten(value: Any) -> Any:
+        if isinstance(value, (core.Jaxpr, core.ClosedJaxpr)):
+            closed = rewrite(*open_jaxpr(value))
+            return closed if isinstance(value, type(closed)) else open_jaxpr(closed)[0]
+        if isinstance(value, tuple):
+            parts = map(rewritten, value)
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+        return value
+
+    return eqn.replace(params={name: rewritten(value) for name, value in eqn.params.items()})

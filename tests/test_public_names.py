@@ -8,7 +8,7 @@ import pytest
 
 import funcnet
 
-PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train"]
+PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -25,12 +25,15 @@ def test_every_public_name_exists_and_has_a_docstring(package):
 def test_top_level_names_are_pinned():
     modules = ["data", "nn", "train"]
     functions = ["gate", "grad", "hessian", "jacobian", "rule", "trace", "value_and_grad", "vjp"]
-    assert sorted(funcnet.__all__) == sorted(["RULES", *modules, *functions])
+    checks = ["check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"]
+    numerical = ["numerical_gradient", "numerical_vjp"]
+    others = ["RULES", "Report", "VJPCheckError"]
+    assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *others])
     assert set(funcnet.__all__) <= set(dir(funcnet))
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
-    with pytest.raises(AttributeError, match="no attribute 'network'; it has RULES, data, gate, grad,"):
+    with pytest.raises(AttributeError, match="no attribute 'network'; it has RULES, Report, VJPCheckError,"):
         _ = funcnet.network
 
 

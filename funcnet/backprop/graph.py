@@ -251,7 +251,7 @@ def trace(f: Callable) -> Callable[..., Graph]:
     @functools.wraps(f)
     def traced(*args: Any, **kwargs: Any) -> Graph:
         paths, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
-        names = _names(f, [path for path, _ in paths])
+        names = argument_names(f, [path for path, _ in paths])
         graph = stage_out(f, [leaf for _, leaf in paths], tree)
         return dataclasses.replace(graph, names=names)
 
@@ -322,7 +322,7 @@ def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
     return Graph(jaxpr, consts, [""] * len(ins), in_tree, out_tree)
 
 
-def _names(f: Callable, paths: Sequence[Any]) -> list[str]:
+def argument_names(f: Callable, paths: Sequence[Any]) -> list[str]:
     """How the leaves of `(args, kwargs)` are called in the signature of f: `x`, `params['w']`."""
     try:
         parameters = inspect.signature(f).parameters.values()

@@ -1,0 +1,25 @@
+"""Is this rule right? Checks of gradients, on any JAX function."""
+
+from funcnet.check.check_vjp import check_vjp
+from funcnet.check.contract import check_contract
+from funcnet.check.differences import Estimate, numerical_gradient, numerical_vjp
+from funcnet.check.kinks import check_kink
+from funcnet.check.linear import check_linear
+from funcnet.check.network import GradientReport, check_gradient
+from funcnet.check.report import Finding, Report, Row, Stash
+
+__all__ = [
+    "Estimate",
+    "Finding",
+    "GradientReport",
+    "Report",
+    "Row",
+    "Stash",
+    "check_contract",
+    "check_gradient",
+    "check_kink",
+    "check_linear",
+    "check_vjp",
+    "numerical_gradient",
+    "numerical_vjp",
+]

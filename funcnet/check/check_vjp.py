@@ -1,0 +1,166 @@
+"""Is this rule right? The whole check of a gradient.
+
+A rule is asked with many probes at once, in float64, and compared with two oracles that know nothing of
+it: autodiff of the undecorated function, and its differences. Then it runs in the dtypes that people use,
+where the measured rounding noise says what can be expected. In this order:
+
+    CONTRACT     trees, shapes and dtypes; forward's output is the function's; the same under jit and vmap
+    NONLINEAR    x̄(α ȳ₁ + β ȳ₂) = α x̄(ȳ₁) + β x̄(ȳ₂), from upstream gradients of 2⁻⁴⁰ to 2⁴⁰; x̄(0) = 0
+    WRONG        x̄ is the derivative: at the arguments, at an eighth, three and eight times of them, at
+                 what short dtypes round them to; along random directions; along equal elements
+    KINK         where the slopes to either side differ, x̄ lies between them
+    VACUOUS      there is a gradient to see at all
+    UNSTABLE     in float32, bfloat16 or float16 the error is no larger than rounding explains
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from funcnet._errors import ParameterError, VJPCheckError
+from funcnet.check import contract, exact, precision
+from funcnet.check.primal import subject
+from funcnet.check.report import Report
+from funcnet.check.trial import Trial, trial
+
+_TRANSFORMS = ("jit", "vmap")
+
+
+def check_vjp(
+    fun: Callable,
+    *args: Any,
+    reference: Callable | None = None,
+    dtypes: Sequence[Any] | None = None,
+    order: int = 1,
+    transforms: Sequence[str] = _TRANSFORMS,
+    kinks: float | int | None = None,
+    key: Any = 0,
+    slack: float | int = 8,
+) -> Report:
+    """Check that the gradient of a function is its derivative, and that it is computed as well as can be.
+
+    Args:
+        fun: a `jax.custom_vjp`, a `jax.custom_jvp`, a gate, or any function: then the gradient that
+            JAX computes is what is checked.
+        *args: where to check it: any pytrees of floats, complex numbers, integers, keys; what is no
+            array or float is passed on as it is. The choice matters: a rule is checked where these are.
+        reference: an independent definition of the same function, of the same signature. By default the
+            primal of fun, with all custom rules in it taken out.
+        dtypes: the float dtypes to check in after float64; by default those of the arguments.
+        order: how often to differentiate: 2 checks the gradient of the gradient too.
+        transforms: what must change nothing: "jit", "vmap", or nothing.
+        kinks: what the rule promises at a kink: 0 for the slope to the left, 1 for that to the right, 0.5 for
+            the middle. By default anything from left to right is right.
+        key: a number or a key of jax.random, from which all random probes come.
+        slack: how many units of rounding noise an error may have.
+
+    Returns:
+        What was measured: errors in units of the rounding noise, the smallest error that would have been
+        seen, what the forward pass keeps.
+
+    Raises:
+        VJPCheckError: the gradient is WRONG, UNSTABLE, outside of what a KINK allows, VACUOUS, NONLINEAR or
+            breaks its CONTRACT. Its message names the argument, the worst element and the likely mistake.
+        ParameterError: an argument of the check itself is not what it should be, or the primal cannot be
+            traced in float64 and no reference was given.
+
+    Source:
+        CS231n 2019, lecture 4, slide 14: always use the analytic gradient, but check it with the
+        numerical one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> @jax.custom_vjp
+        ... def square(x):
+        ...     return x * x
+        >>> square.defvjp(lambda x: (x * x, x), lambda x, y_bar: (2 * x * y_bar,))
+        >>> report = check_vjp(square, jnp.arange(1.0, 4.0))
+        >>> [(row.argument, row.dtype, row.error < 3) for row in report.rows]
+        [('x', 'float64', True), ('x', 'float32', True)]
+    """
+    __tracebackhide__ = True
+    _check_options(dtypes, order, transforms, kinks, slack)
+    try:
+        made = trial(fun, subject(fun, args), reference, key, float(slack))
+        report = _checked(made, dtypes, transforms, kinks)
+        if order > 1:
+            y_bars = made.probe(jnp.float64).y_bars
+            gradient, truth = (
+                _gradient(made, function, y_bars) for function in (made.flat, made.undecorated)
+            )
+            options = {
+                "dtypes": dtypes,
+                "order": order - 1,
+                "transforms": transforms,
+                "key": key,
+                "slack": slack,
+            }
+            check_vjp(gradient, *args, reference=truth, **options)
+    except VJPCheckError as error:
+        raise VJPCheckError(error.finding) from None
+    return report
+
+
+def _check_options(dtypes: Any, order: Any, transforms: Any, kinks: Any, slack: Any) -> None:
+    for dtype in dtypes or ():
+        try:
+            float_dtype = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+        except TypeError:
+            float_dtype = False
+        if isinstance(dtypes, str) or not float_dtype:
+            raise ParameterError(
+                f"check_vjp: dtypes={dtypes!r}, expected float dtypes; write dtypes=('float32', 'bfloat16')"
+            )
+    if not isinstance(order, int) or order < 1:
+        raise ParameterError(
+            f"check_vjp: order={order!r}, expected 1 for the gradient, 2 for its gradient, …"
+        )
+    if isinstance(transforms, str) or not set(transforms) <= set(_TRANSFORMS):
+        raise ParameterError(f"check_vjp: transforms={transforms!r}, expected some of {_TRANSFORMS}")
+    if kinks is not None and not (isinstance(kinks, (int, float)) and 0 <= kinks <= 1):
+        raise ParameterError(
+            f"check_vjp: kinks={kinks!r}, expected a number from 0, left, to 1, right, or None"
+        )
+    if not (isinstance(slack, (int, float)) and slack > 0):
+        raise ParameterError(f"check_vjp: slack={slack!r}, expected a positive number of rounding units")
+
+
+def _checked(
+    made: Trial, dtypes: Sequence[Any] | None, transforms: Sequence[str], kinks: float | int | None
+) -> Report:
+    contract.check_types(made)
+    probe = made.probe(made.base)
+    short = _short(made, dtypes)
+    rounds = [made.probe(dtype) for dtype in short]
+    rows = exact.check(made, probe, rounds, kinks)
+    for dtype, at_dtype in zip(short, rounds, strict=True):
+        rows += precision.check(made, dtype, at_dtype)
+    if "jit" in transforms:
+        contract.check_eager(made, probe)
+    if "vmap" in transforms:
+        contract.check_vmap(made, probe)
+    stash = contract.stash(made)
+    notes = tuple(dict.fromkeys(made.notes))
+    return Report(made.subject.name, tuple(rows), stash, made.own_rules, made.asked, made.calls, notes)
+
+
+def _short(made: Trial, dtypes: Sequence[Any] | None) -> list[Any]:
+    """The dtypes to check in beside the base; None stands for those of the arguments."""
+    if dtypes is not None:
+        return [jnp.dtype(dtype) for dtype in dtypes if jnp.dtype(dtype) != jnp.float64]
+    widest = all(jnp.finfo(dtype).bits == 64 for dtype in made.subject.dtypes)
+    return [None] if made.double and not widest else []
+
+
+def _gradient(made: Trial, function: Callable, y_bars: Sequence[Any]) -> Callable:
+    """x̄ for one upstream gradient, as a function of all arguments."""
+
+    def gradient(*args: Any) -> tuple[Any, ...]:
+        rest, xs = made.subject.split(args)
+        ys, back = jax.vjp(functools.partial(function, rest), *xs)
+        return back(tuple(y_bar.astype(y.dtype) for y_bar, y in zip(y_bars, ys, strict=True)))
+
+    return functools.wraps(made.subject.fun)(gradient)

@@ -1,0 +1,136 @@
+"""What counts as equal: rounding noise measured, not tolerances set by hand.
+
+How well can a gradient be known in a dtype whose numbers are rounded by u? A value that the formula
+needs may be off by its rounding, so the spread of the true gradient under such roundings,
+
+    σᵢ = max over 16 draws of |x̄ᵢ(x (1 ± u), ȳ (1 ± u)) − x̄ᵢ(x, ȳ)|        in float64,
+
+is what no rule can avoid. A rule passes with errorᵢ ≤ slack · (σᵢ + u |x̄ᵢ| + smallest normal number): a
+stable rule stays below 3.1 of these units, an unstable one is above 9.3, whatever the function.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet._types import Host
+from funcnet.check.probes import Probe
+
+DRAWS = 16
+"""How often the true gradient is computed with its inputs rounded at random."""
+
+
+def unit(dtype: Any) -> float:
+    """The relative rounding u of a dtype: half the distance from 1 to the next number."""
+    return float(jnp.finfo(dtype).eps) / 2
+
+
+def tiny(dtype: Any) -> float:
+    """The smallest normal number of a dtype."""
+    return float(jnp.finfo(dtype).tiny)
+
+
+def rounded(
+    probe: Probe, x_units: Sequence[float], y_units: Sequence[float], rng: np.random.Generator
+) -> Probe:
+    """The probe with every number moved up or down by its relative rounding."""
+
+    def moved(arrays: Sequence[Host], units: Sequence[float]) -> tuple[Host, ...]:
+        return tuple(a * (1 + u * _signs(a, rng)) for a, u in zip(arrays, units, strict=True))
+
+    return Probe(moved(probe.xs, x_units), moved(probe.y_bars, y_units))
+
+
+def _signs(a: Host, rng: np.random.Generator) -> Host:
+    return rng.choice([-1.0, 1.0], a.shape)
+
+
+def cotangent(like: Host, rng: np.random.Generator) -> Host:
+    """A random upstream gradient: of either sign, never equal numbers, which normalizing layers cancel."""
+    sizes = rng.uniform(0.5, 1.5, like.shape) * _signs(like, rng)
+    if np.iscomplexobj(like):
+        sizes = sizes + 1j * rng.uniform(0.5, 1.5, like.shape) * _signs(like, rng)
+    return sizes
+
+
+def spreads(center: Sequence[Host], moved: Sequence[Sequence[Host]]) -> list[Host]:
+    """σ: the largest deviation of each element under the roundings."""
+    with np.errstate(invalid="ignore"):
+        return [
+            np.max([np.abs(draw[i] - c) for draw in moved], axis=0) if c.size else np.abs(c)
+            for i, c in enumerate(center)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An array beside what it should be, element by element.
+
+    Attributes:
+        found: what the function under test gives.
+        truth: what it should be.
+        noise: σ + u |truth| + smallest normal number, the unit of the error.
+        tolerance: how large the error may be.
+    """
+
+    found: Host
+    truth: Host
+    noise: Host
+    tolerance: Host
+
+    @property
+    def error(self) -> Host:
+        """|found − truth|, infinite where one of them alone is not finite."""
+        with np.errstate(invalid="ignore"):
+            error = np.abs(self.found - self.truth)
+        return np.where(np.isfinite(error), error, np.inf)
+
+    @property
+    def bad(self) -> Host:
+        """Which elements are too far off, or not finite."""
+        return ~(self.error <= self.tolerance)
+
+    @property
+    def roundings(self) -> float:
+        """The largest error in units of the noise."""
+        return float((self.error / self.noise).max(initial=0.0))
+
+    @property
+    def worst(self) -> tuple[int, ...]:
+        """The index of the largest error in units of the tolerance; what is not finite comes first."""
+        return tuple(
+            int(i) for i in np.unravel_index(np.argmax(self.error / self.tolerance), self.error.shape)
+        )
+
+    @property
+    def smallest(self) -> float:
+        """The smallest scale error that would have been seen: δ in (1 + δ) x̄."""
+        sizes = np.abs(self.truth)
+        seen = self.tolerance[sizes > 0] / sizes[sizes > 0]
+        return float(seen.min(initial=np.inf))
+
+
+def compare(
+    found: Sequence[Host],
+    truth: Sequence[Host],
+    sigmas: Sequence[Host],
+    dtypes: Sequence[Any],
+    slack: float,
+    relative: float = 0.0,
+) -> list[Comparison]:
+    """Each array beside its truth, within the noise of its dtype, and `relative` of its own size."""
+    comparisons = []
+    for one, other, sigma, dtype in zip(found, truth, sigmas, dtypes, strict=True):
+        sizes = np.abs(np.where(np.isfinite(other), other, 0))
+        noise = np.where(np.isfinite(sigma), sigma, 0) + unit(dtype) * sizes + tiny(dtype)
+        comparisons.append(Comparison(wide_array(one), other, noise, slack * noise + relative * sizes))
+    return comparisons
+
+
+def wide_array(x: Host) -> Host:
+    """In double precision, so that differences are not rounded."""
+    kind = np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64
+    return np.asarray(x).astype(kind)

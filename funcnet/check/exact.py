@@ -1,0 +1,135 @@
+"""The exact comparison: in float64, with autodiff of the undecorated function and with its slopes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet._types import Host
+from funcnet.check import contract, kinks, linear
+from funcnet.check.criteria import DRAWS, Comparison, compare, rounded, spreads, unit
+from funcnet.check.probes import Answer, Probe
+from funcnet.check.report import Row
+from funcnet.check.settle import settle
+from funcnet.check.trial import Trial
+
+ELSEWHERE = (0.125, 3.0, 8.0)
+"""The arguments are scaled by these, to see more of the domain than they show."""
+
+ROUGHLY = 1e-6
+"""The error that is looked for there, relative to the largest element."""
+
+
+def check(made: Trial, probe: Probe, rounds: Sequence[Probe], promise: float | int | None) -> list[Row]:
+    """Compare the gradient at a probe, at multiples of it and at what short dtypes round it to.
+
+    Where the function does not run in float64, the comparison is made at the probe alone, within the
+    rounding noise of the dtype in which it runs.
+
+    Raises:
+        VJPCheckError: the gradient is NONLINEAR, WRONG, outside of a KINK, VACUOUS or breaks its CONTRACT.
+    """
+    first = linear.probes(made, probe)
+    elsewhere = _elsewhere(made, probe, rounds)
+    answers = made.ask([*first, *elsewhere.values()], made.base)
+    truths = made.truth([probe, first[2], *elsewhere.values(), *draws(made, probe)])
+    if not all(np.isfinite(y).all() for y in truths[0].ys):
+        raise made.fail(
+            "VACUOUS", "the function is not finite at these arguments", ("do", "check it at others")
+        )
+    moved = truths[-DRAWS:]
+    contract.check_outputs(made, answers[0], truths[0], [truth.ys for truth in moved])
+    linear.check(made, answers[: len(first)])
+    comparisons = _comparisons(made, answers[0], truths[0], moved)
+    settled = settle(made, probe, comparisons, made.base)
+    found = dict(zip(elsewhere, zip(answers[len(first) :], truths[2:-DRAWS], strict=True), strict=True))
+    for where, (answer, truth) in found.items():
+        if all(np.isfinite(y).all() for y in truth.ys):
+            settle(made, elsewhere[where], _roughly(answer, truth, settled), made.base, where)
+    moving = kinks.check_slopes(made, probe, answers[0].x_bars, promise)
+    _check_signal(made, settled, [truth.x_bars for truth in truths[:-DRAWS]], moving)
+    return [row(made, i, one, made.base) for i, one in enumerate(settled)]
+
+
+def _elsewhere(made: Trial, probe: Probe, rounds: Sequence[Probe]) -> dict[str, Probe]:
+    """More points, by what the message calls them."""
+    if not made.double:
+        return {}
+    scaled = {
+        f", at {f:g} × the arguments": Probe(tuple(f * x for x in probe.xs), probe.y_bars) for f in ELSEWHERE
+    }
+    for one in rounds:
+        xs = tuple(x.astype(like.dtype) for x, like in zip(one.xs, probe.xs, strict=True))
+        y_bars = tuple(y.astype(like.dtype) for y, like in zip(one.y_bars, probe.y_bars, strict=True))
+        scaled[f", at the arguments rounded to {one.xs[0].dtype}"] = Probe(xs, y_bars)
+    return scaled
+
+
+def draws(made: Trial, probe: Probe) -> list[Probe]:
+    """The probe in float64 with its numbers rounded at random, as its dtypes, or the function's, would."""
+    grain = unit(made.grain)
+    x_units = [max(grain, unit(x.dtype)) for x in probe.xs]
+    y_units = [max(grain, unit(y_bar.dtype)) for y_bar in probe.y_bars]
+    (wide,) = made.widened([probe])
+    return [rounded(wide, x_units, y_units, made.rng) for _ in range(DRAWS)]
+
+
+def _comparisons(made: Trial, answer: Answer, truth: Answer, moved: Sequence[Answer]) -> list[Comparison]:
+    sigmas = spreads(truth.x_bars, [draw.x_bars for draw in moved])
+    if made.double:
+        sigmas = [_without_jumps(sigma, x_bar) for sigma, x_bar in zip(sigmas, truth.x_bars, strict=True)]
+    dtypes = [max((made.grain, x.dtype), key=unit) for x in made.point(made.base)]
+    return compare(
+        answer.x_bars, truth.x_bars, sigmas, dtypes, made.slack, made.exact if made.double else 0.0
+    )
+
+
+def _without_jumps(sigma: Host, truth: Host) -> Host:
+    """A spread that no conditioning explains comes from a tie that rounding breaks: it excuses nothing."""
+    return np.where(sigma > 1e-4 * _largest(truth), 0, sigma)
+
+
+def _roughly(answer: Answer, truth: Answer, near: Sequence[Comparison]) -> list[Comparison]:
+    """Farther off nothing is known of the noise: only errors beside the largest elements count."""
+    sigmas = [
+        np.full(there.shape, ROUGHLY * max(_largest(there), _largest(here.truth)))
+        for there, here in zip(truth.x_bars, near, strict=True)
+    ]
+    return compare(answer.x_bars, truth.x_bars, sigmas, [jnp.float32] * len(sigmas), 1.0)
+
+
+def _largest(x: Host) -> float:
+    return float(np.abs(x[np.isfinite(x)]).max(initial=0))
+
+
+def _check_signal(
+    made: Trial,
+    comparisons: Sequence[Comparison],
+    gradients: Sequence[Sequence[Host]],
+    moving: Sequence[bool],
+) -> None:
+    """Raise VACUOUS for an argument that the result depends on and whose gradient vanishes all the same."""
+    for i, (one, depends) in enumerate(zip(comparisons, made.primal.depends(), strict=True)):
+        sizes = [np.abs(np.where(np.isfinite(x_bars[i]), x_bars[i], 0)) for x_bars in gradients]
+        seen = one.truth.size == 0 or moving[i] or any((size > 10 * one.tolerance).any() for size in sizes)
+        if depends and not seen:
+            largest = max(size.max(initial=0) for size in sizes)
+            raise made.fail(
+                "VACUOUS",
+                "nothing to see: the true gradient vanishes at these arguments, so a wrong rule would pass",
+                (
+                    "largest",
+                    f"{largest:.3g}, where the check resolves {one.tolerance.min(initial=np.inf):.1e}",
+                ),
+                ("do", "check it where the function changes with this argument, or close over the argument"),
+                argument=made.describe(i, made.base),
+            )
+
+
+def row(made: Trial, i: int, one: Comparison, dtype: Any) -> Row:
+    """A line of the report."""
+    x = made.point(dtype)[i]
+    largest = _largest(one.truth)
+    relative = _largest(one.error) / largest if largest else 0.0
+    return Row(made.subject.names[i], x.shape, str(x.dtype), one.roundings, relative, one.smallest)

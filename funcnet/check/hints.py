@@ -1,0 +1,151 @@
+"""What a wrong gradient looks like: guesses at the mistake from the pattern of the error.
+
+Each guess is a transformation of the right gradient that gives the wrong one.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from funcnet._types import Host
+
+
+def hint(found: Host, truth: Host, others: Sequence[Host] = ()) -> str:
+    """The first guess that explains a wrong gradient, or what little can be said of it.
+
+    Args:
+            found: the gradient of one argument by the rule.
+            truth: what it should be.
+            others: the true gradients of the other arguments.
+
+        >>> from typing import Any
+
+    import numpy as np
+        >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
+        >>> hint(1.003 * truth, truth)
+        'a factor: the rule is 1.003 × the truth'
+        >>> hint(np.roll(truth, 1), truth)
+        'rolled by 1 along axis 0'
+    """
+    with np.errstate(all="ignore"):
+        return next(_guesses(found, truth, others))
+
+
+def _guesses(found: Host, truth: Host, others: Sequence[Host]) -> Iterator[str]:
+    if not np.isfinite(found).all():
+        bad = int((~np.isfinite(found)).sum())
+        yield f"{bad} of {found.size} elements are not finite"
+    if not found.any():
+        yield "all zero: the argument is left out of the rule, or its gradient was returned as None"
+    scale = np.abs(truth).max(initial=0)
+
+    def same(a: Host, b: Host) -> bool:
+        return a.shape == b.shape and bool((np.abs(a - b) <= 1e-3 * np.abs(b) + 1e-6 * scale).all())
+
+    yield from _of_one_place(found, truth)
+    yield from _of_a_factor(found, truth)
+    for other in others:
+        if same(found, other):
+            yield "the gradient of another argument: the two are swapped"
+    if not same(found, truth):
+        yield from _of_an_order(found, truth, same)
+    if same(found, np.abs(truth)) or same(found, -np.abs(truth)):
+        yield "the size is right and the sign is not: an absolute value too many"
+    if (
+        truth.size > 1
+        and np.ptp(np.real(found)) <= 1e-9 * np.abs(found).max()
+        and same(found, np.full_like(truth, truth.mean()))
+    ):
+        yield "every element is the mean of the truth: a mean that should not be there"
+    shift = found - truth
+    if truth.size > 1 and np.abs(shift - shift.mean()).max() <= 1e-3 * np.abs(shift.mean()):
+        yield f"the truth plus {_number(shift.mean())}: a constant added"
+    yield from _of_rounding(found, truth)
+    yield from _of_an_axis(found, truth)
+    right = np.abs(shift) <= 1e-6 * np.abs(truth) + 1e-9 * scale
+    if right.any():
+        larger = np.abs(truth[~right]).min() > np.abs(truth[right]).max()
+        yield (
+            "right where it is small: clipped, or cut off"
+            if larger
+            else (
+                f"{int((~right).sum())} of {right.size} elements are wrong and the others right: "
+                "one case of the rule, a condition or a mask"
+            )
+        )
+    yield "no pattern that is known: every element is wrong in its own way"
+
+
+def _of_one_place(found: Host, truth: Host) -> Iterator[str]:
+    wrong = np.argwhere(np.abs(found - truth) > 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0))
+    if truth.size > 2 and len(wrong) == 1:
+        place = ", ".join(map(str, wrong[0]))
+        zero = not found[tuple(wrong[0])]
+        yield f"one element only, [{place}]{': it is 0' if zero else ''}: an index or a boundary"
+
+
+def _of_a_factor(found: Host, truth: Host) -> Iterator[str]:
+    large = np.abs(truth) > 1e-6 * np.abs(truth).max(initial=0)
+    if not large.any():
+        return
+    ratios = found[large] / truth[large]
+    middle = np.median(ratios.real)
+    if np.abs(ratios - middle).max() > 1e-4 * abs(middle) or not middle:
+        return
+    if abs(middle + 1) < 1e-6:
+        yield "the sign: the rule is −1 × the truth"
+    counts = {n for n in (truth.size, *truth.shape) if n > 1}
+    for n in counts:
+        if math.isclose(middle, 1 / n, rel_tol=1e-4):
+            yield f"a factor 1/{n}: a mean over {n} where a sum belongs"
+        if math.isclose(middle, n, rel_tol=1e-4):
+            yield f"a factor {n}: a sum over {n} where a mean belongs"
+    yield f"a factor: the rule is {_number(middle)} × the truth"
+
+
+def _of_an_order(found: Host, truth: Host, same) -> Iterator[str]:
+    if truth.ndim >= 2 and same(found, np.swapaxes(truth, -1, -2)):
+        yield "transposed: its last two axes are exchanged"
+    if truth.ndim >= 2 and same(found, np.swapaxes(truth, -1, -2).reshape(truth.shape)):
+        yield "transposed: a reshape where a transpose belongs"
+    for axis in range(truth.ndim):
+        n = truth.shape[axis]
+        if same(found, np.flip(truth, axis)) and n > 1:
+            yield f"reversed along axis {axis}"
+        for shift in sorted({s % n for s in (1, -1, 2, -2)} - {0}) if n > 2 else ():
+            if same(found, np.roll(truth, shift, axis)):
+                yield f"rolled by {shift if shift <= n // 2 else shift - n} along axis {axis}"
+    if truth.ndim > 1 and same(found, np.roll(truth.ravel(), 1).reshape(truth.shape)):
+        yield "rolled by 1 over all elements"
+    if truth.size > 2 and same(np.sort(np.real(found), axis=None), np.sort(np.real(truth), axis=None)):
+        yield "the right numbers in wrong places: a permutation or its inverse"
+
+
+def _of_rounding(found: Host, truth: Host) -> Iterator[str]:
+    if np.iscomplexobj(found):
+        return
+    import ml_dtypes
+
+    ratio = np.abs(found - truth) <= 0.01 * np.abs(truth) + 1e-12
+    for dtype in (np.float16, ml_dtypes.bfloat16, np.float32):
+        if ratio.all() and np.array_equal(found, found.astype(dtype).astype(found.dtype)):
+            yield f"every element is a {np.dtype(dtype).name} number: rounded on the way"
+
+
+def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
+    """The truth is a sum or a mean of the rule along an axis, or the other way round."""
+    for axis in range(truth.ndim) if truth.ndim > 1 else ():
+        pairs = ((found, truth, "missing"), (truth, found, "too many"))
+        for one, other, word in pairs:
+            for name, reduced in (
+                ("sum", one.sum(axis, keepdims=True)),
+                ("mean", one.mean(axis, keepdims=True)),
+            ):
+                if np.allclose(np.broadcast_to(reduced, other.shape), other, rtol=1e-4):
+                    yield f"a {name} over axis {axis} is {word}"
+
+
+def _number(x: Any) -> str:
+    return f"{x:.6g}" if np.iscomplexobj(x) else f"{float(np.real(x)):.6g}"

@@ -1,0 +1,142 @@
+"""What a check says: a finding when something is wrong, a report when nothing is."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, in the words of the error message.
+
+    Attributes:
+        verdict: WRONG, UNSTABLE, KINK, VACUOUS, NONLINEAR or CONTRACT.
+        function: the name of the function under test.
+        argument: the argument it is about, with its shape and dtype; empty for the whole function.
+        summary: what is wrong, in one sentence.
+        details: labelled lines that show it.
+    """
+
+    verdict: str
+    function: str
+    argument: str
+    summary: str
+    details: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        about = f", {self.argument}" if self.argument else ""
+        lines = [f"{self.verdict}: {self.function}{about}: {self.summary}"]
+        width = max((len(label) for label, _ in self.details), default=0)
+        lines += [f"  {label:<{width}}  {text}" for label, text in self.details]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a report: the gradient of one argument in one dtype.
+
+    Attributes:
+        argument: its name.
+        shape: its shape.
+        dtype: the dtype in which the rule ran.
+        error: the largest error, in units of the rounding noise.
+        relative: the largest error relative to the largest element.
+        smallest: the smallest scale error that would have been seen.
+    """
+
+    argument: str
+    shape: tuple[int, ...]
+    dtype: str
+    error: float
+    relative: float
+    smallest: float
+
+
+@dataclass(frozen=True)
+class Stash:
+    """What the forward pass keeps for the way back.
+
+    Attributes:
+        bytes: of everything that is kept.
+        unread: how many of them backward never reads.
+        arrays: shape, dtype and whether it is read, for each array.
+    """
+
+    bytes: int
+    unread: int
+    arrays: tuple[tuple[tuple[int, ...], str, bool], ...]
+
+    def __str__(self) -> str:
+        kept = f"{self.bytes:,} bytes kept for backward"
+        if not self.unread:
+            return kept
+        names = [f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype, read in self.arrays if not read]
+        return f"{kept}, of which it never reads {self.unread:,}: {', '.join(names)}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A gradient that passed its check, with what was measured.
+
+    Attributes:
+        function: the name of the function under test.
+        rows: one for each argument and dtype.
+        stash: what the forward pass keeps.
+        own_rules: how many custom rules the function has; 0 means that the gradient is JAX's own.
+        probes: how many points and directions were tried.
+        calls: how many compiled programs were run for them.
+        notes: what else is worth knowing.
+    """
+
+    function: str
+    rows: tuple[Row, ...]
+    stash: Stash
+    own_rules: int
+    probes: int
+    calls: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def smallest(self) -> float:
+        """The largest of the scale errors that each argument's best dtype would have missed."""
+        best: dict[str, float] = {}
+        for row in self.rows:
+            best[row.argument] = min(row.smallest, best.get(row.argument, float("inf")))
+        return max(best.values(), default=0.0)
+
+    def __str__(self) -> str:
+        rules = (
+            f"{self.own_rules} custom rule{'s' * (self.own_rules != 1)}"
+            if self.own_rules
+            else "JAX's own rules"
+        )
+        lines = [f"{self.function}: right ({rules}; {self.probes} probes in {self.calls} compiled calls)"]
+        lines += table([_HEAD, *map(_cells, self.rows)])
+        return "\n".join([*lines, f"  {self.stash}", *(f"  {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        head, *body = [_HEAD, *map(_cells, self.rows)]
+        rows = "".join(f"<tr>{_tags('td', row)}</tr>" for row in body)
+        notes = "".join(f"<li>{html.escape(text)}</li>" for text in (str(self.stash), *self.notes))
+        title, *_ = str(self).splitlines()
+        table = f"<table><tr>{_tags('th', head)}</tr>{rows}</table>"
+        return f"<p><b>{html.escape(title)}</b></p>{table}<ul>{notes}</ul>"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table: its columns as wide as what stands in them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+_HEAD = ("argument", "dtype", "error in roundings", "relative error", "smallest error seen")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    shape = f"{row.argument}[{','.join(map(str, row.shape))}]"
+    return shape, row.dtype, f"{row.error:.2g}", f"{row.relative:.1e}", f"{row.smallest:.1e}"
+
+
+def _tags(tag: str, cells: Sequence[Any]) -> str:
+    return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
