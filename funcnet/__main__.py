@@ -1,13 +1,14 @@
 """The command `funcnet`, also `python -m funcnet`: from a command line to an exit code.
 
     0     done
-    1     the loss became infinite or NaN; the last good checkpoint is kept
+    1     the loss became infinite or NaN, and the last good checkpoint is kept; or a gradient is not right
     2     a wrong flag, value, file or run folder
     130   interrupted by Ctrl-C, after saving
     141   nobody reads the output any more (`| head`)
 
 Whatever is not 0 or 141 ends with one line on stderr that says what came, what is allowed and what to
-do. An exception of another kind is a bug in funcnet and shows its traceback.
+do; what is wrong with a gradient takes several. An exception of another kind is a bug, in funcnet or in the
+function that it checks, and shows its traceback.
 
 tyro reads the flags off the dataclasses in `funcnet.cli`. It reports a mistake in a box of several
 lines and exits; the first paragraph of that box becomes the line here.
@@ -26,7 +27,7 @@ from typing import Any, get_args
 import tyro
 
 from funcnet import __version__
-from funcnet._errors import FuncnetError, NonFiniteError, ParameterError
+from funcnet._errors import FuncnetError, NonFiniteError, ParameterError, VJPCheckError
 from funcnet.cli import Command, Train
 from funcnet.train import read_config
 
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             command()
         finally:
             sys.stdout.flush()
+    except VJPCheckError as error:
+        print(error, file=sys.stderr)
+        return 1
     except NonFiniteError as error:
         return _fail(1, str(error))
     except FuncnetError as error:
@@ -102,7 +106,8 @@ def _parse(argv: Sequence[str], default: Any = tyro.MISSING_NONPROP) -> Command:
             command, unknown = tyro.cli(
                 Command,
                 prog="funcnet",
-                description="Train neural networks and use them. `funcnet --version` tells the version.",
+                description="Train neural networks, use them, and check gradients. "
+                "`funcnet --version` tells the version.",
                 args=argv,
                 default=default,
                 return_unknown_args=True,

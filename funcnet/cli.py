@@ -1,4 +1,4 @@
-"""The commands: `funcnet train`, `funcnet evaluate RUN`, `funcnet predict RUN FILE`, `funcnet rules`.
+"""The commands: `funcnet train`, `evaluate RUN`, `predict RUN FILE`, `rules`, `check MODULE:FUNCTION`.
 
 A command is a dataclass whose fields are its flags, and calling it runs it, as a thin function over the
 library. The library, and JAX with it, is imported only then, so that `--help` answers at once.
@@ -131,7 +131,44 @@ class Rules:
         print(listing.entry(self.primitive) if self.primitive else listing.overview())
 
 
-Command = Train | Evaluate | Predict | Rules
+@dataclass(frozen=True)
+class Check:
+    """Check that the gradient of a function is its derivative, at random arguments."""
+
+    function: Annotated[Positional[str], arg(metavar="MODULE:FUNCTION")]
+    """Where it stands: package.module:name, or file.py:name. The current folder is on the path."""
+    args: Annotated[str, arg(metavar="SPECS")]
+    """What it is called with: arrays "f32[4,8], i32[4]<10, bool[3]", "key" for a random key, or numbers."""
+    seed: int = 0
+    """Decides the arguments and what they are probed with."""
+    order: int = 1
+    """How often to differentiate: 2 checks the gradient of the gradient too."""
+    dtypes: Annotated[tuple[str, ...] | None, arg(metavar="DTYPE ...")] = None
+    """The float dtypes to check in after float64; by default those of the arguments."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ParameterError(f"--seed {self.seed}: expected a whole number, 0 or more.")
+
+    def __call__(self) -> None:
+        """Print what was measured.
+
+        Raises:
+            VJPCheckError: the gradient did not pass.
+            ParameterError: there is no such function, or an argument cannot be read.
+        """
+        import numpy as np
+
+        from funcnet import check_vjp
+        from funcnet.check.arguments import arguments
+        from funcnet.check.lookup import lookup
+
+        (rng,) = np.random.default_rng(self.seed).spawn(1)  # the probes' own generator starts from the seed
+        function, args = lookup(self.function), arguments(self.args, rng)
+        print(check_vjp(function, *args, dtypes=self.dtypes, order=self.order, key=self.seed))
+
+
+Command = Train | Evaluate | Predict | Rules | Check
 
 
 def net_table(config: Config, dataset: "Dataset") -> str:

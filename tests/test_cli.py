@@ -45,6 +45,26 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def rules(workplace, monkeypatch):
+    """Here a file rules.py with the square and its rules: right, right once, and wrong."""
+    definition = """
+@jax.custom_vjp
+def {name}(x):
+    return x * x
+
+
+{name}.defvjp(lambda x: (x * x, x), lambda x, y_bar: ({x_bar},))
+"""
+    x_bars = {"right": "2 * x * y_bar", "once": "2 * jax.lax.stop_gradient(x) * y_bar", "wrong": "x * y_bar"}
+    rules = [definition.format(name=name, x_bar=x_bar) for name, x_bar in x_bars.items()]
+    (workplace / "rules.py").write_text("\n".join(["import jax", *rules, "class Home:", "    rule = right"]))
+    (workplace / "needy.py").write_text("import no_such_package")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    sys.modules.pop("rules", None)
+
+
 def one_line(capsys):
     """The one line that stderr must hold; what it says to do stands in it."""
     err = capsys.readouterr().err
@@ -201,9 +221,50 @@ def test_predict_reads_an_image(digits_run, workplace, capsys):
     assert answers[0] == answers[1]
 
 
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("name", ["rules.py:right", "./rules.py:right", "rules:right", "rules:Home.rule"])
+def test_check_prints_the_report_of_a_right_rule(name, capsys):
+    assert main(["check", name, "--args", "f32[4, 3]"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("right: right")
+    assert re.search(r"^ *x\[4,3\] +float32 ", out, re.MULTILINE)
+    assert "bfloat16" not in out
+
+
+@pytest.mark.usefixtures("rules")
+def test_check_ends_a_wrong_rule_with_its_message_and_exit_code_1(capsys):
+    def message(seed):
+        assert main(["check", "rules.py:wrong", "--args", "f32[3]", "--seed", str(seed)]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err
+
+    assert re.match(r"WRONG: wrong, x: float64\[3\].*\n(?s:.*)hint .* 0\.5 .*\n(?s:.*)key=0", message(0))
+    assert message(0) == message(0)
+    numbers = [re.search("worst.*", message(seed))[0] for seed in (0, 1)]
+    assert numbers[0] != numbers[1]
+
+
+@pytest.mark.usefixtures("rules")
+def test_the_flags_of_check_reach_the_check(capsys):
+    assert main(["check", "rules.py:once", "--args", "f32[3]", "--dtypes", "float16", "bfloat16"]) == 0
+    dtypes = re.findall(r"^ *x\[3\] +(\S+) ", capsys.readouterr().out, re.MULTILINE)
+    assert dtypes == ["float64", "float16", "bfloat16"]
+    assert main(["check", "rules.py:right", "--args", "f32[3]", "--order", "2"]) == 0
+    assert main(["check", "rules.py:once", "--args", "f32[3]", "--order", "2"]) == 1
+    assert capsys.readouterr().err.startswith("WRONG: ")
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_module_that_cannot_be_imported_keeps_its_traceback():
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        main(["check", "needy:right", "--args", "f32[3]"])
+
+
 # the command line, and words of the one line that it ends with
 WRONG = {
-    "no command": ("", r"Expected one of \{train, evaluate, predict, rules\}.*funcnet --help"),
+    "no command": ("", r"Expected one of \{train, evaluate, predict, rules, check\}.*funcnet --help"),
     "misspelt command": ("trian", r"trian: unknown; did you mean train\?"),
     "misspelt option": ("--verison", r"--verison: unknown; did you mean --version\?"),
     "misspelt flag": (
@@ -250,6 +311,25 @@ WRONG = {
     "file of another width": ("predict RUN wide.npy", r"wide\.npy.*\[2, 65\].*\[8, 8\] or \[64\]"),
     "image of another size": ("predict RUN RUN/curves.png", r"curves\.png.*\[360, 900\].*\[8, 8\]"),
     "file of another kind": ("predict RUN RUN/config.json", r"config\.json.*expected \.npy"),
+    "no arguments": ("check rules.py:right", "--args SPECS"),
+    "file without a function": (
+        "check rules.py --args f32[3]",
+        r"rules\.py: expected MODULE:FUNCTION, as in",
+    ),
+    "relative module": ("check .rules:right --args f32[3]", r"\.rules:right: expected MODULE:FUNCTION"),
+    "missing source file": ("check no.py:right --args f32[3]", r"no\.py: no such file"),
+    "missing module": ("check no_rules:right --args f32[3]", "no_rules: no such module"),
+    "missing submodule": ("check jax.no_rules:right --args f32[3]", r"jax\.no_rules: no such module"),
+    "missing function": ("check rules.py:rihgt --args f32[3]", "'rules' has no attribute 'rihgt'; expected"),
+    "module for a function": ("check rules.py:jax --args f32[3]", "type module; expected a function"),
+    "unreadable argument": ("check rules.py:right --args f33[3]", r"argument 'f33\[3\]': expected an array"),
+    "too many arguments": (
+        "check rules.py:right --args 1.0,f32[3]",
+        r"too many positional arguments; got 2 for right\(x\)",
+    ),
+    "unknown dtype to check": ("check rules.py:right --args f32[3] --dtypes f32", "f32.*expected float"),
+    "negative seed": ("check rules.py:right --args f32[3] --seed -1", "--seed -1: expected .* 0 or more"),
+    "order 0": ("check rules.py:right --args f32[3] --order 0", "order=0, expected 1"),
 }
 
 
@@ -267,7 +347,7 @@ def wrong_files(workplace, digits_run):
     (workplace / "damaged/weights.safetensors").write_bytes(b"junk")
 
 
-@pytest.mark.usefixtures("wrong_files", "no_shape_checks")
+@pytest.mark.usefixtures("wrong_files", "rules", "no_shape_checks")
 @pytest.mark.parametrize(("line", "words"), WRONG.values(), ids=WRONG)
 def test_a_wrong_command_line_ends_with_one_line_and_exit_code_2(line, words, digits_run, capsys):
     assert main(line.replace("RUN", str(digits_run)).split()) == 2
@@ -311,23 +391,26 @@ def test_ctrl_c_anywhere_else_exits_with_130(monkeypatch, capsys):
     assert one_line(capsys) == "funcnet: interrupted.\n"
 
 
-@pytest.mark.parametrize("line", ["--help", "train --help", "evaluate --help", "predict --help"])
-def test_help_names_what_there_is(line, capsys):
+HELP = {
+    "--help": ["train", "evaluate", "predict", "check", "--version"],
+    "train --help": [
+        *(f"--{field.replace('_', '-')}" for field in Config.__dataclass_fields__),
+        "--out FOLDER",
+    ],
+    "evaluate --help": ["RUN", "--data DATA"],
+    "predict --help": ["RUN", "FILE", ".npy", ".csv", ".png"],
+    "check --help": ["MODULE:FUNCTION", "--args SPECS", "--seed", "--order", "--dtypes DTYPE"],
+}
+
+
+@pytest.mark.parametrize(("line", "words"), HELP.items())
+def test_help_names_what_there_is(line, words, capsys):
     with pytest.raises(SystemExit) as end:
         main(line.split())
     assert end.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""
-    words = {
-        "--help": ["train", "evaluate", "predict", "--version"],
-        "train --help": [
-            *(f"--{field.replace('_', '-')}" for field in Config.__dataclass_fields__),
-            "--out FOLDER",
-        ],
-        "evaluate --help": ["RUN", "--data DATA"],
-        "predict --help": ["RUN", "FILE", ".npy", ".csv", ".png"],
-    }
-    assert [word for word in words[line] if word not in out] == []
+    assert [word for word in words if word not in out] == []
 
 
 def test_the_version_is_that_of_the_package(capsys):

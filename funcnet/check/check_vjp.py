@@ -142,6 +142,7 @@ def _checked(
         contract.check_eager(made, probe)
     if "vmap" in transforms:
         contract.check_vmap(made, probe)
+    contract.check_sharding(made)
     stash = contract.stash(made)
     notes = tuple(dict.fromkeys(made.notes))
     return Report(made.subject.name, tuple(rows), stash, made.own_rules, made.asked, made.calls, notes)

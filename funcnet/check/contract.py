@@ -1,7 +1,8 @@
 """What a rule owes to JAX: trees, shapes, dtypes, one answer under every transformation; and its stash."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from funcnet.check.primal import subject, wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.report import Stash
 from funcnet.check.settle import at, error_of, number
-from funcnet.check.trial import Trial, setting, trial
+from funcnet.check.trial import Trial, setting, trial, words
 
 
 def check_types(made: Trial) -> None:
@@ -100,8 +101,47 @@ def check_eager(made: Trial, probe: Probe) -> None:
     (compiled,) = made.ask([probe], made.base)
     with setting(made.base):
         xs, y_bars = jax.tree.map(jnp.asarray, (probe.xs, probe.y_bars))
-        eager = probes.pullback(made.flat, made.subject.rest, xs, y_bars)[2]
+        with _running(made, "without jit", "make it run eagerly too, or leave jit out of transforms"):
+            eager = probes.pullback(made.flat, made.subject.rest, xs, y_bars)[2]
     _same(made, "without jit the gradient is another than under jit", eager, compiled.x_bars)
+
+
+def check_sharding(made: Trial) -> None:
+    """The gradient of an array that lies on several devices lies as that array does.
+
+    Raises:
+        VJPCheckError: CONTRACT.
+    """
+    given = [jnp.asarray(x) for x in made.subject.given]
+    if all(len(x.sharding.device_set) == 1 for x in given):
+        return
+    ys = made.flat(made.subject.rest, *given)
+    with _running(made, "on the devices of its arguments", "keep each gradient where its argument is"):
+        x_bars = probes.pullback(made.flat, made.subject.rest, given, tuple(map(jnp.ones_like, ys)))[2]
+    for i, (x, x_bar) in enumerate(zip(given, x_bars, strict=True)):
+        if not x_bar.sharding.is_equivalent_to(x.sharding, x.ndim):
+            raise made.fail(
+                "CONTRACT",
+                "the gradient lies on other devices than its argument",
+                ("argument", str(x.sharding)),
+                ("gradient", str(x_bar.sharding)),
+                (
+                    "do",
+                    "constrain it with jax.lax.with_sharding_constraint, or compute it where the argument is",
+                ),
+                argument=made.describe(i),
+            )
+
+
+@contextlib.contextmanager
+def _running(made: Trial, how: str, advice: str) -> Iterator[None]:
+    """An error inside says that the rule breaks its contract."""
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise made.fail(
+            "CONTRACT", f"the rule does not run {how}", ("error", words(error)), ("do", advice)
+        ) from None
 
 
 def check_vmap(made: Trial, probe: Probe) -> None:
@@ -115,15 +155,8 @@ def check_vmap(made: Trial, probe: Probe) -> None:
     def mapped(function: Callable, stacks: Any) -> Any:
         return jax.vmap(function)(stacks)
 
-    try:
+    with _running(made, "under vmap", "give it a batching rule, or leave vmap out of transforms"):
         batched = made.ask(asked, made.base, mapped)
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise made.fail(
-            "CONTRACT",
-            "it does not run under vmap",
-            ("error", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"),
-            ("do", "give it a batching rule, or leave vmap out of transforms"),
-        ) from None
     single = made.ask(asked, made.base)
     for one, other in zip(batched, single, strict=True):
         _same(made, "under vmap the gradient is another than for each example", one.x_bars, other.x_bars)

@@ -6,6 +6,7 @@ in which every `custom_jvp` and `custom_vjp`, at whatever depth, is replaced by 
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ class Subject:
 
     Attributes:
         fun: the function.
+        given: the floats as they came.
         xs: the floats among the leaves of its arguments: what is differentiated.
         names: their names, `x` or `params['w']`.
         rest: the other arrays: integers, bools, keys.
@@ -42,6 +44,7 @@ class Subject:
     """
 
     fun: Callable
+    given: tuple[Any, ...]
     xs: tuple[Host, ...]
     names: tuple[str, ...]
     rest: tuple[Any, ...]
@@ -92,6 +95,7 @@ def subject(fun: Callable, args: Sequence[Any]) -> Subject:
     """
     if not callable(fun):
         raise ParameterError(f"check: got {fun!r}, expected a function; write check_vjp(f, *args)")
+    _check_signature(fun, args)
     static = {i % len(args) for i in getattr(fun, "nondiff_argnums", ())} if args else set()
     given = tuple(None if i in static else arg for i, arg in enumerate(args))
     paths, tree = jax.tree_util.tree_flatten_with_path((given, {}))
@@ -118,6 +122,7 @@ def subject(fun: Callable, args: Sequence[Any]) -> Subject:
     scalar = jnp.result_type(float, *strong)
     return Subject(
         fun,
+        tuple(leaves[i] for i in floats),
         tuple(wide(leaves[i]) for i in floats),
         tuple(names[i] for i in floats),
         tuple(leaves[i] for i in others),
@@ -125,6 +130,20 @@ def subject(fun: Callable, args: Sequence[Any]) -> Subject:
         call,
         split,
     )
+
+
+def _check_signature(fun: Callable, args: Sequence[Any]) -> None:
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return  # builtins have none
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        name = getattr(fun, "__name__", "the function")
+        raise ParameterError(
+            f"check: {error}; got {len(args)} for {name}{signature}. Bind keywords with functools.partial"
+        ) from None
 
 
 def _is_array(leaf: Any) -> bool:
@@ -138,9 +157,7 @@ def _is_float(leaf: Any) -> bool:
 def _dtype(leaf: Any, scalar: Any) -> Any:
     """The dtype of an array; a plain number has that of the arrays beside it."""
     if _is_array(leaf):
-        return jnp.dtype(
-            jax.dtypes.canonicalize_dtype(leaf.dtype) if isinstance(leaf, jax.Array) else leaf.dtype
-        )
+        return jnp.dtype(jax.dtypes.canonicalize_dtype(leaf.dtype))
     return as_kind(jnp.result_type(leaf), jnp.finfo(scalar).dtype)
 
 

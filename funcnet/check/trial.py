@@ -193,10 +193,10 @@ def trial(fun: Callable, subject: Subject, reference: Callable | None, key: Any,
     refusal = _refusal(made, jnp.float64)
     own = _refusal(made, None)
     if own is not None:
-        raise made.fail("CONTRACT", "its gradient cannot be traced", ("error", _words(own)))
+        raise made.fail("CONTRACT", "its gradient cannot be traced", ("error", words(own)))
     if refusal is not None:
         made.double = False
-        made.notes.append(f"not checked in float64, where it does not run: {_words(refusal)}")
+        made.notes.append(f"not checked in float64, where it does not run: {words(refusal)}")
     return made
 
 
@@ -207,7 +207,7 @@ def _primal(subject: Subject, function: Callable) -> Primal:
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ParameterError(
                 f"check of {subject.name}: its primal does not run in float64, which the oracles need: "
-                f"{_words(error)}. Pass reference=, a plain JAX function of the same signature that does"
+                f"{words(error)}. Pass reference=, a plain JAX function of the same signature that does"
             ) from error
 
 
@@ -243,7 +243,7 @@ def _refusal(made: Trial, dtype: Any) -> Exception | None:
     return None
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """The first sentence of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 

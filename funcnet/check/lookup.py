@@ -1,0 +1,51 @@
+"""The function that a command line names: `package.module:name`, or `file.py:name`."""
+
+import importlib
+import importlib.util
+import operator
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from funcnet._errors import ParameterError
+
+
+def lookup(spec: str) -> Callable:
+    """Import the module, with its folder and the current one on the path, and take the function from it.
+
+    Raises:
+        ParameterError: there is no such file, module or function. What the module raises passes through.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place or not name or (place[0] == "." and not place.endswith(".py")):
+        raise ParameterError(f"{spec}: expected MODULE:FUNCTION, as in package.module:name or file.py:name.")
+    sys.path[:0] = [str(Path(place).resolve().parent), str(Path.cwd())]
+    module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    try:
+        function = operator.attrgetter(name)(module)
+    except AttributeError as error:
+        raise ParameterError(f"{spec}: {error}; expected the name of a function there.") from None
+    if not callable(function):
+        raise ParameterError(f"{spec}: a value of type {type(function).__name__}; expected a function.")
+    return function
+
+
+def _file(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise ParameterError(f"{file}: no such file; expected the one that defines the function.")
+    module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise  # it is there, but something that it imports is not
+        raise ParameterError(
+            f"{name}: no such module, neither here nor installed; expected the one that defines the function."
+        ) from None
