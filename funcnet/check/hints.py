@@ -92,7 +92,7 @@ def _of_a_factor(found: Host, truth: Host) -> Iterator[str]:
         return
     ratios = found[large] / truth[large]
     middle = np.median(ratios.real)
-    if np.abs(ratios - middle).max() > 1e-4 * abs(middle) or not middle:
+    if np.abs(ratios - middle).max() > 1e-4 * abs(middle) or not middle or abs(middle - 1) < 1e-6:
         return
     if abs(middle + 1) < 1e-6:
         yield "the sign: the rule is −1 × the truth"

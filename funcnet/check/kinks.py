@@ -42,25 +42,35 @@ class View:
         return float(sum((x_bar * v).sum().real for x_bar, v in zip(self.x_bars, self.move, strict=True)))
 
     @property
-    def tolerance(self) -> float:
-        """How far ⟨x̄, v⟩ may be from the slope: the slope's error, and the rounding of the sum."""
+    def size(self) -> float:
+        """What errors along this direction are small beside: Σ |x̄ v|, or the slope."""
         total = sum(np.abs(x_bar * v).sum() for x_bar, v in zip(self.x_bars, self.move, strict=True))
+        return max(float(total), *map(abs, (self.slope.value, self.slope.low, self.slope.high)))
+
+    @property
+    def rounding(self) -> float:
+        """How far ⟨x̄, v⟩ may be off by the rounding of its terms."""
         u = max(
             unit(kind) for kind in (self.trial.grain, *(x.dtype for x in self.trial.point(self.trial.base)))
         )
+        return max(self.trial.exact, 100 * u) * self.size
+
+    @property
+    def tolerance(self) -> float:
+        """How far ⟨x̄, v⟩ may be from the slope: by the slope's error, and by rounding."""
         largest = max(map(abs, (self.slope.value, self.slope.low, self.slope.high)))
-        return 10 * self.slope.error + 1e-6 * largest + max(1e-9, 100 * u) * float(total)
+        return 10 * self.slope.error + 1e-6 * largest + self.rounding
 
     def agrees(self) -> bool:
-        """Whether the gradient can be that slope; a slope that is not known says nothing."""
-        if not np.isfinite([self.rule, self.slope.error]).all():
-            return True
-        near = self.slope.admits(self.rule, self.tolerance)
-        return near and (self.slope.kink or not np.isfinite(self.tangent) or self._forward())
+        """Whether the gradient can be that slope; if that is not known, what forward mode makes of it.
 
-    def _forward(self) -> bool:
-        """The dot product test: ⟨ȳ, J v⟩ = ⟨x̄, v⟩."""
-        return bool(abs(self.tangent - self.rule) <= self.tolerance)
+        The latter is the dot product test: ⟨ȳ, J v⟩ = ⟨x̄, v⟩.
+        """
+        if not np.isfinite(self.rule):
+            return True
+        if self.slope.error <= 1e-3 * self.size:
+            return self.slope.admits(self.rule, self.tolerance)
+        return not np.isfinite(self.tangent) or bool(abs(self.tangent - self.rule) <= self.rounding)
 
     def moves(self, i: int) -> bool:
         """Whether the function changes along this direction, which moves the i-th x."""

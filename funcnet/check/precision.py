@@ -11,7 +11,7 @@ from funcnet.check.hints import hint
 from funcnet.check.primal import wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.report import Row
-from funcnet.check.settle import at, error_of, number
+from funcnet.check.settle import CANCELS, at, error_of, number
 from funcnet.check.trial import Trial
 
 
@@ -54,11 +54,11 @@ def _near(answer: Answer, truth: Answer) -> bool:
 def _unstable(made: Trial, i: int, one: Comparison, dtype: Any) -> Exception:
     name, kind = made.subject.names[i], made.point(dtype)[i].dtype
     values = f"rule {number(one.found[one.worst])}, truth {number(one.truth[one.worst])}"
-    guess = hint(one.found, one.truth)
+    guess = CANCELS
     if not np.isfinite(one.found).all():
         guess = "an intermediate value overflows, or 0/0: scale before exp, square or divide"
-    elif "no pattern" in guess or "one case" in guess:
-        guess = "a difference of nearly equal numbers: find the form that does not cancel"
+    elif np.median(one.error / (np.abs(one.truth) + one.noise)) > 0.01:
+        guess = hint(one.found, one.truth)
     known = "right in float64, but off" if made.double else "off"
     return made.fail(
         "UNSTABLE" if made.double else "WRONG",

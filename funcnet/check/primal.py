@@ -96,7 +96,7 @@ def subject(fun: Callable, args: Sequence[Any]) -> Subject:
     if not callable(fun):
         raise ParameterError(f"check: got {fun!r}, expected a function; write check_vjp(f, *args)")
     _check_signature(fun, args)
-    static = {i % len(args) for i in getattr(fun, "nondiff_argnums", ())} if args else set()
+    static = {i for i in getattr(fun, "nondiff_argnums", ()) if i < len(args)}
     given = tuple(None if i in static else arg for i, arg in enumerate(args))
     paths, tree = jax.tree_util.tree_flatten_with_path((given, {}))
     leaves = [leaf for _, leaf in paths]

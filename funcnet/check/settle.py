@@ -45,7 +45,12 @@ def settle(
         dispute = Dispute(trial, probe, comparisons, i, moves[i][i], slope, worst, dtype, where)
         trial.notes.append(dispute.decide())
         one = comparisons[i]
-        settled[i] = replace(one, truth=np.where(one.bad, one.found, one.truth))
+        seen = 1e-6 * np.abs(one.found)
+        settled[i] = replace(
+            one,
+            truth=np.where(one.bad, one.found, one.truth),
+            tolerance=np.where(one.bad, seen, one.tolerance),
+        )
     return settled
 
 
@@ -105,10 +110,17 @@ class Dispute:
             return f"{name}: not finite where the function is; the differences find no slope there either"
         sure = not np.isfinite(autodiff) or slope.error < 0.1 * abs(rule - autodiff)
         if not np.isfinite(slope.error) or not sure or not slope.admits(rule, tolerance):
+            if self._lost_digits():
+                raise self.lost("UNSTABLE", "its small elements have lost their digits")
             raise self.lost(*_VERDICTS[slope.kink and np.isfinite(slope.error)])
         if slope.kink:
             return f"{name}: at a kink the rule chooses otherwise than autodiff, between the two slopes"
         return f"{name}: autodiff of the primal is off at {self.place}; the differences side with the rule"
+
+    def _lost_digits(self) -> bool:
+        """Whether all errors are rounding errors of the largest element: a difference that cancels."""
+        largest = np.abs(self.one.truth[np.isfinite(self.one.truth)]).max(initial=0)
+        return bool((self.one.error <= 1e-12 * largest).all())
 
     @property
     def place(self) -> str:
@@ -137,7 +149,7 @@ class Dispute:
             ("error", f"{error_of(one)}; {int(one.bad.sum())} of {one.bad.size} elements are off"),
             ("oracles", _oracles(self._oracle, one.truth[one.worst], worst, size)),
             *(kink if worst.kink else ()),
-            ("hint", hint(one.found, one.truth, others)),
+            ("hint", CANCELS if verdict == "UNSTABLE" else hint(one.found, one.truth, others)),
             ("reproduce", self.trial.again),
             argument=self.trial.describe(self.i, self.dtype),
         )
@@ -156,6 +168,8 @@ class Dispute:
         return f"; a tie: {some}{' …' * (len(equal) > 4)} are all {number(x[place])}"
 
 
+CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
+
 _VERDICTS = {
     False: ("WRONG", "the rule is not the derivative"),
     True: ("KINK", "the rule is not between the slopes to either side of the kink"),
@@ -168,10 +182,10 @@ def _pair(x_bar: Host, move: Host, mask: Host) -> float:
 
 
 def _oracles(oracle: str, truth: Any, worst: Slope, size: float) -> str:
-    if not np.isfinite(worst.error):
-        return f"{oracle} alone: the extrapolated differences find no slope there"
-    if worst.kink:
+    if worst.kink and np.isfinite(worst.error):
         return f"{oracle} makes one choice at the kink, the extrapolated differences show what is allowed"
+    if np.isfinite(truth) and not worst.error / size < 0.1 * abs(truth):
+        return f"{oracle} alone: the differences see nothing so small"
     near = abs(worst.value / size - truth) <= 10 * worst.error / size + 1e-6 * abs(truth)
     return (
         f"{oracle} of the primal and differences {'agree' if near else 'disagree, and neither is the rule'}"
