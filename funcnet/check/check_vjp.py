@@ -131,13 +131,13 @@ def _check_options(dtypes: Any, order: Any, transforms: Any, kinks: Any, slack: 
 def _checked(
     made: Trial, dtypes: Sequence[Any] | None, transforms: Sequence[str], kinks: float | int | None
 ) -> Report:
-    contract.check_types(made)
+    contract.check_types(made, made.base)
+    contract.check_types(made, None)
+    contract.check_integers(made)
     probe = made.probe(made.base)
-    short = _short(made, dtypes)
-    rounds = [made.probe(dtype) for dtype in short]
-    rows = exact.check(made, probe, rounds, kinks)
-    for dtype, at_dtype in zip(short, rounds, strict=True):
-        rows += precision.check(made, dtype, at_dtype)
+    rows = exact.check(made, probe, kinks)
+    for dtype in _short(made, dtypes):
+        rows += precision.check(made, dtype)
     if "jit" in transforms:
         contract.check_eager(made, probe)
     if "vmap" in transforms:

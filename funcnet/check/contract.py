@@ -22,29 +22,33 @@ from funcnet.check.settle import at, error_of, number
 from funcnet.check.trial import Trial, setting, trial, words
 
 
-def check_types(made: Trial) -> None:
-    """Shape and dtype of every x̄ are those of x; an integer gets None.
+def check_types(made: Trial, dtype: Any) -> None:
+    """The gradient can be traced, and shape and dtype of every x̄ are those of x.
 
     Raises:
         VJPCheckError: CONTRACT.
     """
-    for dtype in {made.base, None}:
-        xs = made.point(dtype)
-        x_bars = made.types(dtype)
-        for i, (x, x_bar) in enumerate(zip(xs, x_bars, strict=True)):
-            if (x.shape, x.dtype) != (x_bar.shape, x_bar.dtype):
-                raise made.fail(
-                    "CONTRACT",
-                    f"the gradient is {x_bar.dtype}{list(x_bar.shape)}, expected the type of the argument",
-                    ("do", f"end the rule with .astype({made.subject.names[i]}.dtype)"),
-                    ("reproduce", made.again),
-                    argument=made.describe(i, dtype),
-                )
-    _check_integers(made)
+    refusal = made.refusal(dtype)
+    if refusal is not None:
+        kind = made.point(dtype)[0].dtype
+        raise made.fail("CONTRACT", f"its gradient cannot be traced in {kind}", ("error", words(refusal)))
+    for i, (x, x_bar) in enumerate(zip(made.point(dtype), made.types(dtype), strict=True)):
+        if (x.shape, x.dtype) != (x_bar.shape, x_bar.dtype):
+            raise made.fail(
+                "CONTRACT",
+                f"the gradient is {x_bar.dtype}{list(x_bar.shape)}, expected the type of the argument",
+                ("do", f"end the rule with .astype({made.subject.names[i]}.dtype)"),
+                ("reproduce", made.again),
+                argument=made.describe(i, dtype),
+            )
 
 
-def _check_integers(made: Trial) -> None:
-    """What the rule itself returns: JAX drops the gradient of an integer in silence."""
+def check_integers(made: Trial) -> None:
+    """The rule returns None for integers; JAX drops what else it returns in silence.
+
+    Raises:
+        VJPCheckError: CONTRACT.
+    """
     fun = made.subject.fun
     if not isinstance(fun, jax.custom_vjp) or fun.fwd is None or fun.bwd is None:
         return
@@ -233,7 +237,9 @@ def check_contract(fun: Callable, *args: Any) -> None:
     __tracebackhide__ = True
     try:
         made = trial(fun, subject(fun, args), None, 0, 8.0)
-        check_types(made)
+        check_types(made, made.base)
+        check_types(made, None)
+        check_integers(made)
         probe = made.probe(made.base)
         (answer,) = made.ask([probe], made.base)
         (truth,) = made.truth([probe])

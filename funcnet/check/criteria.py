@@ -96,14 +96,15 @@ class Comparison:
     @property
     def roundings(self) -> float:
         """The largest error in units of the noise."""
-        return float((self.error / self.noise).max(initial=0.0))
+        with np.errstate(over="ignore"):
+            return float((self.error / self.noise).max(initial=0.0))
 
     @property
     def worst(self) -> tuple[int, ...]:
         """The index of the largest error in units of the tolerance; what is not finite comes first."""
-        return tuple(
-            int(i) for i in np.unravel_index(np.argmax(self.error / self.tolerance), self.error.shape)
-        )
+        with np.errstate(over="ignore"):
+            worst = np.argmax(self.error / self.tolerance)
+        return tuple(int(i) for i in np.unravel_index(worst, self.error.shape))
 
     @property
     def smallest(self) -> float:

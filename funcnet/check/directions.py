@@ -6,6 +6,7 @@ moves that group, together or one by one, shows the mistake.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def along(probe: Probe, i: int, move: Host) -> Direction:
     return tuple(np.asarray(move) if j == i else np.zeros_like(x) for j, x in enumerate(probe.xs))
 
 
-def single(probe: Probe, i: int, place: tuple[int, ...]) -> Direction:
+def single(probe: Probe, i: int, place: tuple[Any, ...]) -> Direction:
     """One element of the i-th x, by its size."""
     move = np.zeros_like(probe.xs[i])
     move[place] = sizes(probe.xs[i])[place]
@@ -60,7 +61,7 @@ def equals(probe: Probe) -> list[list[Host]]:
     values, counts = np.unique(np.concatenate(real), return_counts=True)
     wanted = (counts > 1) | (values == 0)
     order = np.argsort(-counts[wanted], kind="stable")[:GROUPS]
-    return [[(x == value) & ~np.iscomplexobj(x) for x in probe.xs] for value in values[wanted][order]]
+    return [[(x == value) & (not np.iscomplexobj(x)) for x in probe.xs] for value in values[wanted][order]]
 
 
 def of_group(probe: Probe, group: Sequence[Host], rng: np.random.Generator) -> list[Direction]:

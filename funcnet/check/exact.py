@@ -21,8 +21,8 @@ ROUGHLY = 1e-6
 """The error that is looked for there, relative to the largest element."""
 
 
-def check(made: Trial, probe: Probe, rounds: Sequence[Probe], promise: float | int | None) -> list[Row]:
-    """Compare the gradient at a probe, at multiples of it and at what short dtypes round it to.
+def check(made: Trial, probe: Probe, promise: float | int | None) -> list[Row]:
+    """Compare the gradient at a probe and at multiples of it.
 
     Where the function does not run in float64, the comparison is made at the probe alone, within the
     rounding noise of the dtype in which it runs.
@@ -31,7 +31,7 @@ def check(made: Trial, probe: Probe, rounds: Sequence[Probe], promise: float | i
         VJPCheckError: the gradient is NONLINEAR, WRONG, outside of a KINK, VACUOUS or breaks its CONTRACT.
     """
     first = linear.probes(made, probe)
-    elsewhere = _elsewhere(made, probe, rounds)
+    elsewhere = _elsewhere(probe) if made.double else {}
     answers = made.ask([*first, *elsewhere.values()], made.base)
     truths = made.truth([probe, first[2], *elsewhere.values(), *draws(made, probe)])
     if not all(np.isfinite(y).all() for y in truths[0].ys):
@@ -42,28 +42,32 @@ def check(made: Trial, probe: Probe, rounds: Sequence[Probe], promise: float | i
     contract.check_outputs(made, answers[0], truths[0], [truth.ys for truth in moved])
     linear.check(made, answers[: len(first)])
     comparisons = _comparisons(made, answers[0], truths[0], moved)
-    settled = settle(made, probe, comparisons, made.base)
+    settled = settle(made, probe, comparisons, moved)
     found = dict(zip(elsewhere, zip(answers[len(first) :], truths[2:-DRAWS], strict=True), strict=True))
     for where, (answer, truth) in found.items():
         if all(np.isfinite(y).all() for y in truth.ys):
-            settle(made, elsewhere[where], _roughly(answer, truth, settled), made.base, where)
+            settle(made, elsewhere[where], roughly(answer, truth, settled), where=where)
     moving = kinks.check_slopes(made, probe, answers[0].x_bars, promise)
     _check_signal(made, settled, [truth.x_bars for truth in truths[:-DRAWS]], moving)
     return [row(made, i, one, made.base) for i, one in enumerate(settled)]
 
 
-def _elsewhere(made: Trial, probe: Probe, rounds: Sequence[Probe]) -> dict[str, Probe]:
+def _elsewhere(probe: Probe) -> dict[str, Probe]:
     """More points, by what the message calls them."""
-    if not made.double:
-        return {}
     scaled = {
         f", at {f:g} × the arguments": Probe(tuple(f * x for x in probe.xs), probe.y_bars) for f in ELSEWHERE
     }
-    for one in rounds:
-        xs = tuple(x.astype(like.dtype) for x, like in zip(one.xs, probe.xs, strict=True))
-        y_bars = tuple(y.astype(like.dtype) for y, like in zip(one.y_bars, probe.y_bars, strict=True))
-        scaled[f", at the arguments rounded to {one.xs[0].dtype}"] = Probe(xs, y_bars)
-    return scaled
+    with_zeros = Probe(tuple(_with_a_zero(x, i) for i, x in enumerate(probe.xs)), probe.y_bars)
+    return {**scaled, ", with an element set to 0": with_zeros}
+
+
+def _with_a_zero(x: Host, i: int) -> Host:
+    """The i-th argument with a 0 where no other has one, if 0 lies between its elements."""
+    if np.iscomplexobj(x) or x.size < 3 or not x.min() < 0 < x.max():
+        return x
+    flat = x.flatten()
+    flat[(i + 1) % x.size] = 0
+    return flat.reshape(x.shape)
 
 
 def draws(made: Trial, probe: Probe) -> list[Probe]:
@@ -90,12 +94,18 @@ def _without_jumps(sigma: Host, truth: Host) -> Host:
     return np.where(sigma > 1e-4 * _largest(truth), 0, sigma)
 
 
-def _roughly(answer: Answer, truth: Answer, near: Sequence[Comparison]) -> list[Comparison]:
-    """Farther off nothing is known of the noise: only errors beside the largest elements count."""
-    sigmas = [
-        np.full(there.shape, ROUGHLY * max(_largest(there), _largest(here.truth)))
-        for there, here in zip(truth.x_bars, near, strict=True)
-    ]
+def roughly(answer: Answer, truth: Answer, near: Sequence[Comparison] | None = None) -> list[Comparison]:
+    """Farther off nothing is known of the noise: only errors beside the largest elements count.
+
+    Args:
+        answer: the rule's.
+        truth: autodiff's.
+        near: the comparisons at the arguments, whose elements count too.
+    """
+    sizes = [_largest(x_bar) for x_bar in truth.x_bars]
+    if near is not None:
+        sizes = [max(size, _largest(one.truth)) for size, one in zip(sizes, near, strict=True)]
+    sigmas = [np.full(x.shape, ROUGHLY * size) for x, size in zip(truth.x_bars, sizes, strict=True)]
     return compare(answer.x_bars, truth.x_bars, sigmas, [jnp.float32] * len(sigmas), 1.0)
 
 

@@ -64,13 +64,16 @@ class View:
     def agrees(self) -> bool:
         """Whether the gradient can be that slope; if that is not known, what forward mode makes of it.
 
-        The latter is the dot product test: ⟨ȳ, J v⟩ = ⟨x̄, v⟩.
+        The latter is the dot product test: ⟨ȳ, J v⟩ = ⟨x̄, v⟩. It decides at kinks too: the middle one of
+        several equal elements in a sort may go where neither side goes.
         """
         if not np.isfinite(self.rule):
             return True
-        if self.slope.error <= 1e-3 * self.size:
-            return self.slope.admits(self.rule, self.tolerance)
-        return not np.isfinite(self.tangent) or bool(abs(self.tangent - self.rule) <= self.rounding)
+        noise = self.rounding + (self.slope.error if self.trial.grain.itemsize < 8 else 0.0)
+        as_forward_mode = not np.isfinite(self.tangent) or bool(abs(self.tangent - self.rule) <= noise)
+        if self.slope.error > 1e-3 * self.size:
+            return as_forward_mode
+        return self.slope.admits(self.rule, self.tolerance) or (self.slope.kink and as_forward_mode)
 
     def moves(self, i: int) -> bool:
         """Whether the function changes along this direction, which moves the i-th x."""

@@ -1,50 +1,81 @@
 """What is left of a right gradient in a short dtype."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from funcnet.check import contract
-from funcnet.check.criteria import Comparison, compare, spreads
-from funcnet.check.exact import draws, row
+from funcnet._types import Host
+from funcnet.check import contract, directions
+from funcnet.check.criteria import DRAWS, Comparison, compare, spreads
+from funcnet.check.exact import draws, roughly, row
 from funcnet.check.hints import hint
 from funcnet.check.primal import wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.report import Row
-from funcnet.check.settle import CANCELS, at, error_of, number
+from funcnet.check.settle import CANCELS, at, error_of, number, settle
 from funcnet.check.trial import Trial
 
 
-def check(made: Trial, dtype: Any, probe: Probe) -> list[Row]:
+def check(made: Trial, dtype: Any) -> list[Row]:
     """Compare the gradient in a short dtype with the true one at the same numbers.
 
-    At kinks and ties, where the rule may choose otherwise than autodiff, the truth is the rule itself in
-    float64, which has been compared there before.
+    The truth is that of the rule itself in float64, once it is found right there too: short dtypes make
+    ties, at which a rule may choose otherwise than autodiff. Where rounding breaks a tie the noise is
+    whatever the choice makes of it, so the gradient is compared beside the ties as well.
 
     Raises:
         VJPCheckError: the gradient is UNSTABLE: off by more than rounding explains.
     """
-    (answer,) = made.ask([probe], dtype)
-    truth, *moved = made.truth([probe, *draws(made, probe)])
-    if made.primal.draws() and not _near(answer, truth):
-        made.notes.append(
-            f"not checked in {probe.xs[0].dtype}: the function draws other random numbers there"
+    probe = made.probe(dtype)
+    contract.check_types(made, dtype)
+    probes = [probe, *([_beside(made, probe)] if directions.equals(probe) else ())]
+    answers = made.ask(probes, dtype)
+    moved = [draw for one in probes for draw in draws(made, one)]
+    truths = made.truth([*probes, *moved])
+    if made.primal.draws() and not _near(answers[0], truths[0]):
+        return _skipped(made, probe, "the function draws other random numbers there")
+    if not all(np.isfinite(wide(y)).all() for y in answers[0].ys):
+        return _skipped(made, probe, "the function overflows there")
+    wides = made.widened(probes)
+    rules = made.ask(wides, made.base) if made.double else truths
+    rows = []
+    for k, (answer, rule, truth) in enumerate(zip(answers, rules, truths, strict=False)):
+        around = truths[len(probes) + DRAWS * k :][:DRAWS]
+        contract.check_outputs(made, answer, truth, [draw.ys for draw in around])
+        settle(
+            made, wides[k], roughly(rule, truth), around, f", at the arguments rounded to {probe.xs[0].dtype}"
         )
-        return []
-    if not all(np.isfinite(y.astype(np.complex128)).all() for y in answer.ys):
-        made.notes.append(f"not checked in {probe.xs[0].dtype}: the function overflows there")
-        return []
-    contract.check_outputs(made, answer, truth, [draw.ys for draw in moved])
-    exact = truth.x_bars
-    if made.double:
-        (again,) = made.ask(made.widened([probe]), made.base)
-        exact = [np.where(np.isfinite(a), a, b) for a, b in zip(again.x_bars, truth.x_bars, strict=True)]
-    sigmas = spreads(truth.x_bars, [draw.x_bars for draw in moved])
-    comparisons = compare(answer.x_bars, exact, sigmas, [x.dtype for x in probe.xs], made.slack)
-    for i, one in enumerate(comparisons):
-        if one.bad.any():
-            raise _unstable(made, i, one, dtype)
-    return [row(made, i, one, dtype) for i, one in enumerate(comparisons)]
+        comparisons = _comparisons(made, answer, rule, truth, around)
+        for i, one in enumerate(comparisons):
+            if one.bad.any():
+                raise _unstable(made, i, one, dtype)
+        rows += [row(made, i, one, dtype) for i, one in enumerate(comparisons)]
+    return rows[: len(probe.xs)]
+
+
+def _beside(made: Trial, probe: Probe) -> Probe:
+    """The point moved by a hundredth, so that no elements are equal."""
+
+    def moved(x: Host) -> Host:
+        step = 0.01 * directions.sizes(wide(x)) * made.rng.uniform(-1, 1, x.shape)
+        return (wide(x) + step).astype(x.dtype)
+
+    return Probe(tuple(map(moved, probe.xs)), probe.y_bars)
+
+
+def _skipped(made: Trial, probe: Probe, why: str) -> list[Row]:
+    made.notes.append(f"not checked in {probe.xs[0].dtype}: {why}")
+    return []
+
+
+def _comparisons(
+    made: Trial, answer: Answer, rule: Answer, truth: Answer, around: Sequence[Answer]
+) -> list[Comparison]:
+    pairs = zip(rule.x_bars, truth.x_bars, strict=True)
+    exact = [np.where(np.isfinite(one), one, other) for one, other in pairs]
+    sigmas = spreads(truth.x_bars, [draw.x_bars for draw in around])
+    return compare(answer.x_bars, exact, sigmas, [x_bar.dtype for x_bar in answer.x_bars], made.slack)
 
 
 def _near(answer: Answer, truth: Answer) -> bool:

@@ -40,6 +40,8 @@ def double() -> Iterator[None]:
 @dataclass(frozen=True)
 class _Program:
     text: str
+    inputs: str
+    outputs: str
     options: tuple[tuple[str, Any], ...]
     lowered: Any = field(compare=False, repr=False)
 
@@ -54,9 +56,9 @@ def compiled(function: Callable, *args: Any, quick: bool = False) -> Any:
 
     With `quick` it is compiled with few optimizations, for an oracle that runs a few times.
     """
-    lowered = jax.jit(function).lower(*args)
+    lowered = jax.jit(function, keep_unused=True).lower(*args)
     text = lowered.as_text()
-    program = _Program(text, _QUICK if quick else (), lowered)
+    program = _Program(text, str(lowered.in_tree), str(lowered.out_tree), _QUICK if quick else (), lowered)
     run = _compile.__wrapped__(program) if "callback" in text else _compile(program)
     return jax.tree.map(np.asarray, run(*args))
 

@@ -17,12 +17,16 @@ from funcnet.check import directions
 from funcnet.check.criteria import Comparison
 from funcnet.check.differences import Slope, slow_vjp
 from funcnet.check.hints import hint
-from funcnet.check.probes import Probe
+from funcnet.check.probes import Answer, Probe
 from funcnet.check.trial import Trial
 
 
 def settle(
-    trial: Trial, probe: Probe, comparisons: Sequence[Comparison], dtype: Any = None, where: str = ""
+    trial: Trial,
+    probe: Probe,
+    comparisons: Sequence[Comparison],
+    near: Sequence[Answer] = (),
+    where: str = "",
 ) -> list[Comparison]:
     """The comparisons, with the truth where autodiff is wrong, or chooses otherwise, put right.
 
@@ -30,19 +34,20 @@ def settle(
         trial: the trial.
         probe: the point and the upstream gradient.
         comparisons: for each x the rule's gradient beside autodiff's.
-        dtype: in which the rule ran.
+        near: autodiff's answers at points beside the probe, at which ties are broken.
         where: which point that is, if not the arguments themselves.
 
     Raises:
         VJPCheckError: the rule is WRONG, or outside of what a KINK allows, or not finite where it should be.
     """
+    (probe,) = trial.widened([probe])
     settled = list(comparisons)
     wrong = [i for i, comparison in enumerate(comparisons) if comparison.bad.any()]
     moves = {i: _disagreement(probe, i, comparisons[i]) for i in wrong}
     asked = [(moves[i], directions.single(probe, i, comparisons[i].worst)) for i in wrong]
     slopes, _ = trial.slopes(probe, [v for pair in asked for v in pair]) if asked else ([], None)
     for i, (slope, worst) in zip(wrong, zip(slopes[::2], slopes[1::2], strict=True), strict=True):
-        dispute = Dispute(trial, probe, comparisons, i, moves[i][i], slope, worst, dtype, where)
+        dispute = Dispute(trial, probe, comparisons, i, moves[i][i], slope, worst, near, where)
         trial.notes.append(dispute.decide())
         one = comparisons[i]
         seen = 1e-6 * np.abs(one.found)
@@ -76,7 +81,7 @@ class Dispute:
         move: the direction in which they differ.
         slope: along it.
         worst: the slope along the worst element alone.
-        dtype: in which the rule ran.
+        near: autodiff's answers at points beside the probe.
         where: which point that is.
     """
 
@@ -87,7 +92,7 @@ class Dispute:
     move: Host
     slope: Slope
     worst: Slope
-    dtype: Any
+    near: Sequence[Answer]
     where: str
 
     @property
@@ -108,19 +113,44 @@ class Dispute:
             if np.isfinite(autodiff) or np.isfinite(self.worst.error):
                 raise self.lost("CONTRACT", "the gradient is not finite where the function is")
             return f"{name}: not finite where the function is; the differences find no slope there either"
-        sure = not np.isfinite(autodiff) or slope.error < 0.1 * abs(rule - autodiff)
-        if not np.isfinite(slope.error) or not sure or not slope.admits(rule, tolerance):
+        sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)
+        possible = slope.admits(rule, tolerance) or (slope.kink and self._is_between_neighbours())
+        alike = possible and not slope.kink and slope.admits(autodiff, tolerance)
+        if self.where and (alike or not sure):
+            return (
+                f"{name}: autodiff and rule differ{self.where}, and the differences cannot tell who is right"
+            )
+        if alike or not sure or not possible:
             if self._lost_digits():
+                if self._has_a_second_opinion():
+                    return (
+                        f"{name}: autodiff of the primal loses digits at {self.place}, and the rule does not"
+                    )
                 raise self.lost("UNSTABLE", "its small elements have lost their digits")
             raise self.lost(*_VERDICTS[slope.kink and np.isfinite(slope.error)])
         if slope.kink:
             return f"{name}: at a kink the rule chooses otherwise than autodiff, between the two slopes"
         return f"{name}: autodiff of the primal is off at {self.place}; the differences side with the rule"
 
+    def _is_between_neighbours(self) -> bool:
+        """Whether the gradient lies among those at the points around, as that of a sort does at a tie."""
+        if not self.near or np.iscomplexobj(self.one.found):
+            return False
+        around = np.array([answer.x_bars[self.i] for answer in self.near])
+        margin = 1e-6 * np.abs(around).max()
+        low, high = around.min(axis=0) - margin, around.max(axis=0) + margin
+        return bool(((low <= self.one.found) & (self.one.found <= high))[self.one.bad].all())
+
     def _lost_digits(self) -> bool:
         """Whether all errors are rounding errors of the largest element: a difference that cancels."""
         largest = np.abs(self.one.truth[np.isfinite(self.one.truth)]).max(initial=0)
         return bool((self.one.error <= 1e-12 * largest).all())
+
+    def _has_a_second_opinion(self) -> bool:
+        """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
+        (other,) = self.trial.truth([self.probe], second=True)
+        difference = np.abs(self.one.found - other.x_bars[self.i])
+        return bool((difference <= self.one.tolerance)[self.one.bad].all())
 
     @property
     def place(self) -> str:
@@ -130,7 +160,7 @@ class Dispute:
     def lost(self, verdict: str, summary: str) -> Exception:
         """The error that shows the rule wrong."""
         one, worst = self.one, self.worst
-        size = directions.sizes(self.probe.xs[self.i])[one.worst]
+        size = float(directions.sizes(self.probe.xs[self.i])[one.worst])
         differences = (
             f"{worst.value / size:.9g} ± {worst.error / size:.0e}" if np.isfinite(worst.error) else "none"
         )
@@ -147,11 +177,11 @@ class Dispute:
             summary + self.where,
             ("worst", f"{self.place}: {values}, differences {differences}"),
             ("error", f"{error_of(one)}; {int(one.bad.sum())} of {one.bad.size} elements are off"),
-            ("oracles", _oracles(self._oracle, one.truth[one.worst], worst, size)),
+            ("oracles", _oracles(self._oracle, one, worst, size)),
             *(kink if worst.kink else ()),
             ("hint", CANCELS if verdict == "UNSTABLE" else hint(one.found, one.truth, others)),
             ("reproduce", self.trial.again),
-            argument=self.trial.describe(self.i, self.dtype),
+            argument=self.trial.describe(self.i, self.trial.base),
         )
 
     @property
@@ -181,11 +211,12 @@ def _pair(x_bar: Host, move: Host, mask: Host) -> float:
         return float((x_bar[mask] * move[mask]).sum().real)
 
 
-def _oracles(oracle: str, truth: Any, worst: Slope, size: float) -> str:
+def _oracles(oracle: str, one: Comparison, worst: Slope, size: float) -> str:
+    truth, gap = one.truth[one.worst], one.error[one.worst]
     if worst.kink and np.isfinite(worst.error):
         return f"{oracle} makes one choice at the kink, the extrapolated differences show what is allowed"
-    if np.isfinite(truth) and not worst.error / size < 0.1 * abs(truth):
-        return f"{oracle} alone: the differences see nothing so small"
+    if np.isfinite(truth) and not worst.error / size < 0.1 * gap:
+        return f"{oracle} alone: the differences are not precise enough"
     near = abs(worst.value / size - truth) <= 10 * worst.error / size + 1e-6 * abs(truth)
     return (
         f"{oracle} of the primal and differences {'agree' if near else 'disagree, and neither is the rule'}"
@@ -194,14 +225,15 @@ def _oracles(oracle: str, truth: Any, worst: Slope, size: float) -> str:
 
 def error_of(one: Comparison) -> str:
     """The error of the worst element, relative and in units of the rounding noise."""
-    error, truth = float(one.error[one.worst]), abs(one.truth[one.worst])
+    error, truth, noise = (float(abs(part[one.worst])) for part in (one.error, one.truth, one.noise))
     relative = f"{error / truth:.2g} of the truth, " if 0 < truth < np.inf and np.isfinite(error) else ""
-    return f"{error:.3g}, {relative}{error / one.noise[one.worst]:.2g} × the rounding noise"
+    units = f"{error / noise:.2g}" if error < 1e300 * noise else "∞"
+    return f"{error:.3g}, {relative}{units} × the rounding noise"
 
 
-def at(name: str, place: Sequence[int]) -> str:
+def at(name: str, place: Sequence[Any]) -> str:
     """An element as one writes it: `x[0, 3]`."""
-    return f"{name}[{', '.join(map(str, place))}]" if len(place) else name
+    return f"{name}[{', '.join(str(int(i)) for i in place)}]" if len(place) else name
 
 
 def number(x: Any) -> str:

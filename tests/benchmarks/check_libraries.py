@@ -1,4 +1,4 @@
-"""What `funcnet.check_vjp` says of the gradients of other libraries: `python -m tests.benchmarks.check_libraries`.
+"""What `funcnet.check_vjp` says of other libraries: `python -m tests.benchmarks.check_libraries`.
 
 Each function is checked in float64, and then in float32, bfloat16 and float16. A number is the largest
 error in units of the rounding noise (up to 8 is accepted); a verdict stands where it was refused.
@@ -32,8 +32,11 @@ labels = jax.nn.one_hot(np.arange(6) % 4, 4)
 
 
 def looped(x):
-    """x · 1.1⁵ by equinox's loop that can be differentiated."""
-    step = lambda carry: (carry[0] + 1, 1.1 * jnp.sin(carry[1]))
+    """1.1 sin(…) five times by equinox's loop that can be differentiated."""
+
+    def step(carry):
+        return carry[0] + 1, 1.1 * jnp.sin(carry[1])
+
     return eqx.internal.while_loop(lambda c: c[0] < 5, step, (0, x), kind="checkpointed", max_steps=8)[1]
 
 
@@ -73,7 +76,11 @@ FUNCTIONS = {
     "jax.numpy.linalg.inv": (jnp.linalg.inv, spd),
     "jax.numpy.linalg.pinv": (jnp.linalg.pinv, normal(6, 4)),
     "jax.numpy.linalg.solve": (jnp.linalg.solve, spd, normal(5, 2)),
-    "optax.losses._classification.weighted_logsoftmax": (_classification.weighted_logsoftmax, normal(6, 4), np.asarray(labels)),
+    "optax.losses._classification.weighted_logsoftmax": (
+        _classification.weighted_logsoftmax,
+        normal(6, 4),
+        np.asarray(labels),
+    ),
     "optax.losses.softmax_cross_entropy": (
         lambda logits: optax.losses.softmax_cross_entropy(logits, labels),
         normal(6, 4, scale=4),

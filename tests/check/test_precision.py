@@ -1,0 +1,263 @@
+"""Short dtypes: forms that lose digits are refused, and forms of the same function that do not are accepted.
+
+What to expect is known without the checker: the error of each unstable form at these numbers, worked out in
+the reason beside it, is far above what the rounding of its inputs explains.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from funcnet import check_vjp
+from tests.check.rows import Refused, array, custom
+
+
+def sigmoid(x):
+    return 1 / (1 + jnp.exp(-x))
+
+
+def tanh(x):
+    return jnp.tanh(x)
+
+
+def logsumexp(x):
+    m = x.max()
+    return m + jnp.log(jnp.exp(x - m).sum())
+
+
+def normalize(x):
+    centered = x - x.mean()
+    return centered / jnp.sqrt((centered**2).mean())
+
+
+def from_output(primal, local):
+    """A rule that is written in terms of the output: x̄ = ȳ · local(y)."""
+    function = jax.custom_vjp(primal)
+    function.defvjp(lambda x: (primal(x),) * 2, lambda y, y_bar: (y_bar * local(y),))
+    return function
+
+
+def normalize_gradient(mean_of_squares):
+    def backward(args, y_bar):
+        (x,) = args
+        deviation = jnp.sqrt(mean_of_squares(x))
+        y = (x - x.mean()) / deviation
+        return ((y_bar - y_bar.mean() - y * (y_bar * y).mean()) / deviation,)
+
+    return backward
+
+
+def softplus(x):
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def log1mexp(x):
+    """log(1 − e⁻ˣ), for x > 0."""
+    return jnp.log(-jnp.expm1(-x))
+
+
+LARGE = array(-1.0, 0.5, 12.0)
+FAR = array(100.1, 99.7, 101.3, 100.4, 98.9, 100.8)
+
+UNSTABLE = [
+    # At 12, 1 − y = 6e-6 is a multiple of 2⁻²⁴ in float32.
+    (
+        "σ: y (1 − y)",
+        from_output(sigmoid, lambda y: y * (1 - y)),
+        LARGE,
+        "float32",
+        ("x[2]: rule ", "1 of 3 elements"),
+    ),
+    (
+        "tanh: 1 − y²",
+        from_output(tanh, lambda y: 1 - y * y),
+        array(0.5, 5.0),
+        "float32",
+        ("x[1]: rule ", "1 of 2 elements"),
+    ),
+    # exp(12) overflows float16.
+    (
+        "logsumexp without its maximum",
+        custom(logsumexp, lambda args, y_bar: (y_bar * jnp.exp(args[0]) / jnp.exp(args[0]).sum(),)),
+        array(12.0, 11.0, 10.0),
+        "float16",
+        ("overflows, or 0/0",),
+    ),
+    # Mean of squares 1e4, variance 0.6: 1e4 · 6e-8 / 0.6 = 1e-3, where the inputs' rounding gives 1e-5.
+    (
+        "a variance as E[x²] − E[x]²",
+        custom(normalize, normalize_gradient(lambda x: (x * x).mean() - x.mean() ** 2)),
+        FAR,
+        "float32",
+        ("× the rounding noise; allowed are 8",),
+    ),
+    # 1 − e⁻ˣ at 1e-4 has 3 of 7 digits left; the derivative 1/(eˣ − 1) needs them all.
+    (
+        "1 − exp(−x)",
+        custom(log1mexp, lambda args, y_bar: (y_bar * jnp.exp(-args[0]) / (1 - jnp.exp(-args[0])),)),
+        array(1.3e-4, 2.7e-5, 1.0),
+        "float32",
+        ("nearly equal numbers",),
+    ),
+    # σ'(9) = 1e-4, and 1 − y is a multiple of 2⁻⁹ in bfloat16.
+    (
+        "σ: y (1 − y) in bfloat16",
+        from_output(sigmoid, lambda y: y * (1 - y)),
+        array(-1.0, 9.0),
+        "bfloat16",
+        ("x: bfloat16[2]", "in bfloat16"),
+    ),
+    # x⁴ overflows float16 at 20.
+    (
+        "an intermediate beyond float16",
+        custom(
+            lambda x: 100 / (1 + x * x),
+            lambda args, y_bar: (-200 * args[0] * y_bar / (1 + 2 * args[0] ** 2 + args[0] ** 4),),
+        ),
+        array(0.5, 30.0),
+        "float16",
+        ("float16",),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "x", "dtype", "words"), UNSTABLE, ids=[row[0] for row in UNSTABLE]
+)
+def test_a_form_that_loses_digits_is_refused(name, function, x, dtype, words):
+    summary = f": right in float64, but off by more than rounding explains in {dtype}"
+    Refused(
+        name, function, (x,), "UNSTABLE", (summary, "hint ", "reproduce ", *words), {"dtypes": (dtype,)}
+    ).test()
+
+
+STABLE = [
+    (
+        "σ(x) σ(−x)",
+        custom(sigmoid, lambda args, y_bar: (y_bar * sigmoid(args[0]) * sigmoid(-args[0]),)),
+        LARGE,
+    ),
+    (
+        "4 e / (1 + e)², e = exp(−2|x|)",
+        custom(
+            tanh,
+            lambda args, y_bar: (
+                y_bar * 4 * jnp.exp(-2 * abs(args[0])) / (1 + jnp.exp(-2 * abs(args[0]))) ** 2,
+            ),
+        ),
+        array(0.5, 9.0),
+    ),
+    (
+        "softmax",
+        custom(logsumexp, lambda args, y_bar: (y_bar * jnp.exp(args[0] - logsumexp(args[0])),)),
+        array(100.0, 99.0, 98.0),
+    ),
+    (
+        "a variance of what is centered",
+        custom(normalize, normalize_gradient(lambda x: ((x - x.mean()) ** 2).mean())),
+        FAR,
+    ),
+    (
+        "expm1",
+        custom(log1mexp, lambda args, y_bar: (y_bar / jnp.expm1(args[0]),)),
+        array(1.3e-4, 2.7e-5, 1.0),
+    ),
+    (
+        "softplus",
+        custom(softplus, lambda args, y_bar: (y_bar * sigmoid(args[0]),)),
+        array(-30.0, -1.0, 2.0, 30.0),
+    ),
+]
+
+
+@pytest.mark.parametrize(("function", "x"), [row[1:] for row in STABLE], ids=[row[0] for row in STABLE])
+def test_a_form_that_does_not_is_accepted(function, x):
+    report = check_vjp(function, x, transforms=())
+    assert {row.dtype for row in report.rows} == {"float64", "float32"}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_stable_rule_is_accepted_in_short_dtypes(dtype):
+    rule = STABLE[0][1]
+    report = check_vjp(rule, array(-1.0, 0.5, 6.0, dtype=dtype), transforms=())
+    assert [row.dtype for row in report.rows] == ["float64", dtype]
+
+
+# Functions that compute in another dtype than their arguments'.
+
+
+def dense(x, w):
+    """As on hardware: short inputs, sums in float32."""
+    return jnp.dot(x, w, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32)).astype(x.dtype)
+
+
+def dense_gradient(args, y_bar):
+    x, w = args
+    return dense(y_bar, w.T), dense(x.T, y_bar)
+
+
+def squared_in_float32(x):
+    return (x.astype(jnp.float32) ** 2).astype(x.dtype)
+
+
+def squared_gradient(factor):
+    return lambda args, y_bar: (
+        (factor * 2 * args[0].astype(jnp.float32) * y_bar.astype(jnp.float32)).astype(args[0].dtype),
+    )
+
+
+rng = np.random.default_rng(5)
+LEFT, RIGHT = (jnp.asarray(rng.normal(size=(8, 8)), "bfloat16") for _ in range(2))
+
+MIXED = [
+    ("sums in float32", custom(dense, dense_gradient), (LEFT, RIGHT)),
+    ("float32 inside", custom(squared_in_float32, squared_gradient(1.0)), (LARGE,)),
+    (
+        "float32 inside, without a rule",
+        lambda x: jnp.tanh(x.astype(jnp.float32)).astype(x.dtype),
+        (LARGE[:2],),
+    ),
+    ("bfloat16 inside", lambda x: (x.astype(jnp.bfloat16) * 2).astype(x.dtype), (LARGE,)),
+    ("a float32 softmax inside", lambda x: jax.nn.softmax(x.astype(jnp.float32)).astype(x.dtype), (LARGE[:2],)),
+]
+
+
+@pytest.mark.parametrize(("function", "args"), [row[1:] for row in MIXED], ids=[row[0] for row in MIXED])
+def test_mixed_precision_is_accepted(function, args):
+    check_vjp(function, *args)
+
+
+def test_a_wrong_factor_is_seen_through_float32_inside():
+    Refused(
+        "1 % off",
+        custom(squared_in_float32, squared_gradient(1.01)),
+        (LARGE,),
+        "WRONG",
+        ("the rule is 1.01 × the truth",),
+    ).test()
+
+
+def test_slack_is_how_many_units_of_noise_are_allowed():
+    """One element is moved by 5 units in the last place of float32, about ten roundings."""
+    u = 2.0**-24
+
+    def backward(args, y_bar):
+        off = 1 if args[0].dtype != jnp.float32 else 1 + 20 * u
+        return (y_bar * 2 * args[0] * off,)
+
+    rule = custom(lambda x: x * x, backward)
+    check_vjp(rule, array(0.5, 1.5), slack=16)
+    Refused("slack", rule, (array(0.5, 1.5),), "UNSTABLE", ("allowed are 2",), {"slack": 2}).test()
+
+
+def test_random_numbers_that_differ_between_dtypes_are_a_note_not_a_failure():
+    report = check_vjp(
+        lambda x, key: x * jax.random.normal(key, x.shape), array(1.0, 2.0, 3.0), jax.random.key(0)
+    )
+    assert "not checked in float32: the function draws other random numbers there" in report.notes
+
+
+def test_a_dtype_in_which_the_function_overflows_is_a_note_not_a_failure():
+    report = check_vjp(jnp.exp, array(1.0, 20.0), dtypes=("float16",))
+    assert "not checked in float16: the function overflows there" in report.notes
