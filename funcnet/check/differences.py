@@ -178,7 +178,7 @@ def _of_rows(table: Host, sizes: Host) -> tuple[Host, Host]:
     h = STEPS * sizes.reshape(-1, 1)
     middle, up, down = np.split(table, [1, 1 + len(STEPS)], axis=1)
     rises, falls = (up - middle) / h, (middle - down) / h
-    noise = np.finfo(float).eps * np.abs(middle) / h
+    noise = np.finfo(float).eps * np.nanmax(np.abs(table), axis=1, keepdims=True) / h
     sides = np.minimum(rises, falls), np.maximum(rises, falls)
     slopes = [slope(*row) for row in zip(rises, falls, *sides, noise, strict=True)]
     value = np.array([one.value for one in slopes]).reshape(sizes.shape)

@@ -11,7 +11,7 @@ error in any of its elements, and in two elements alone, its largest gradient an
 is found by extrapolation, so the numerical gradient is good to ten digits where the loss is smooth.
 """
 
-import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,12 +109,8 @@ def check_gradient(loss: Callable, params: Any, *batch: Any, key: Any = 0) -> Gr
         'good'
     """
     __tracebackhide__ = True
-
-    @functools.wraps(loss)
-    def of_params(params: Any) -> Any:
-        return loss(params, *batch)
-
     try:
+        of_params = _bound(loss, batch)
         made = trial(of_params, subject(of_params, (params,)), None, key, 8.0)
         shapes = [y.shape for y in made.results(made.base)]
         if shapes != [()]:
@@ -125,6 +121,18 @@ def check_gradient(loss: Callable, params: Any, *batch: Any, key: Any = 0) -> Gr
         return GradientReport(made.subject.name, tuple(_leaves(made)))
     except VJPCheckError as error:
         raise VJPCheckError(error.finding) from None
+
+
+def _bound(loss: Callable, batch: tuple[Any, ...]) -> Callable:
+    """The loss as a function of its parameters alone, under its own name and theirs."""
+
+    def of_params(params: Any) -> Any:
+        return loss(params, *batch)
+
+    first, *_ = inspect.signature(loss).parameters.values()
+    of_params.__name__ = getattr(loss, "__name__", type(loss).__name__)
+    of_params.__signature__ = inspect.Signature([first])  # pyright: ignore[reportFunctionMemberAccess]
+    return of_params
 
 
 def _leaves(made: Trial) -> list[Leaf]:

@@ -221,6 +221,13 @@ def test_a_wrong_rule_is_refused_in_words_that_name_the_mistake(row):
     row.test()
 
 
+@pytest.mark.parametrize("delta", [1e-8, 1e-6, 1e-4])
+def test_small_errors_are_refused_in_float64(delta):
+    Refused(
+        "small", cube_times(1 + delta), (X,), "WRONG", ("4 of 4 elements are off", "hint "), {"dtypes": ()}
+    ).test()
+
+
 def test_the_whole_message():
     with pytest.raises(VJPCheckError) as caught:
         check_vjp(cube_times(1.003), X)
@@ -334,44 +341,47 @@ BF16, F16 = (jnp.asarray(X, dtype) for dtype in ("bfloat16", "float16"))
 KEY = jax.random.key(3)
 bias = np.asarray([1.0, 2.0, 3.0, 4.0], "float32")
 
+FULL = {"transforms": ("jit", "vmap"), "dtypes": None}
+SHORT_DTYPES = {"dtypes": None}
+
 RIGHT = [
     ("no rule of its own", jnp.sin, (X,), {}),
-    ("a custom_vjp", sine, (X,), {}),
-    ("a custom_jvp", log1pexp, (X,), {}),
-    ("a pytree", custom(layer, layer_gradient), LAYER, {}),
+    ("a custom_vjp", sine, (X,), FULL),
+    ("a custom_jvp", log1pexp, (X,), SHORT_DTYPES),
+    ("a pytree", custom(layer, layer_gradient), LAYER, FULL),
     (
         "complex numbers",
         custom(energy, lambda args, y_bar: (2 * args[0] * y_bar,)),
         (array(1 + 2j, 0.5, -1j, dtype="complex64"),),
-        {},
+        SHORT_DTYPES,
     ),
     ("complex to real", lambda z: (z * z.conj()).real, (array(1 + 2j, -1j, dtype="complex64"),), {}),
-    ("integers", take, (TALL, jnp.asarray([2, 0, 2])), {}),
-    ("a typed key", custom(masked, masked_gradient), (X, KEY, 0.5), {}),
+    ("integers", take, (TALL, jnp.asarray([2, 0, 2])), FULL),
+    ("a typed key", custom(masked, masked_gradient), (X, KEY, 0.5), FULL),
     ("a raw key", custom(masked, masked_gradient), (X, jax.random.key_data(KEY), 0.5), {}),
     (
         "Python numbers",
         custom(product, lambda args, y_bar: (y_bar * args[1], y_bar * args[0])),
         (2.0, 3.0),
-        {},
+        SHORT_DTYPES,
     ),
     ("numpy arrays", sine, (np.array([0.5, 1.0]),), {}),
     ("a zero-size array beside another", lambda x, y: sine(jnp.concatenate([x, y])), (X, X[:0]), {}),
-    ("only a zero-size array", sine, (jnp.zeros((0, 3)),), {}),
+    ("only a zero-size array", sine, (jnp.zeros((0, 3)),), SHORT_DTYPES),
     ("rank 0", sine, (jnp.float32(0.3),), {}),
     ("rank 0, at 0", sine, (0.0,), {}),
-    ("bfloat16", sine, (BF16,), {}),
-    ("float16", sine, (F16,), {}),
+    ("bfloat16", sine, (BF16,), SHORT_DTYPES),
+    ("float16", sine, (F16,), SHORT_DTYPES),
     ("short dtypes asked for", sine, (X,), {"dtypes": ("float32", "bfloat16", jnp.float16)}),
-    ("float64 without x64", sine, (np.linspace(-2.0, 2.0, 5),), {}),
+    ("float64 without x64", sine, (np.linspace(-2.0, 2.0, 5),), SHORT_DTYPES),
     ("a string and a default", reduced, (X, "mean"), {}),
     ("a static argument left to its default", reduced, (X,), {}),
     ("a function and an int, static", applied, (jnp.sin, X, 3), {}),
     ("under jit", jax.jit(sine), (X,), {}),
     ("under vmap", jax.vmap(sine), (SQUARE_MATRIX,), {}),
-    ("under remat", jax.checkpoint(sine), (X,), {}),
-    ("in scan", lambda x: lax.scan(lambda c, _: (sine(c), c), x, length=3), (X,), {}),
-    ("in cond", lambda x: lax.cond(x[0] > 0, sine, jnp.tanh, x), (X,), {}),
+    ("under remat", jax.checkpoint(sine), (X,), FULL),
+    ("in scan", lambda x: lax.scan(lambda c, _: (sine(c), c), x, length=3), (X,), FULL),
+    ("in cond", lambda x: lax.cond(x[0] > 0, sine, jnp.tanh, x), (X,), FULL),
     (
         "a solver with a loop of unknown length",
         custom(
@@ -394,15 +404,13 @@ RIGHT = [
         (0.2 * SQUARE_MATRIX, X[:3]),
         {},
     ),
-    ("a gate", funcnet.nn.affine, (SQUARE_MATRIX, SQUARE_MATRIX, X[:3]), {}),
+    ("a gate", funcnet.nn.affine, (SQUARE_MATRIX, SQUARE_MATRIX, X[:3]), FULL),
     ("a gate with a parameter", functools.partial(funcnet.nn.leaky_relu, slope=0.2), (X,), {}),
     ("an array closed over", lambda x: sine(x + bias), (X,), {}),
     ("an array bound by partial", functools.partial(product, X), (X,), {}),
     ("a callable module", Scaled(X), (X,), {}),
-    ("nested results, integers among them", ranked, (X,), {}),
+    ("nested results, integers among them", ranked, (X,), SHORT_DTYPES),
     ("a gather and a maximum", lambda x: x[jnp.array([0, 0, 2])].max(), (X,), {}),
-    ("without transforms", sine, (X,), {"transforms": ()}),
-    ("no dtype but float64", sine, (X,), {"dtypes": ()}),
     ("a reference", sine, (X,), {"reference": lambda x: (jnp.exp(1j * x)).imag}),
     ("a key of jax.random", sine, (X,), {"key": KEY}),
     ("a raw key of jax.random", sine, (X,), {"key": jax.random.key_data(KEY)}),
@@ -413,7 +421,7 @@ RIGHT = [
     ("function", "args", "options"), [row[1:] for row in RIGHT], ids=[row[0] for row in RIGHT]
 )
 def test_a_right_gradient_is_accepted(function, args, options):
-    report = check_vjp(function, *args, **options)
+    report = check_vjp(function, *args, **{"transforms": (), "dtypes": (), **options})
     assert all(row.error <= 8 for row in report.rows)
     assert report.calls <= 15
 
@@ -424,6 +432,30 @@ def test_a_check_takes_nine_compiled_calls(n):
     report = check_vjp(sine, x)
     assert (report.calls, report.own_rules) == (9, 1)
     assert report.probes > 50
+
+
+def symmetric_solve(a, b):
+    return jnp.linalg.solve(a, b)
+
+
+def symmetric_solve_gradient(args, y_bar):
+    """a is its own transpose."""
+    a, b = args
+    adjoint = jnp.linalg.solve(a, y_bar)
+    return -jnp.outer(adjoint, jnp.linalg.solve(a, b)), adjoint
+
+
+def test_a_rule_may_rely_on_the_structure_of_its_arguments():
+    symmetric = jnp.asarray([[4.0, -1.0, 0.5], [-1.0, 3.0, -0.3], [0.5, -0.3, 5.0]])
+    check_vjp(custom(symmetric_solve, symmetric_solve_gradient), symmetric, X[:3], transforms=())
+
+
+def test_a_wrapped_function_has_a_signature_of_its_own():
+    @functools.wraps(product)
+    def doubled(a):
+        return product(a, 2.0)
+
+    check_vjp(doubled, X, transforms=(), dtypes=())
 
 
 # Where autodiff of the primal is wrong, and the differences decide.
@@ -516,21 +548,10 @@ def test_a_check_that_would_see_nothing_is_refused(row):
     row.test()
 
 
-def of_the_first(a, b):
-    return jnp.sin(a)
-
-
-def of_the_second(a, b):
-    return jnp.sin(b)
-
-
-def test_functions_that_differ_in_the_argument_they_use_alone_are_not_mistaken():
-    """Their programs read the same once unused inputs are dropped."""
-    check_vjp(sine, X)
-    check_vjp(custom(of_the_first, lambda args, y_bar: (jnp.cos(args[0]) * y_bar, None)), X, X[::-1])
-    check_vjp(custom(of_the_second, lambda args, y_bar: (None, jnp.cos(args[1]) * y_bar)), X, X[::-1])
-    with pytest.raises(VJPCheckError, match="of_the_second, b"):
-        check_vjp(custom(of_the_second, lambda args, y_bar: (None, jnp.cos(args[0]) * y_bar)), X, X[::-1])
+@pytest.mark.parametrize("x", [array(0.0, 1.0), array(4.0, np.inf)])
+def test_where_the_true_gradient_is_not_finite_nothing_else_is_raised(x):
+    with pytest.raises(VJPCheckError):
+        check_vjp(custom(jnp.sqrt, lambda args, y_bar: (2 * y_bar,)), x)
 
 
 # Functions of one dtype.
@@ -581,6 +602,20 @@ SHORT = [
 @pytest.mark.parametrize("row", SHORT, ids=str)
 def test_a_reference_is_held_against_the_function(row):
     row.test()
+
+
+def test_the_line_that_reproduces_a_failure_has_its_options():
+    with pytest.raises(VJPCheckError) as caught:
+        check_vjp(cube_times(2.0), X, key=7, dtypes=("bfloat16",), slack=4)
+    line = dict(caught.value.finding.details)["reproduce"]
+    for option in ("key=7", "bfloat16", "slack=4"):
+        assert option in line
+
+
+def test_a_key_of_jax_random_stands_on_one_line():
+    with pytest.raises(VJPCheckError) as caught:
+        check_vjp(cube_times(2.0), X, key=KEY)
+    assert "\n" not in dict(caught.value.finding.details)["reproduce"]
 
 
 def test_a_primal_that_does_not_run_in_float64_needs_a_reference():
@@ -694,6 +729,23 @@ def test_a_second_check_compiles_nothing_and_sees_a_rule_that_was_edited():
     seen = dict(line.split() for line in done.stdout.splitlines())
     assert 5 <= int(seen.pop("first")) <= 25
     assert seen == {"again": "0", "key": "0", "values": "0", "edited": "WRONG", "back": "right"}
+
+
+def of_the_first(a, b):
+    return jnp.sin(a)
+
+
+def of_the_second(a, b):
+    return jnp.sin(b)
+
+
+def test_functions_that_differ_in_the_argument_they_use_alone_are_not_mistaken():
+    """Their programs read the same once unused inputs are dropped."""
+    check_vjp(sine, X)
+    check_vjp(custom(of_the_first, lambda args, y_bar: (jnp.cos(args[0]) * y_bar, None)), X, X[::-1])
+    check_vjp(custom(of_the_second, lambda args, y_bar: (None, jnp.cos(args[1]) * y_bar)), X, X[::-1])
+    with pytest.raises(VJPCheckError, match="of_the_second, b"):
+        check_vjp(custom(of_the_second, lambda args, y_bar: (None, jnp.cos(args[0]) * y_bar)), X, X[::-1])
 
 
 # What cannot be checked.

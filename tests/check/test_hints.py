@@ -1,0 +1,102 @@
+"""The guesses: each transformation of a right gradient, done here, is recognized for what it is."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from funcnet.check.hints import hint
+
+rng = np.random.default_rng(7)
+VECTOR, MATRIX, SQUARE = rng.normal(size=6), rng.normal(size=(3, 4)), rng.normal(size=(4, 4))
+OTHER = rng.normal(size=6)
+
+
+def changed(x, places, factor=3.0):
+    x = x.copy()
+    x[places] *= factor
+    return x
+
+
+ROWS = [
+    ("zero", 0 * VECTOR, VECTOR, "all zero: the argument is left out of the rule"),
+    ("NaN", VECTOR * np.array([1, np.nan, 1, 1, np.inf, 1]), VECTOR, "2 of 6 elements are not finite"),
+    ("sign", -VECTOR, VECTOR, "the sign: the rule is −1 × the truth"),
+    ("factor", 1.003 * MATRIX, MATRIX, "a factor: the rule is 1.003 × the truth"),
+    ("factor of a complex gradient", 2 * (SQUARE + 1j), SQUARE + 1j, "a factor: the rule is 2 × the truth"),
+    ("mean over all", MATRIX / 12, MATRIX, "a factor 1/12: a mean over 12 where a sum belongs"),
+    ("mean over an axis", MATRIX / 3, MATRIX, "a factor 1/3: a mean over 3 where a sum belongs"),
+    ("sum over all", 6 * VECTOR, VECTOR, "a factor 6: a sum over 6 where a mean belongs"),
+    ("one element", changed(VECTOR, 4), VECTOR, "one element only, [4]: an index or a boundary"),
+    (
+        "one element of a matrix is 0",
+        changed(MATRIX, (1, 2), 0.0),
+        MATRIX,
+        "one element only, [1, 2]: it is 0",
+    ),
+    ("swapped", OTHER, VECTOR, "the gradient of another argument: the two are swapped"),
+    ("transposed", SQUARE.T, SQUARE, "transposed: its last two axes are exchanged"),
+    ("reshaped", MATRIX.T.reshape(3, 4), MATRIX, "transposed: a reshape where a transpose belongs"),
+    ("reversed", MATRIX[:, ::-1], MATRIX, "reversed along axis 1"),
+    ("rolled forth", np.roll(MATRIX, 1, 0), MATRIX, "rolled by 1 along axis 0"),
+    ("rolled back", np.roll(VECTOR, -1), VECTOR, "rolled by -1 along axis 0"),
+    ("rolled through all", np.roll(MATRIX.ravel(), 1).reshape(3, 4), MATRIX, "rolled by 1 over all elements"),
+    ("permuted", VECTOR[[0, 3, 2, 5, 1, 4]], VECTOR, "the right numbers in wrong places: a permutation"),
+    ("absolute", np.abs(VECTOR), VECTOR, "an absolute value too many"),
+    ("mean of all", np.full_like(VECTOR, VECTOR.mean()), VECTOR, "every element is the mean of the truth"),
+    ("bias", VECTOR + 0.25, VECTOR, "the truth plus 0.25: a constant added"),
+    (
+        "through float16",
+        VECTOR.astype("float16").astype(float),
+        VECTOR,
+        "a float16 number: rounded on the way",
+    ),
+    (
+        "through bfloat16",
+        VECTOR.astype(ml_dtypes.bfloat16).astype(float),
+        VECTOR,
+        "a bfloat16 number: rounded",
+    ),
+    (
+        "through float32",
+        VECTOR.astype("float32").astype(float),
+        VECTOR,
+        "a float32 number: rounded on the way",
+    ),
+    ("missing sum", MATRIX, np.broadcast_to(MATRIX.sum(0), (3, 4)), "a sum over axis 0 is missing"),
+    (
+        "missing mean",
+        MATRIX,
+        np.broadcast_to(MATRIX.mean(1, keepdims=True), (3, 4)),
+        "a mean over axis 1 is missing",
+    ),
+    (
+        "a sum too many",
+        np.broadcast_to(MATRIX.sum(1, keepdims=True), (3, 4)),
+        MATRIX,
+        "a sum over axis 1 is too many",
+    ),
+    ("clipped", np.clip(VECTOR, -0.5, 0.5), VECTOR, "right where it is small: clipped, or cut off"),
+    ("a mask", changed(VECTOR, [0, 3]), VECTOR, "2 of 6 elements are wrong and the others right"),
+    ("no pattern", VECTOR**3 + np.arange(6), VECTOR, "no pattern that is known"),
+]
+
+
+@pytest.mark.parametrize(("found", "truth", "words"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a_mistake_is_recognized(found, truth, words):
+    assert words in hint(found, truth, [OTHER] if truth.shape == OTHER.shape else [])
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1e9, 1e200])
+@pytest.mark.parametrize(
+    "name", ["factor", "transposed", "one element", "rolled forth", "missing sum", "clipped"]
+)
+def test_at_any_size_of_the_gradient(name, scale):
+    found, truth, words = next(row[1:] for row in ROWS if row[0] == name)
+    assert words in hint(scale * found, scale * truth)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (1, 1)])
+def test_small_gradients_have_hints_too(shape):
+    assert hint(np.full(shape, 3.0), np.full(shape, 2.0))
+    assert hint(np.zeros(shape), np.full(shape, 2.0))
+    assert hint(np.full(shape, 2.0), np.zeros(shape))
