@@ -96,13 +96,12 @@ def check_outputs(made: Trial, answer: Answer, truth: Answer, moved: Sequence[Se
                 raise _other(made, what, one, "y" if len(ys) == 1 else f"y[{i}]")
 
 
-def check_eager(made: Trial, probe: Probe) -> None:
+def check_eager(made: Trial, probe: Probe, compiled: Answer) -> None:
     """The gradient without jit is that under jit, and stays where its argument is.
 
     Raises:
         VJPCheckError: CONTRACT.
     """
-    (compiled,) = made.ask([probe], made.base)
     with setting(made.base):
         xs, y_bars = jax.tree.map(jnp.asarray, (probe.xs, probe.y_bars))
         with _running(made, "without jit", "make it run eagerly too, or leave jit out of transforms"):
@@ -116,9 +115,10 @@ def check_sharding(made: Trial) -> None:
     Raises:
         VJPCheckError: CONTRACT.
     """
-    given = [jnp.asarray(x) for x in made.subject.given]
-    if all(len(x.sharding.device_set) == 1 for x in given):
+    given = made.subject.given
+    if not any(isinstance(x, jax.Array) and len(x.sharding.device_set) > 1 for x in given):
         return
+    given = list(map(jnp.asarray, given))
     ys = made.flat(made.subject.rest, *given)
     with _running(made, "on the devices of its arguments", "keep each gradient where its argument is"):
         x_bars = probes.pullback(made.flat, made.subject.rest, given, tuple(map(jnp.ones_like, ys)))[2]
@@ -148,22 +148,20 @@ def _running(made: Trial, how: str, advice: str) -> Iterator[None]:
         ) from None
 
 
-def check_vmap(made: Trial, probe: Probe) -> None:
+def check_vmap(made: Trial, seen: Sequence[tuple[Probe, Answer]]) -> None:
     """The gradient under vmap is that of each example.
 
     Raises:
         VJPCheckError: CONTRACT.
     """
-    asked = [probe, Probe(tuple(x / 2 for x in probe.xs), probe.y_bars)]
 
     def mapped(function: Callable, stacks: Any) -> Any:
         return jax.vmap(function)(stacks)
 
     with _running(made, "under vmap", "give it a batching rule, or leave vmap out of transforms"):
-        batched = made.ask(asked, made.base, mapped)
-    single = made.ask(asked, made.base)
-    for one, other in zip(batched, single, strict=True):
-        _same(made, "under vmap the gradient is another than for each example", one.x_bars, other.x_bars)
+        batched = made.ask([probe for probe, _ in seen], made.base, mapped)
+    for one, (_, single) in zip(batched, seen, strict=True):
+        _same(made, "under vmap the gradient is another than for each example", one.x_bars, single.x_bars)
 
 
 def _same(made: Trial, summary: str, found: Sequence[Any], expected: Sequence[Host]) -> None:
@@ -241,10 +239,11 @@ def check_contract(fun: Callable, *args: Any) -> None:
         check_types(made, None)
         check_integers(made)
         probe = made.probe(made.base)
-        (answer,) = made.ask([probe], made.base)
+        half = Probe(tuple(x / 2 for x in probe.xs), probe.y_bars)
+        answer, halved = made.ask([probe, half], made.base)
         (truth,) = made.truth([probe])
         check_outputs(made, answer, truth, [truth.ys])
-        check_eager(made, probe)
-        check_vmap(made, probe)
+        check_eager(made, probe, answer)
+        check_vmap(made, [(probe, answer), (half, halved)])
     except VJPCheckError as error:
         raise VJPCheckError(error.finding) from None

@@ -52,6 +52,11 @@ class Slope:
     high: float
     kink: bool
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the steps agree: beside a vertical slope they do not."""
+        return bool(self.error <= 1e-3 * max(abs(self.value), abs(self.low), abs(self.high)))
+
     def admits(self, derivative: float, tolerance: float) -> bool:
         """Whether this can be the derivative: the value, or, at a kink, what lies between the sides."""
         low, high = (self.low, self.high) if self.kink else (self.value, self.value)

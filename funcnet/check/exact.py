@@ -21,8 +21,12 @@ ROUGHLY = 1e-6
 """The error that is looked for there, relative to the largest element."""
 
 
-def check(made: Trial, probe: Probe, promise: float | int | None) -> list[Row]:
-    """Compare the gradient at a probe and at multiples of it.
+Seen = Sequence[tuple[Probe, Answer]]
+"""Probes, and what the function under test said to them."""
+
+
+def check(made: Trial, probe: Probe, promise: float | int | None) -> tuple[list[Row], Seen]:
+    """Compare the gradient at a probe and at multiples of it; the rows of the report, and what was seen.
 
     Where the function does not run in float64, the comparison is made at the probe alone, within the
     rounding noise of the dtype in which it runs.
@@ -49,7 +53,8 @@ def check(made: Trial, probe: Probe, promise: float | int | None) -> list[Row]:
             settle(made, elsewhere[where], roughly(answer, truth, settled), where=where)
     moving = kinks.check_slopes(made, probe, answers[0].x_bars, promise)
     _check_signal(made, settled, [truth.x_bars for truth in truths[:-DRAWS]], moving)
-    return [row(made, i, one, made.base) for i, one in enumerate(settled)]
+    seen = list(zip([*first, *elsewhere.values()], answers, strict=True))
+    return [row(made, i, one, made.base) for i, one in enumerate(settled)], [seen[0], *seen[2:3], seen[-1]]
 
 
 def _elsewhere(probe: Probe) -> dict[str, Probe]:

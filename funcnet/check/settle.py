@@ -61,7 +61,8 @@ def settle(
 
 def _disagreement(probe: Probe, i: int, one: Comparison) -> directions.Direction:
     """The direction in which the rule exceeds autodiff, where the two differ."""
-    difference = one.found - one.truth
+    with np.errstate(invalid="ignore"):
+        difference = one.found - one.truth
     if np.iscomplexobj(difference):
         signs = np.exp(-1j * np.angle(np.where(np.isfinite(difference), difference, 1)))
     else:
@@ -110,7 +111,7 @@ class Dispute:
         rule, autodiff = (_pair(g, self.move, one.bad) for g in (one.found, one.truth))
         tolerance = 10 * slope.error + 1e-6 * max(map(abs, (slope.value, slope.low, slope.high)))
         if not np.isfinite(rule):
-            if np.isfinite(autodiff) or np.isfinite(self.worst.error):
+            if np.isfinite(autodiff) or self.worst.is_known:
                 raise self.lost("CONTRACT", "the gradient is not finite where the function is")
             return f"{name}: not finite where the function is; the differences find no slope there either"
         sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)

@@ -35,6 +35,7 @@ class Trial:
         own_rules: how many custom rules the function has; without any its gradient is JAX's own.
         reference: whether an independent definition was given.
         autodiff: what differentiates the primal: `jax.vjp`, or `funcnet.vjp` where JAX is under test.
+        forward: whether JAX has a forward mode for the primal.
         double: whether the function under test runs in float64.
         grain: the shortest dtype that the primal computes in when its arguments are float64.
         rng: where random numbers come from.
@@ -52,6 +53,7 @@ class Trial:
     own_rules: int
     reference: bool
     autodiff: Callable
+    forward: bool
     double: bool
     grain: Any
     rng: np.random.Generator
@@ -134,7 +136,7 @@ class Trial:
                 point.y_bars,
                 directions,
                 noise,
-                self.autodiff is not slow_vjp,
+                self.forward,
             )
 
     def widened(self, asked: Sequence[Probe]) -> list[Probe]:
@@ -193,6 +195,7 @@ def trial(fun: Callable, subject: Subject, reference: Callable | None, key: Any,
         own_rules=own_rules,
         reference=reference is not None,
         autodiff=autodiff,
+        forward=_has_forward_mode(subject, primal),
         double=True,
         grain=primal.narrowest(),
         rng=rng,
@@ -236,6 +239,14 @@ def _autodiff(subject: Subject, primal: Primal, decorated: bool) -> Callable:
                 jax.eval_shape(functools.partial(_x_bars, primal, vjp), subject.rest, xs, y_bars)
                 return vjp
     return slow_vjp
+
+
+def _has_forward_mode(subject: Subject, primal: Primal) -> bool:
+    with double(), contextlib.suppress(*_NO_AUTODIFF):
+        xs = subject.at(jnp.float64)
+        jax.eval_shape(lambda rest, xs: jax.jvp(functools.partial(primal, rest), xs, xs), subject.rest, xs)
+        return True
+    return False
 
 
 def _x_bars(flat: Callable, vjp: Callable, rest: Any, xs: Any, y_bars: Any) -> Any:

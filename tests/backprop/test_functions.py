@@ -20,9 +20,9 @@ import pytest
 
 import funcnet
 from tests.backprop.compare import assert_close
+from tests.rules.rows import QUICK
 
 TOLERANCE = 1e-10  # relative to the largest element of each gradient
-QUICK = {"xla_backend_optimization_level": 0}  # compiles in half the time
 
 rng = np.random.default_rng(231)
 POINTS = np.array([-4, -3, -1, -0.7, -0.5, 0, 0.5, 0.7, 1, 3, 6, 7])  # with the kinks of all activations

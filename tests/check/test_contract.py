@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 from funcnet import VJPCheckError, check_contract, check_vjp
 from tests.check.rows import Refused, array, custom
@@ -59,7 +60,7 @@ def batched_sine(axis_size, in_batched, x):
 
 
 def cosine_under_jit_alone(x):
-    return jnp.cos(x) * (1.0 if isinstance(x, jax.core.Tracer) else 1.001)
+    return jnp.cos(x) * (1.0 if isinstance(x, Tracer) else 1.001)
 
 
 ROWS = [

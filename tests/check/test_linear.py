@@ -1,4 +1,4 @@
-"""Rules that are no linear functions of the upstream gradient: each is refused, with and without an oracle."""
+"""Rules that are not linear in the upstream gradient: each is refused, with and without an oracle."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A whole network's gradient: the lecture's words where it is right, the leaf that is wrong where it is not."""
+"""A network's gradient: the lecture's words where it is right, the leaf that is wrong where it is not."""
 
 import jax
 import jax.numpy as jnp

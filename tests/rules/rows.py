@@ -3,9 +3,12 @@
 A row is a function of arrays in which one primitive is used, and where to evaluate it. `check` compares
 its gradient by funcnet with three others: `jax.vjp` in float64, Richardson-extrapolated central
 differences in float64, and, for the second order, `jax.vjp` of `jax.vjp`. It runs the rule under jit and
-under vmap, and then breaks it on purpose in four ways, each of which the comparison must catch.
+under vmap, and then breaks it on purpose in four ways, each of which the comparison must catch. All that is
+one compiled program, since compiling is what takes the time. One row of every rule goes through
+`funcnet.check_vjp` as well, in test_checked.py.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,20 +69,32 @@ def check(row: Row) -> None:
     """Put a row through all comparisons; call it under x64."""
     xs = tuple(map(jnp.asarray, row.sample(0)))
     weights = [_signs(y.shape, y.dtype, 1) for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
-    gradients = jax.jit(lambda knobs, *xs: _gradients(row, knobs, xs, weights), compiler_options=QUICK)
-    rights = gradients(RIGHT, *xs)
-    assert [x_bar.dtype for x_bar in rights["funcnet"]] == [x.dtype for x in _floats(xs)]
-    if not row.name:
-        _compare(row, "jit and eager", _vjp(vjp, row, xs, weights), rights["funcnet"])
+    points = _points(xs) if row.differences and row.name else None
+    examples = [tuple(map(jnp.asarray, row.sample(seed))) for seed in (0, 1)] if callable(row.inputs) else []
+    stacked = [np.stack(parts) for parts in zip(*examples, strict=True)]
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def everything(knobs: Any, *xs: Any) -> dict[str, Any]:
+        found: dict[str, Any] = _gradients(row, knobs, xs, weights)
+        if points:
+            found["values"] = jax.lax.map(functools.partial(_loss, row, weights), points)
+        if stacked:
+            found["vmap"] = jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights))(*stacked)
+        return found
+
+    found = everything(RIGHT, *xs)
+    assert [x_bar.dtype for x_bar in found["funcnet"]] == [x.dtype for x in _floats(xs)]
     if row.jax:
-        _compare(row, "jax.vjp", rights["funcnet"], rights["jax"])
+        _compare(row, "jax.vjp", found["funcnet"], found["jax"])
         if row.second:
-            _compare(row, "second order", rights["funcnet, second"], rights["jax, second"], slack=10)
-    if row.differences:
-        _check_differences(row, xs, weights, rights["funcnet"])
-    if callable(row.inputs):
-        _check_vmap(row, gradients, weights)
-    _check_power(row, gradients, xs, rights["funcnet"])
+            _compare(row, "second order", found["funcnet, second"], found["jax, second"], slack=10)
+    if points:
+        _check_differences(row, xs, found["values"], found["funcnet"])
+    if stacked:
+        other = everything(RIGHT, *examples[1])["funcnet"]
+        single = [np.stack(pair) for pair in zip(found["funcnet"], other, strict=True)]
+        _compare(row, "vmap", found["vmap"], single)
+    _check_power(row, everything, xs, found["funcnet"])
 
 
 def check_low_precision(row: Row, dtype: Any) -> None:
@@ -93,18 +108,18 @@ def check_low_precision(row: Row, dtype: Any) -> None:
     weights = [_signs(y.shape, y.dtype, 1) for y in ys]
     kinds = [y.dtype for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
     narrow = [w if w.dtype == jax.dtypes.float0 else w.astype(k) for w, k in zip(weights, kinds, strict=True)]
-    ours = _once(lambda *xs: _vjp(vjp, row, xs, narrow), *xs)
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def both(xs: Any, wide: Any) -> Any:
+        return _vjp(vjp, row, xs, narrow), _vjp(jax.vjp, row, wide, weights)
+
+    ours, reference = both(xs, wide)
     assert [x_bar.dtype for x_bar in ours] == [x.dtype for x in _floats(xs)]
-    reference = _once(lambda *xs: _vjp(jax.vjp, row, xs, weights), *wide)
     for i, (a, b) in enumerate(zip(ours, reference, strict=True)):
         bound = 16 * float(jnp.finfo(dtype).eps) * max(1.0, float(np.abs(b).max(initial=0)))
         np.testing.assert_allclose(
             np.asarray(a, np.float64), b, rtol=0, atol=bound, err_msg=f"{row}, input {i}"
         )
-
-
-def _once(function: Callable, *xs: Any) -> Any:
-    return jax.jit(function, compiler_options=QUICK)(*xs)
 
 
 def _floats(xs: Sequence[Any]) -> list[Any]:
@@ -162,9 +177,8 @@ def _breakable(name: str, scale: Any, roll: Any, drop: Any) -> Any:
         flat = x_bar.ravel()
         if flat.size > 1:
             flat = flat + jnp.asarray(roll, flat.dtype) * (jnp.roll(flat, 1) - flat)
-        if flat.size:
-            flat = flat.at[0].multiply(jnp.asarray(1 - drop, flat.dtype))
-        return (jnp.asarray(scale, flat.dtype) * flat).reshape(x_bar.shape)
+        first = np.arange(flat.size) == 0
+        return (jnp.asarray(scale * (1 - drop * first), flat.dtype) * flat).reshape(x_bar.shape)
 
     @rule(name, formula=right.formula, source=right.source, forward=right.forward)
     def wrong(*args: Any, **params: Any) -> Any:
@@ -185,46 +199,49 @@ def _compare(row: Row, what: str, ours: Any, reference: Any, slack: float = 1.0)
         np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=f"{row}: {what}, gradient {i}")
 
 
-def _check_differences(row: Row, xs: Any, weights: Any, x_bars: Any) -> None:
-    """|⟨ȳ, D_v f⟩ − ⟨x̄, v⟩| within the error that Richardson extrapolation estimates for itself."""
+def _loss(row: Row, weights: Any, xs: Any) -> Any:
+    """⟨ȳ, f(x)⟩."""
+    pairs = zip(weights, jax.tree.leaves(row.function(*xs)), strict=True)
+    return sum((jnp.sum(w * y).real for w, y in pairs if w.dtype != jax.dtypes.float0), jnp.zeros(()))
 
-    def loss(xs: Any) -> Any:
-        pairs = zip(weights, jax.tree.leaves(row.function(*xs)), strict=True)
-        return sum((jnp.sum(w * y).real for w, y in pairs if w.dtype != jax.dtypes.float0), jnp.zeros(()))
 
-    places = [i for i, x in enumerate(xs) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    directions = {i: np.asarray(_signs(xs[i].shape, xs[i].dtype, 7 + i)) for i in places}
-    steps = [(i, h) for i in places for h in (4e-3, -4e-3, 2e-3, -2e-3, 1e-3, -1e-3)]
-    points = [
-        np.stack([np.asarray(x) + h * directions[i] if i == j else np.asarray(x) for i, h in steps])
+def _moves(xs: Any) -> dict[int, Any]:
+    """A direction for each input that can move."""
+    return {
+        i: np.asarray(_signs(x.shape, x.dtype, 7 + i))
+        for i, x in enumerate(xs)
+        if jnp.issubdtype(x.dtype, jnp.inexact)
+    }
+
+
+def _points(xs: Any) -> list[Any]:
+    """For each input in turn, it moved by six steps along its direction and the others still, stacked."""
+    moves = _moves(xs)
+    steps = [(i, h) for i in moves for h in (4e-3, -4e-3, 2e-3, -2e-3, 1e-3, -1e-3)]
+    return [
+        np.stack([np.asarray(x) + h * moves[i] if i == j else np.asarray(x) for i, h in steps])
         if jnp.issubdtype(x.dtype, jnp.number)
-        else jnp.stack([x] * len(steps))
+        else np.stack([x] * len(steps))
         for j, x in enumerate(xs)
     ]
-    values = np.asarray(_once(lambda points: jax.lax.map(loss, points), points)).reshape(-1, 3, 2)
-    for i, ends, x_bar in zip(places, values, x_bars, strict=True):
+
+
+def _check_differences(row: Row, xs: Any, values: Any, x_bars: Any) -> None:
+    """|⟨ȳ, D_v f⟩ − ⟨x̄, v⟩| within the error that Richardson extrapolation estimates for itself."""
+    values = np.asarray(values).reshape(-1, 3, 2)
+    for (i, move), ends, x_bar in zip(_moves(xs).items(), values, x_bars, strict=True):
         coarse, middle, fine = (ends[:, 0] - ends[:, 1]) / np.array([8e-3, 4e-3, 2e-3])
         first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
         derivative = (16 * second - first) / 15
         rounding = np.finfo(float).eps * np.abs(ends).max() / 1e-3
         error = abs(derivative - second) + rounding + 1e-8 * np.abs(x_bar).sum()
-        found = (np.asarray(x_bar) * directions[i]).sum().real
+        found = (np.asarray(x_bar) * move).sum().real
         assert abs(found - derivative) <= 10 * error + 1e-6 * abs(derivative) + 1e-10, (
             f"{row}: input {i}: ⟨x̄, v⟩ = {found}, differences give {derivative} ± {error}"
         )
 
 
-def _check_vmap(row: Row, gradients: Callable, weights: Any) -> None:
-    """The rule under vmap gives what it gives for each example."""
-    examples = [list(map(jnp.asarray, row.sample(seed))) for seed in (0, 1)]
-    stacked = [jnp.stack(xs) for xs in zip(*examples, strict=True)]
-    batched = _once(jax.vmap(lambda *xs: _vjp(vjp, row, xs, weights)), *stacked)
-    single = [gradients(RIGHT, *xs)["funcnet"] for xs in examples]
-    for i, x_bar in enumerate(batched):
-        _compare(row, "vmap", [x_bar], [np.stack([one[i] for one in single])])
-
-
-def _check_power(row: Row, gradients: Callable, xs: Any, rights: Any) -> None:
+def _check_power(row: Row, everything: Callable, xs: Any, rights: Any) -> None:
     """Break the rule: what the comparison accepts must be the right rule only."""
     if row.primitive not in RULES or not any(np.any(np.asarray(x_bar) != 0) for x_bar in rights):
         return
@@ -234,7 +251,7 @@ def _check_power(row: Row, gradients: Callable, xs: Any, rights: Any) -> None:
         "rolled": (1.0, 1.0, 0.0),
         "one element dropped": (1.0, 0.0, 1.0),
     }.items():
-        wrongs = gradients(knobs, *xs)["funcnet"]
+        wrongs = everything(knobs, *xs)["funcnet"]
         changed = any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(wrongs, rights, strict=True))
         if how in ("negated", "0.1 % too large"):
             assert changed, f"{row}: the rule of {row.primitive} {how} changes nothing: it did not run"
