@@ -14,11 +14,13 @@ where the measured rounding noise says what can be expected. In this order:
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnet._errors import ParameterError, VJPCheckError
 from funcnet.check import contract, exact, precision
@@ -84,21 +86,17 @@ def check_vjp(
     __tracebackhide__ = True
     _check_options(dtypes, order, transforms, kinks, slack)
     try:
-        made = trial(fun, subject(fun, args), reference, key, float(slack))
+        chosen = {"dtypes": dtypes, "order": order, "transforms": transforms, "kinks": kinks, "slack": slack}
+        call = f"check_vjp({{}}, *args{_options(reference, chosen)}{{}})"
+        made = trial(fun, subject(fun, args), reference, key, float(slack), call)
         report = _checked(made, dtypes, transforms, kinks)
         if order > 1:
             y_bars = made.probe(jnp.float64).y_bars
             gradient, truth = (
                 _gradient(made, function, y_bars) for function in (made.flat, made.undecorated)
             )
-            options = {
-                "dtypes": dtypes,
-                "order": order - 1,
-                "transforms": transforms,
-                "key": key,
-                "slack": slack,
-            }
-            check_vjp(gradient, *args, reference=truth, **options)
+            again = {**chosen, "order": order - 1, "kinks": None, "key": key}
+            check_vjp(gradient, *args, reference=truth, **again)
     except VJPCheckError as error:
         raise VJPCheckError(error.finding) from None
     return report
@@ -128,6 +126,14 @@ def _check_options(dtypes: Any, order: Any, transforms: Any, kinks: Any, slack: 
         raise ParameterError(f"check_vjp: slack={slack!r}, expected a positive number of rounding units")
 
 
+def _options(reference: Callable | None, chosen: Mapping[str, Any]) -> str:
+    """The keywords of the call that are not the defaults, as one writes them."""
+    defaults = {name: one.default for name, one in inspect.signature(check_vjp).parameters.items()}
+    given = [f", {name}={value!r}" for name, value in chosen.items() if value != defaults[name]]
+    return "".join([", reference=reference"] * (reference is not None) + given)
+
+
+@np.errstate(all="ignore")  # infinities and NaN are findings, not accidents
 def _checked(
     made: Trial, dtypes: Sequence[Any] | None, transforms: Sequence[str], kinks: float | int | None
 ) -> Report:
@@ -139,9 +145,9 @@ def _checked(
     for dtype in _short(made, dtypes):
         rows += precision.check(made, dtype)
     if "jit" in transforms:
-        contract.check_eager(made, *seen[0])
+        contract.check_eager(made, *seen.answers[0], seen.noises)
     if "vmap" in transforms:
-        contract.check_vmap(made, seen)
+        contract.check_vmap(made, seen.answers, seen.noises)
     contract.check_sharding(made)
     stash = contract.stash(made)
     notes = tuple(dict.fromkeys(made.notes))

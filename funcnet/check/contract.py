@@ -96,7 +96,7 @@ def check_outputs(made: Trial, answer: Answer, truth: Answer, moved: Sequence[Se
                 raise _other(made, what, one, "y" if len(ys) == 1 else f"y[{i}]")
 
 
-def check_eager(made: Trial, probe: Probe, compiled: Answer) -> None:
+def check_eager(made: Trial, probe: Probe, compiled: Answer, noises: Sequence[Host]) -> None:
     """The gradient without jit is that under jit, and stays where its argument is.
 
     Raises:
@@ -106,7 +106,7 @@ def check_eager(made: Trial, probe: Probe, compiled: Answer) -> None:
         xs, y_bars = jax.tree.map(jnp.asarray, (probe.xs, probe.y_bars))
         with _running(made, "without jit", "make it run eagerly too, or leave jit out of transforms"):
             eager = probes.pullback(made.flat, made.subject.rest, xs, y_bars)[2]
-    _same(made, "without jit the gradient is another than under jit", eager, compiled.x_bars)
+    _same(made, "without jit the gradient is another than under jit", eager, compiled.x_bars, noises)
 
 
 def check_sharding(made: Trial) -> None:
@@ -148,7 +148,7 @@ def _running(made: Trial, how: str, advice: str) -> Iterator[None]:
         ) from None
 
 
-def check_vmap(made: Trial, seen: Sequence[tuple[Probe, Answer]]) -> None:
+def check_vmap(made: Trial, seen: Sequence[tuple[Probe, Answer]], noises: Sequence[Host]) -> None:
     """The gradient under vmap is that of each example.
 
     Raises:
@@ -161,16 +161,19 @@ def check_vmap(made: Trial, seen: Sequence[tuple[Probe, Answer]]) -> None:
     with _running(made, "under vmap", "give it a batching rule, or leave vmap out of transforms"):
         batched = made.ask([probe for probe, _ in seen], made.base, mapped)
     for one, (_, single) in zip(batched, seen, strict=True):
-        _same(made, "under vmap the gradient is another than for each example", one.x_bars, single.x_bars)
+        summary = "under vmap the gradient is another than for each example"
+        _same(made, summary, one.x_bars, single.x_bars, noises)
 
 
-def _same(made: Trial, summary: str, found: Sequence[Any], expected: Sequence[Host]) -> None:
-    for i, (one, other) in enumerate(zip(map(np.asarray, found), expected, strict=True)):
+def _same(
+    made: Trial, summary: str, found: Sequence[Any], expected: Sequence[Host], noises: Sequence[Host]
+) -> None:
+    """The same but for the order of sums: within the noise, and 8 roundings of the largest element."""
+    for i, (one, other, noise) in enumerate(zip(map(np.asarray, found), expected, noises, strict=True)):
         truth = wide(other)
         largest = np.abs(truth[np.isfinite(truth)]).max(initial=0)
         kind = max((made.grain, one.dtype), key=unit)
-        sigma = np.full(truth.shape, 8 * unit(kind) * largest)
-        (comparison,) = compare([one], [truth], [sigma], [kind], made.slack)
+        (comparison,) = compare([one], [truth], [noise + 8 * unit(kind) * largest], [kind], made.slack)
         if (comparison.bad & np.isfinite(truth)).any():
             raise _other(made, summary, comparison, made.subject.names[i], made.describe(i, made.base))
 
@@ -234,16 +237,17 @@ def check_contract(fun: Callable, *args: Any) -> None:
     """
     __tracebackhide__ = True
     try:
-        made = trial(fun, subject(fun, args), None, 0, 8.0)
+        made = trial(fun, subject(fun, args), call="check_contract({}, *args)")
         check_types(made, made.base)
         check_types(made, None)
         check_integers(made)
         probe = made.probe(made.base)
         half = Probe(tuple(x / 2 for x in probe.xs), probe.y_bars)
         answer, halved = made.ask([probe, half], made.base)
-        (truth,) = made.truth([probe])
-        check_outputs(made, answer, truth, [truth.ys])
-        check_eager(made, probe, answer)
-        check_vmap(made, [(probe, answer), (half, halved)])
+        truth, *moved = made.truth([probe, *made.draws(probe)])
+        check_outputs(made, answer, truth, [draw.ys for draw in moved])
+        noises = spreads(truth.x_bars, [draw.x_bars for draw in moved])
+        check_eager(made, probe, answer, noises)
+        check_vmap(made, [(probe, answer), (half, halved)], noises)
     except VJPCheckError as error:
         raise VJPCheckError(error.finding) from None

@@ -55,7 +55,7 @@ class Slope:
     @property
     def is_known(self) -> bool:
         """Whether the steps agree: beside a vertical slope they do not."""
-        return bool(self.error <= 1e-3 * max(abs(self.value), abs(self.low), abs(self.high)))
+        return bool(self.error <= max(1e-8, 1e-3 * max(abs(self.value), abs(self.low), abs(self.high))))
 
     def admits(self, derivative: float, tolerance: float) -> bool:
         """Whether this can be the derivative: the value, or, at a kink, what lies between the sides."""

@@ -195,7 +195,7 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
     __tracebackhide__ = True
     asked = subject(fun, args)
     try:
-        made = trial(fun, asked, None, key, 8.0)
+        made = trial(fun, asked, None, key, call="check_kink({}, *args, along=along{})")
         probe = made.probe(made.base)
         (answer,) = made.ask([probe], made.base)
         move = _direction(asked, args, along)

@@ -111,7 +111,9 @@ def check_gradient(loss: Callable, params: Any, *batch: Any, key: Any = 0) -> Gr
     __tracebackhide__ = True
     try:
         of_params = _bound(loss, batch)
-        made = trial(of_params, subject(of_params, (params,)), None, key, 8.0)
+        made = trial(
+            of_params, subject(of_params, (params,)), None, key, call="check_gradient({}, params, *batch{})"
+        )
         shapes = [y.shape for y in made.results(made.base)]
         if shapes != [()]:
             raise GradientError(

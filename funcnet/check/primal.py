@@ -134,7 +134,7 @@ def subject(fun: Callable, args: Sequence[Any]) -> Subject:
 
 def _check_signature(fun: Callable, args: Sequence[Any]) -> None:
     try:
-        signature = inspect.signature(fun)
+        signature = inspect.signature(fun, follow_wrapped=not inspect.isfunction(fun))
     except (TypeError, ValueError):
         return  # builtins have none
     try:

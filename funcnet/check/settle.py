@@ -228,6 +228,8 @@ def error_of(one: Comparison) -> str:
     """The error of the worst element, relative and in units of the rounding noise."""
     error, truth, noise = (float(abs(part[one.worst])) for part in (one.error, one.truth, one.noise))
     relative = f"{error / truth:.2g} of the truth, " if 0 < truth < np.inf and np.isfinite(error) else ""
+    if not np.isfinite(error):
+        return "it is not finite"
     units = f"{error / noise:.2g}" if error < 1e300 * noise else "∞"
     return f"{error:.3g}, {relative}{units} × the rounding noise"
 

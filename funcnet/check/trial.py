@@ -14,7 +14,7 @@ from funcnet import _jax, backprop
 from funcnet._errors import FuncnetError, ParameterError, VJPCheckError
 from funcnet._types import Host
 from funcnet.check import probes
-from funcnet.check.criteria import cotangent
+from funcnet.check.criteria import DRAWS, cotangent, rounded, unit
 from funcnet.check.differences import Slope, slow_vjp
 from funcnet.check.primal import Primal, Subject, custom_rules, undecorated, wide
 from funcnet.check.probes import Answer, Probe, double
@@ -139,6 +139,14 @@ class Trial:
                 self.forward,
             )
 
+    def draws(self, probe: Probe) -> list[Probe]:
+        """The probe in float64, its numbers rounded at random as by its dtypes or the function's."""
+        grain = unit(self.grain)
+        x_units = [max(grain, unit(x.dtype)) for x in probe.xs]
+        y_units = [max(grain, unit(y_bar.dtype)) for y_bar in probe.y_bars]
+        (point,) = self.widened([probe])
+        return [rounded(point, x_units, y_units, self.rng) for _ in range(DRAWS)]
+
     def widened(self, asked: Sequence[Probe]) -> list[Probe]:
         """The probes in double precision."""
         return [Probe(tuple(map(wide, probe.xs)), tuple(map(wide, probe.y_bars))) for probe in asked]
@@ -168,7 +176,14 @@ def _wide(dtype: Any) -> Any:
     return np.complex128 if jnp.issubdtype(dtype, jnp.complexfloating) else np.float64
 
 
-def trial(fun: Callable, subject: Subject, reference: Callable | None, key: Any, slack: float) -> Trial:
+def trial(
+    fun: Callable,
+    subject: Subject,
+    reference: Callable | None = None,
+    key: Any = 0,
+    slack: float = 8.0,
+    call: str = "check_vjp({}, *args{})",
+) -> Trial:
     """Set up a trial: trace the function, find its oracles, and see whether it runs in float64.
 
     Raises:
@@ -186,7 +201,7 @@ def trial(fun: Callable, subject: Subject, reference: Callable | None, key: Any,
     own_rules = custom_rules(program)
     autodiff = _autodiff(subject, primal, bool(own_rules or reference))
     rng = np.random.default_rng(_seed(key))
-    again = f"funcnet.check_vjp({subject.name}, *args, key={key!r})"
+    again = "funcnet." + call.format(subject.name, f", key={key}" if isinstance(key, int) else ", key=key")
     made = Trial(
         subject=subject,
         flat=flat,
