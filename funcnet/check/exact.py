@@ -65,7 +65,8 @@ def check(made: Trial, probe: Probe, promise: float | int | None) -> tuple[list[
     _check_signal(made, settled, [truth.x_bars for truth in truths[:-DRAWS]], moving)
     seen = list(zip([*first, *elsewhere.values()], answers, strict=True))
     rows = [row(made, i, one, made.base) for i, one in enumerate(settled)]
-    return rows, Seen([seen[0], seen[2]], [one.noise for one in comparisons])
+    examples = [seen[0], seen[2], *seen[len(first) : len(first) + 1]]
+    return rows, Seen(examples, [one.noise for one in comparisons])
 
 
 def _elsewhere(probe: Probe) -> dict[str, Probe]:
