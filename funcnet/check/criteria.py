@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
+from funcnet.check.primal import wide
 from funcnet.check.probes import Probe
 
 DRAWS = 16
@@ -127,11 +128,5 @@ def compare(
     for one, other, sigma, dtype in zip(found, truth, sigmas, dtypes, strict=True):
         sizes = np.abs(np.where(np.isfinite(other), other, 0))
         noise = np.where(np.isfinite(sigma), sigma, 0) + unit(dtype) * sizes + tiny(dtype)
-        comparisons.append(Comparison(wide_array(one), other, noise, slack * noise + relative * sizes))
+        comparisons.append(Comparison(wide(one), other, noise, slack * noise + relative * sizes))
     return comparisons
-
-
-def wide_array(x: Host) -> Host:
-    """In double precision, so that differences are not rounded."""
-    kind = np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64
-    return np.asarray(x).astype(kind)

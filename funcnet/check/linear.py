@@ -15,7 +15,7 @@ import numpy as np
 from funcnet._errors import VJPCheckError
 from funcnet._types import Host
 from funcnet.check.criteria import compare, cotangent, unit
-from funcnet.check.primal import subject
+from funcnet.check.primal import subject, wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.settle import at, error_of, number
 from funcnet.check.trial import Trial, trial
@@ -60,17 +60,13 @@ def check(made: Trial, answers: Sequence[Answer]) -> None:
             _fail(made, i, "NONLINEAR", summary, x_bar, np.zeros_like(x_bar))
     (a, b), up = _FACTORS, _power(made)
     for i in range(len(first)):
-        one, two = a * _double(first[i]), b * _double(second[i])
+        one, two = a * wide(first[i]), b * wide(second[i])
         summary = "x̄(α ȳ₁ + β ȳ₂) is not α x̄(ȳ₁) + β x̄(ȳ₂)"
         _same(made, i, summary, sums[i], one + two, np.abs(one) + np.abs(two))
-        whole = _double(first[i])
+        whole = wide(first[i])
         for factor, x_bar in ((up, large[i]), (1 / up, small[i])):
             what = f"2^{int(np.log2(factor))} ȳ does not give 2^{int(np.log2(factor))} times the gradient"
-            _same(made, i, what, _double(x_bar) / factor, whole, np.abs(whole), factor)
-
-
-def _double(x: Host) -> Host:
-    return x.astype(np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64)
+            _same(made, i, what, wide(x_bar) / factor, whole, np.abs(whole), factor)
 
 
 def _same(
@@ -82,7 +78,7 @@ def _same(
     size: Host,
     factor: float = 1.0,
 ) -> None:
-    found = _double(found)
+    found = wide(found)
     finite = np.isfinite(truth)
     kinds = [made.grain, *(y.dtype for y in made.results(made.base)), made.point(made.base)[i].dtype]
     u = max(map(unit, kinds))
@@ -103,7 +99,7 @@ def _same(
 
 
 def _fail(made: Trial, i: int, verdict: str, summary: str, found: Host, truth: Host) -> None:
-    found, truth = _double(found), _double(truth)
+    found, truth = wide(found), wide(truth)
     (one,) = compare([found], [truth], [np.zeros_like(np.abs(truth))], [made.point(made.base)[i].dtype], 1.0)
     place = at(made.subject.names[i], one.worst)
     values = f"{place}: got {number(one.found[one.worst])}, linear would be {number(one.truth[one.worst])}"
