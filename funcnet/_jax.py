@@ -6,6 +6,7 @@ here, so that no other file asks which JAX it runs on.
 """
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 from jax.extend import core, source_info_util
 
@@ -24,8 +26,14 @@ else:
     Equation, Jaxpr, Var = core.JaxprEqn, core.Jaxpr, core.Var
 
 _PACKAGE = Path(__file__).parent
-for _folder in ("backprop", "rules"):
-    source_info_util.register_exclusion(str(_PACKAGE / _folder))
+_NOT_THE_USERS = [
+    _PACKAGE / "backprop",
+    _PACKAGE / "rules",
+    _PACKAGE / "nn/_gate.py",
+    Path(jaxtyping.__file__).parent,
+]
+for _place in _NOT_THE_USERS:  # a source line is never one of these: they only pass on what the user wrote
+    source_info_util.register_exclusion(str(_place))
 
 # Parameters that say where a value lives or how it is laid out, never what it is.
 _PLACEMENT = frozenset({"sharding", "out_sharding", "accuracy", "dtype_sharding"})
@@ -121,6 +129,23 @@ def source_line(eqn: Equation) -> str:
 def scope(eqn: Equation) -> str:
     """The `jax.named_scope` names around an equation, joined by slashes."""
     return str(eqn.source_info.name_stack)
+
+
+def function_name(eqn: Equation) -> str:
+    """The Python name of the function that an equation calls; empty where there is none."""
+    if "name" in eqn.params:
+        return str(eqn.params["name"])
+    if not any(name in eqn.params for name in ("jaxpr", "call_jaxpr")) or "length" in eqn.params:
+        return ""
+    return called(eqn)[0].debug_info.func_name.strip("<>")
+
+
+def backward_function(eqn: Equation) -> Callable:
+    """The Python function that the user of a custom_vjp wrote for its way back."""
+    function = eqn.params["bwd"].f
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def is_scoped(eqn: Equation) -> bool:

@@ -62,6 +62,7 @@ class Node:
 
     Attributes:
         primitive: the name of its primitive: `mul`, `dot_general`, `jit`.
+        name: the function that it calls if that has a name, `relu`, else its primitive.
         inputs: values of the graph, and constants.
         outputs: the values that it computes.
         parameters: what else its primitive needs to know.
@@ -71,17 +72,13 @@ class Node:
     """
 
     primitive: str
+    name: str
     inputs: tuple[Value | Constant, ...]
     outputs: tuple[Value, ...]
     parameters: Mapping[str, Any]
     line: str
     scope: str
     graphs: tuple["Graph", ...]
-
-    @property
-    def name(self) -> str:
-        """The function that it calls if that has a name, else its primitive."""
-        return str(self.parameters.get("name", self.primitive))
 
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.outputs))} = {self.name}({', '.join(map(str, self.inputs))})"
@@ -111,6 +108,7 @@ class Graph:
         return tuple(
             Node(
                 eqn.primitive.name,
+                _jax.function_name(eqn) or eqn.primitive.name,
                 tuple(map(self._operand, eqn.invars)),
                 tuple(self._values[v] for v in eqn.outvars),
                 dict(eqn.params),
@@ -193,6 +191,34 @@ class Graph:
             >>> [float(g) for g in graph.backward(graph.forward(2.0, 3.0), 1.0)]
             [7.0, 2.0, 2.0, 1.0]
         """
+        return self.backward_by_use(values, y_bar, rules=rules)[0]
+
+    def backward_by_use(
+        self, values: Sequence[Any], y_bar: Any, *, rules: Table = RULES
+    ) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
+        """The gradient at every place of the graph, and its summands: what each use of a value sends back.
+
+        Args:
+            values: as for `backward`.
+            y_bar: as for `backward`.
+            rules: as for `backward`.
+
+        Returns:
+            What `backward` returns, and for each node, in the order of `nodes`, the gradient that it sends
+            back to each of its inputs, or None. The gradient at a value is the sum of what its uses send
+            back, and of y_bar where it is a result (slide 88).
+
+        Raises:
+            ShapeError: as `backward`.
+            MissingRuleError: as `backward`.
+
+        Example:
+            >>> import funcnet
+            >>> graph = funcnet.trace(lambda x, y: (x + y) * x)(2.0, 3.0)
+            >>> _, sent = graph.backward_by_use(graph.forward(2.0, 3.0), 1.0)
+            >>> [[float(x_bar) for x_bar in x_bars] for x_bars in sent]
+            [[2.0, 2.0], [2.0, 5.0]]
+        """
         if len(values) != len(self._values):
             raise ShapeError(
                 f"backward: got {len(values)} values, expected {len(self._values)}, all that forward returned"
@@ -209,8 +235,13 @@ class Graph:
                 stashes.append(stash_of(pullback, eqn, known))
             else:
                 stashes.append(pullback.forward([read(known, atom) for atom in eqn.invars])[1])
-        bars = plan.cotangents(stashes, y_bars)
-        return tuple(bars.get(v) for v in self._values)
+        bars = plan.start(y_bars)
+        sent = dict(plan.steps(stashes, bars))
+        nothing = [(None,) * len(eqn.invars) for eqn in jaxpr.eqns]
+        return (
+            tuple(bars.get(v) for v in self._values),
+            tuple(tuple(sent.get(i, none)) for i, none in enumerate(nothing)),
+        )
 
     @functools.cached_property
     def _values(self) -> dict[_jax.Var, Value]:

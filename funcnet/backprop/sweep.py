@@ -10,7 +10,7 @@ sweep runs the pullbacks in reverse:
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -137,24 +137,34 @@ class Plan:
 
     def backward(self, stashes: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         """Run the pullbacks from the last to the first: a gradient for each input, or None."""
-        bars = self.cotangents(stashes, y_bars, dict.pop)
+        bars = self.start(y_bars)
+        for _ in self.steps(stashes, bars, dict.pop):
+            pass
         return [bars.get(v) if one else None for v, one in zip(self.jaxpr.invars, self.gives, strict=True)]
 
-    def cotangents(
-        self, stashes: Sequence[Any], y_bars: Sequence[Any], take: Callable = dict.get
-    ) -> dict[_jax.Var, Any]:
-        """The gradient at every variable, or, where `take` pops them, at the inputs only."""
+    def start(self, y_bars: Sequence[Any]) -> dict[_jax.Var, Any]:
+        """The gradients before the first step back: those of the results."""
         bars: dict[_jax.Var, Any] = {}
         for atom, y_bar in zip(self.jaxpr.outvars, y_bars, strict=True):
             if not _jax.is_literal(atom):
                 accumulate(bars, atom, y_bar)
+        return bars
+
+    def steps(
+        self, stashes: Sequence[Any], bars: dict[_jax.Var, Any], take: Callable = dict.get
+    ) -> Iterator[tuple[int, Sequence[Any]]]:
+        """Run the pullbacks, adding what they send back to `bars`.
+
+        Yields the number of each equation and what it sends back to its inputs. In the end `bars` has the
+        gradient at every variable or, where `take` pops them, at the inputs only.
+        """
         for (i, pullback), stash in zip(self.pullbacks.items(), stashes, strict=True):
             eqn = self.jaxpr.eqns[i]
             with _jax.context_of(eqn):
                 x_bars = pullback.backward(stash, [take(bars, v, None) for v in eqn.outvars])
                 for atom, x_bar in zip(eqn.invars, x_bars, strict=True):
                     accumulate(bars, atom, x_bar)
-        return bars
+            yield i, x_bars
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:

@@ -86,6 +86,7 @@ class Gate(Generic[P, Y]):
 
     def _set_backward(self, backward: F) -> F:
         self.backward = backward
+        vars(backward)["gate"] = self  # a picture finds formula and source there
         return backward
 
     def __reduce__(self) -> str:

@@ -227,6 +227,35 @@ def test_values_and_gradients_at_every_node(name):
             np.testing.assert_allclose(gradient, expected[i], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_each_use_sends_back(name):
+    """Beside JAX: `jax.vjp` of every operation alone, pulled by the gradient of its output."""
+    f, xs, y_bar = PROGRAMS[name]
+    graph = funcnet.trace(f)(*xs)
+    values = graph.forward(*xs)
+    gradients, sent = graph.backward_by_use(values, y_bar)
+    assert len(sent) == len(graph.nodes)
+    for eqn, node, x_bars in zip(graph.jaxpr.eqns, graph.nodes, sent, strict=True):
+        upstream = [gradients[out.number] for out in node.outputs]
+        if all(y is None for y in upstream):
+            assert x_bars == (None,) * len(node.inputs)
+            continue
+        operands = [jnp.asarray(values[x.number] if isinstance(x, Value) else x.value) for x in node.inputs]
+        params = eqn.primitive.get_bind_params(eqn.params)
+        y, pull = jax.vjp(lambda *xs: eqn.primitive.bind(*xs, **params), *operands)  # noqa: B023
+        y_bars = [
+            jnp.zeros_like(one) if bar is None else bar
+            for one, bar in zip(jax.tree.leaves(y), upstream, strict=True)
+        ]
+        for x_bar, expected, x in zip(
+            x_bars, pull(jax.tree.unflatten(jax.tree.structure(y), y_bars)), node.inputs, strict=True
+        ):
+            if x_bar is not None:
+                np.testing.assert_allclose(x_bar, expected, rtol=1e-5, atol=1e-6)
+            elif isinstance(x, Value) and gradients[x.number] is not None:
+                assert expected.dtype == jax.dtypes.float0 or not np.any(expected)
+
+
 def test_what_a_function_closes_over_has_a_gradient():
     weights = jnp.array([2.0, 3.0])
     graph = funcnet.trace(lambda x: jnp.sum(weights * x))(INPUT)
