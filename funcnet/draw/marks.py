@@ -1,0 +1,112 @@
+"""What goes wrong at a gate: values and gradients that are no numbers, vanish or explode.
+
+Only the first gate that makes a NaN or an infinity is marked, forward and backward: what follows
+inherits it. Where the gradient shrinks or grows is measured by its norm from the gate's output to its
+input, and, where a gate works element by element, by the share of elements that are concerned: dead
+ReLUs and saturated sigmoids (CS231n 2019, lecture 4, slide 21).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet.draw.diagram import Gate, Mark, Wire
+from funcnet.rules import PIECEWISE_CONSTANT
+
+FACTOR = 1e3
+"""A gradient that changes by more between a gate's output and its input is marked."""
+
+HALF = 0.5
+"""At least this share of a gate's elements must be concerned for a mark on a part of them."""
+
+
+def marks(gates: Sequence[Gate]) -> list[list[Mark]]:
+    """The marks of each gate."""
+    found: list[list[Mark]] = [list(_changes(gate)) for gate in gates]
+    for name, test in (("inf", np.isinf), ("NaN", np.isnan)):
+        for gate in gates:
+            if _makes(test, gate.inputs, gate.outputs, "value"):
+                found[gate.number].append(Mark("non-finite value", f"makes the first {name}", True))
+                break
+        for gate in reversed(gates):
+            if _makes(test, gate.outputs, gate.inputs, "gradient"):
+                found[gate.number].append(Mark("non-finite gradient", f"sends back the first {name}", True))
+                break
+    return found
+
+
+def _makes(test: Callable, given: Sequence[Wire], made: Sequence[Wire], what: str) -> bool:
+    """Whether a gate makes numbers that pass the test out of numbers that do not."""
+    before, after = ([getattr(wire, what) for wire in wires] for wires in (given, made))
+    return _any(test, after) and not _any(test, before)
+
+
+def _any(test: Callable, arrays: Sequence[Any]) -> bool:
+    return any(test(floats(array)).any() for array in arrays if array is not None and is_number(array))
+
+
+def _changes(gate: Gate) -> Iterator[Mark]:
+    """What the gate does to the size of the gradient, worst input first."""
+    ups = [floats(wire.gradient) for wire in gate.outputs if wire.gradient is not None]
+    if gate.primitive in PIECEWISE_CONSTANT and any(_is_float(wire.value) for wire in gate.outputs):
+        yield Mark("zero", "no gradient passes", False)
+    up = _norm(ups)
+    if gate.name == "copy" or not ups or not np.isfinite(up) or up == 0:
+        return
+    for wire in gate.inputs:
+        if wire.gradient is None:
+            continue
+        to = f" to {wire.name}" if wire.name else ""
+        down = floats(wire.gradient)
+        size = _norm([down])
+        if not np.isfinite(size):
+            continue
+        if size == 0:
+            yield Mark("zero", f"no gradient passes{to}", True)
+        elif size * FACTOR < up:
+            yield Mark("shrinks", f"gradient{to} shrinks by {up / size:.1e}", True)
+        elif size > up * FACTOR:
+            yield Mark("grows", f"gradient{to} grows by {size / up:.1e}", True)
+        elif len(ups) == 1 and ups[0].shape == down.shape and down.ndim:
+            yield from _of_elements(np.abs(ups[0]), np.abs(down))
+
+
+def _of_elements(up: np.ndarray, down: np.ndarray) -> Iterator[Mark]:
+    """How many elements of an elementwise gate let no gradient pass, or next to none."""
+    reached = up > 0
+    dead, weak = reached & (down == 0), reached & (down > 0) & (down * FACTOR < up)
+    few = HALF * max(reached.sum(), 1)
+    if dead.sum() >= few:
+        yield Mark("zero", f"{dead.sum()} of {reached.sum()} pass no gradient", False)
+    if weak.sum() >= few:
+        yield Mark("shrinks", f"{weak.sum()} of {reached.sum()} shrink it by more than {FACTOR:.0f}", False)
+    if up.ndim > 1:
+        examples = tuple(range(up.ndim - 1))
+        units = (~reached | dead).all(examples) & reached.any(examples)
+        if units.any():
+            yield Mark("zero", f"{units.sum()} of {units.size} units are dead for all examples", False)
+
+
+def floats(array: Any) -> np.ndarray:
+    """An array, or a bundle of them, as float64 or complex128 of numpy."""
+    if isinstance(array, tuple):
+        return np.concatenate([floats(one).ravel() for one in array])
+    array = np.asarray(array)
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def _norm(arrays: Sequence[np.ndarray]) -> float:
+    return float(np.sqrt(sum(np.sum(np.abs(a) ** 2) for a in arrays)))
+
+
+def _is_float(array: Any) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.inexact)
+
+
+def is_number(array: Any) -> bool:
+    """Whether a value is made of numbers: a random key is not."""
+    if isinstance(array, tuple):
+        return all(map(is_number, array))
+    return jnp.issubdtype(array.dtype, jnp.number)

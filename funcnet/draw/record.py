@@ -1,0 +1,221 @@
+"""Run a graph forward and backward and write down every step, opening the functions it calls.
+
+A step takes uses of flows and makes flows. A use has the gradient that it alone sends back; the gradient
+of a flow is the sum over its uses. An opened
+call is replaced by the steps of its own graph on the same flows; these know through their path in which
+box they stand.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from funcnet import _jax
+from funcnet.backprop import Constant, Graph, Node
+from funcnet.draw.diagram import Box, Role
+from funcnet.draw.local import local_gradients
+from funcnet.draw.unroll import LOOPS
+from funcnet.rules import Table
+
+CALLS = frozenset(
+    (
+        "jit",
+        "closed_call",
+        "core_call",
+        "call",
+        "custom_vmap_call",
+        "eval_jaxpr",
+        "cond",
+        "remat2",
+        "custom_jvp_call",
+        "custom_vjp_call",
+    )
+)
+"""What can be opened: primitives that run one of their programs once, on all their operands.
+
+A cond is among them; the first of its operands says which of its branches runs on the others.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """A value on its way from where it is made to where it is used."""
+
+    value: Any
+    role: Role = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One use of a flow, and the gradient that it sends back."""
+
+    flow: Flow
+    gradient: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation that ran.
+
+    Attributes:
+        name: the function or primitive.
+        inputs: the uses of its operands, in their order.
+        outputs: what it made.
+        path: the boxes around it, the outermost first.
+        depth: how many of these are shown open.
+        primitive: the primitive, empty for a closed box of several steps.
+        line: where the user's code wrote it.
+        formula: its way back.
+        source: where the formula stands in print.
+        parameters: what else the primitive needs to know.
+        local: its local gradients, where they were asked for.
+    """
+
+    name: str
+    inputs: tuple[Use, ...]
+    outputs: tuple[Flow, ...]
+    path: tuple[Box, ...]
+    depth: int
+    primitive: str = ""
+    line: str = ""
+    formula: str = ""
+    source: str = ""
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    local: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a graph is shown.
+
+    Attributes:
+        rules: the table of rules of the way back.
+        depth: how many levels of boxes are open.
+        unroll: whether loops are shown step by step.
+        local: whether local gradients are computed.
+    """
+
+    rules: Table
+    depth: int = 0
+    unroll: bool = False
+    local: bool = False
+
+
+def record(
+    graph: Graph, flows: Sequence[Flow], y_bars: Any, view: View, path: tuple[Box, ...] = ()
+) -> tuple[list[Step], list[Use]]:
+    """The steps of a graph on these flows, and the uses that its results are.
+
+    Args:
+        graph: what to run.
+        flows: its arguments.
+        y_bars: the upstream gradients of its results, of their structure; None in it for zero.
+        view: what to open.
+        path: the boxes around the graph.
+
+    Raises:
+        ShapeError: y_bars does not have the results' structure, shapes and dtypes.
+        MissingRuleError: an operation on the way back has no rule.
+    """
+    args, kwargs = jax.tree.unflatten(graph.in_tree, [flow.value for flow in flows])
+    values = graph.forward(*args, **kwargs)
+    gradients, sent = graph.backward_by_use(values, y_bars, rules=view.rules)
+    known = dict(enumerate(flows))
+    known.update({v.number: Flow(values[v.number], "constant") for v in graph.constants})
+
+    def use(operand: Any, gradient: Any) -> Use:
+        constant = isinstance(operand, Constant)
+        return Use(Flow(operand.value, "constant") if constant else known[operand.number], gradient)
+
+    steps = []
+    for node, eqn, x_bars in zip(graph.nodes, graph.jaxpr.eqns, sent, strict=True):
+        uses = tuple(map(use, node.inputs, x_bars))
+        here = (*path, *map(Box, filter(None, node.scope.split("/"))))
+        if inner := opened(node, eqn, uses, view, len(here)):
+            program, operands, box, inner_view = inner
+            ys = [gradients[v.number] for v in node.outputs]
+            more, results = record(program, [u.flow for u in operands], ys, inner_view, (*here, box))
+            steps += more
+            outputs = [result.flow for result in results]
+        elif only_weak_type(node):
+            outputs = [uses[0].flow]
+        else:
+            outputs = [Flow(values[v.number]) for v in node.outputs]
+            steps.append(step(node, eqn, uses, outputs, here, view))
+        known.update((v.number, flow) for v, flow in zip(node.outputs, outputs, strict=True))
+    return steps, [
+        use(v, y_bar) for v, y_bar in zip(graph.outputs, jax.tree.leaves(y_bars, is_leaf=none), strict=True)
+    ]
+
+
+def step(node: Node, eqn: Any, uses: Sequence[Use], outputs: Sequence[Flow], path: Any, view: View) -> Step:
+    """A node that is shown closed."""
+    formula, source = written(node, eqn, view.rules)
+    local = local_gradients(eqn, [use.flow.value for use in uses], view.rules) if view.local else ()
+    return Step(
+        display_name(node),
+        tuple(uses),
+        tuple(outputs),
+        path,
+        view.depth,
+        node.primitive,
+        node.line,
+        formula,
+        source,
+        dict(node.parameters),
+        local,
+    )
+
+
+def opened(
+    node: Node, eqn: Any, uses: Sequence[Use], view: View, level: int
+) -> tuple[Graph, Sequence[Use], Box, View] | None:
+    """In the place of a call that is opened: a graph, its operands, the box, and how to go on in it."""
+    if node.primitive in LOOPS:
+        if not view.unroll:
+            return None
+        graph = LOOPS[node.primitive](eqn, [use.flow.value for use in uses], node.line)
+        further = dataclasses.replace(
+            view, depth=max(view.depth, level) + 2
+        )  # the loop and its steps are open
+        return graph, uses, Box(node.name, node.line), further
+    if node.primitive not in CALLS or level >= view.depth:
+        return None
+    if node.primitive == "cond":
+        branch = int(uses[0].flow.value)
+        return node.graphs[branch], uses[1:], Box(f"cond: branch {branch}", node.line), view
+    return node.graphs[0], uses, Box(display_name(node), node.line), view
+
+
+def written(node: Node, eqn: Any, rules: Table) -> tuple[str, str]:
+    """Formula and source of a node's way back, as far as they are on record."""
+    if node.primitive == "custom_vjp_call":
+        gate = getattr(_jax.backward_function(eqn), "gate", None)
+        return (gate.formula, gate.source) if gate else ("", "")
+    if node.primitive in rules:
+        rule = rules[node.primitive]
+        return rule.formula, rule.source
+    return "", ""
+
+
+def display_name(node: Node) -> str:
+    """The name of a node without the underscore of JAX's own helpers; a scan with its number of steps."""
+    if node.primitive == "scan":
+        return f"scan × {node.parameters['length']}"
+    return node.name.strip("_")
+
+
+def only_weak_type(node: Node) -> bool:
+    """Whether a node changes nothing but whether JAX calls a dtype weak."""
+    return node.primitive == "convert_element_type" and node.parameters["new_dtype"] == getattr(
+        node.inputs[0], "dtype", None
+    )
+
+
+def none(x: Any) -> bool:
+    """Whether a leaf of an upstream gradient is a symbolic zero."""
+    return x is None
