@@ -43,7 +43,8 @@ def check(made: Trial, probe: Probe, promise: float | int | None) -> tuple[list[
     """
     first = linear.probes(made, probe)
     elsewhere = _elsewhere(probe) if made.double else {}
-    answers = made.ask([*first, *elsewhere.values()], made.base)
+    probes = [*first, *elsewhere.values()]
+    answers = made.ask(probes, made.base)
     truths = made.truth([probe, first[2], *elsewhere.values(), *made.draws(probe)])
     if not all(np.isfinite(y).all() for y in truths[0].ys):
         raise made.fail(
@@ -54,19 +55,27 @@ def check(made: Trial, probe: Probe, promise: float | int | None) -> tuple[list[
     linear.check(made, answers[: len(first)])
     comparisons = _comparisons(made, answers[0], truths[0], moved)
     settled = settle(made, probe, comparisons, moved)
-    found = dict(zip(elsewhere, zip(answers[len(first) :], truths[2:-DRAWS], strict=True), strict=True))
-    for where, (answer, truth) in found.items():
-        if all(np.isfinite(y).all() for y in truth.ys):
-            compared = roughly(answer, truth, settled)
-            settle(
-                made, elsewhere[where], _finiteness(compared) if where == AT_ZERO else compared, where=where
-            )
+    _check_elsewhere(made, elsewhere, answers[len(first) :], truths[2:-DRAWS], settled)
     moving = kinks.check_slopes(made, probe, answers[0].x_bars, promise)
     _check_signal(made, settled, [truth.x_bars for truth in truths[:-DRAWS]], moving)
-    seen = list(zip([*first, *elsewhere.values()], answers, strict=True))
     rows = [row(made, i, one, made.base) for i, one in enumerate(settled)]
+    seen = list(zip(probes, answers, strict=True))
     examples = [seen[0], seen[2], *seen[len(first) : len(first) + 1]]
     return rows, Seen(examples, [one.noise for one in comparisons])
+
+
+def _check_elsewhere(
+    made: Trial,
+    elsewhere: dict[str, Probe],
+    answers: Sequence[Answer],
+    truths: Sequence[Answer],
+    near: Sequence[Comparison],
+) -> None:
+    """Compare the gradients at more points, roughly, where the function is finite."""
+    for (where, probe), answer, truth in zip(elsewhere.items(), answers, truths, strict=True):
+        if all(np.isfinite(y).all() for y in truth.ys):
+            compared = roughly(answer, truth, near)
+            settle(made, probe, _finiteness(compared) if where == AT_ZERO else compared, where=where)
 
 
 def _elsewhere(probe: Probe) -> dict[str, Probe]:
