@@ -354,18 +354,21 @@ def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
 
 
 def argument_names(f: Callable, paths: Sequence[Any]) -> list[str]:
-    """How the leaves of `(args, kwargs)` are called in the signature of f: `x`, `params['w']`."""
+    """How the leaves of `(args, kwargs)` are called: `x`, `params['w']`, and `xs[0]` where f takes `*xs`."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         parameters = []
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     positional = [parameter.name for parameter in parameters if parameter.kind in by_position]
+    many = [parameter.name for parameter in parameters if parameter.kind == inspect.Parameter.VAR_POSITIONAL]
     names = []
     for part, place, *rest in paths:
         if part.idx == 1:
             head = place.key
+        elif place.idx < len(positional):
+            head = positional[place.idx]
         else:
-            head = positional[place.idx] if place.idx < len(positional) else f"argument {place.idx}"
+            head = f"{many[0]}[{place.idx - len(positional)}]" if many else f"argument {place.idx}"
         names.append(head + jax.tree_util.keystr(tuple(rest)))
     return names

@@ -191,8 +191,7 @@ def trial(
         VJPCheckError: the function runs, but its gradient does not.
     """
     flat = subject.floats(fun)
-    with setting(None):
-        program, _ = _jax.open_jaxpr(jax.make_jaxpr(flat)(subject.rest, *subject.at(None)))
+    program = _program(subject, flat)
     if not program.outvars:
         raise ParameterError(
             f"check of {subject.name}: its result has no floats, expected one at least to differentiate"
@@ -224,6 +223,17 @@ def trial(
         made.double = False
         made.notes.append(f"not checked in float64, where it does not run: {words(refusal)}")
     return made
+
+
+def _program(subject: Subject, flat: Callable) -> _jax.Jaxpr:
+    with setting(None):
+        try:
+            return _jax.open_jaxpr(jax.make_jaxpr(flat)(subject.rest, *subject.at(None)))[0]
+        except jax.errors.ConcretizationTypeError as error:
+            raise ParameterError(
+                f"check of {subject.name}: it needs the value of an argument while it is traced: "
+                f"{words(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1)"
+            ) from error
 
 
 def _primal(subject: Subject, function: Callable) -> Primal:

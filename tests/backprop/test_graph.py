@@ -119,12 +119,12 @@ def test_names_numbers_and_types():
     [
         (lambda x, /, y: x + y, (1.0, 2.0), {}, ["x", "y"]),
         (lambda x, *, k: x + k, (1.0,), {"k": 2.0}, ["x", "k"]),
-        (lambda *xs: xs[0] + xs[1], (1.0, 2.0), {}, ["argument 0", "argument 1"]),
-        (lambda x, *rest: x + rest[0], (1.0, 2.0), {}, ["x", "argument 1"]),
+        (lambda *xs: xs[0] + xs[1], (1.0, 2.0), {}, ["xs[0]", "xs[1]"]),
+        (lambda x, *rest: x + rest[0], (1.0, 2.0), {}, ["x", "rest[0]"]),
         (lambda **kw: kw["b"] * kw["a"], (), {"b": 2.0, "a": 1.0}, ["a", "b"]),
         (lambda pair: pair[0] * pair[1]["w"], ((1.0, {"w": 2.0}),), {}, ["pair[0]", "pair[1]['w']"]),
-        (lambda x, *rest, k: x + rest[0] * k, (1.0, 2.0), {"k": 3.0}, ["x", "argument 1", "k"]),
-        (jnp.add, (1.0, 2.0), {}, ["argument 0", "argument 1"]),
+        (lambda x, *rest, k: x + rest[0] * k, (1.0, 2.0), {"k": 3.0}, ["x", "rest[0]", "k"]),
+        (jnp.add, (1.0, 2.0), {}, ["args[0]", "args[1]"]),
         (jnp.tanh, (1.0,), {}, ["x"]),
     ],
 )

@@ -769,6 +769,13 @@ BAD = [
         {"dtypes": "float32"},
         "dtypes='float32', expected float dtypes; write dtypes=",
     ),
+    (
+        "a Python branch",
+        lambda x, rate: x * 2 if rate > 0 else x,
+        (X, 0.5),
+        {},
+        "<lambda>: it needs the value of an argument.*Bind numbers that are settings",
+    ),
     ("an integer dtype", jnp.sin, (X,), {"dtypes": ("int32",)}, "dtypes=.*'int32'.*expected float dtypes"),
     ("no dtype", jnp.sin, (X,), {"dtypes": ("float33",)}, "float33.*expected float dtypes"),
     ("order 0", jnp.sin, (X,), {"order": 0}, "order=0, expected 1 for the gradient, 2 for its gradient"),

@@ -49,7 +49,7 @@ SORTED = [
     (lambda z, x: z, (array(1j, dtype="complex64"), 2), ["z"], ["complex64"], 0),
     (lambda x: x, (np.linspace(0, 1, 3),), ["x"], ["float32"], 0),
     (lambda x: x, (0.5,), ["x"], ["float32"], 0),
-    (lambda x, *more: x, (X, X), ["x", "argument 1"], ["float32"] * 2, 0),
+    (lambda x, *more: x, (X, X), ["x", "more[0]"], ["float32"] * 2, 0),
     (Module(), (X, 2.0), ["x", "scale"], ["float32"] * 2, 0),
     (functools.partial(lambda a, x: x, X), (X,), ["x"], ["float32"], 0),
 ]
