@@ -16,18 +16,15 @@ def hint(found: Host, truth: Host, others: Sequence[Host] = ()) -> str:
     """The first guess that explains a wrong gradient, or what little can be said of it.
 
     Args:
-            found: the gradient of one argument by the rule.
-            truth: what it should be.
-            others: the true gradients of the other arguments.
+        found: the gradient of one argument by the rule.
+        truth: what it should be.
+        others: the true gradients of the other arguments.
 
-        >>> from typing import Any
-
-    import numpy as np
-        >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
-        >>> hint(1.003 * truth, truth)
-        'a factor: the rule is 1.003 × the truth'
-        >>> hint(np.roll(truth, 1), truth)
-        'rolled by 1 along axis 0'
+    >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
+    >>> hint(1.003 * truth, truth)
+    'a factor: the rule is 1.003 × the truth'
+    >>> hint(np.roll(truth, 1), truth)
+    'rolled by 1 along axis 0'
     """
     with np.errstate(all="ignore"):
         return next(_guesses(found, truth, others))

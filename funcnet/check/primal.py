@@ -188,6 +188,10 @@ class Primal:
         """Whether it draws random numbers, which are others in another dtype."""
         return any(eqn.primitive.name.startswith(("random_", "threefry")) for eqn in _all(self.jaxpr))
 
+    def iterates(self) -> bool:
+        """Whether it has a loop that decides itself when to stop."""
+        return any(eqn.primitive.name == "while" for eqn in _all(self.jaxpr))
+
     def narrowest(self) -> Any:
         """The shortest float dtype between the arguments and the result: what its values are good to."""
         moved = set().union(*(self._moved_by(i) for i in range(self.others, len(self.jaxpr.invars))))

@@ -166,7 +166,6 @@ class Dispute:
             f"{worst.value / size:.9g} ± {worst.error / size:.0e}" if np.isfinite(worst.error) else "none"
         )
         values = f"rule {number(one.found[one.worst])}, {self._oracle} {number(one.truth[one.worst])}"
-        others = [other.truth for j, other in enumerate(self.comparisons) if j != self.i]
         kink = [
             (
                 "kink",
@@ -180,10 +179,18 @@ class Dispute:
             ("error", f"{error_of(one)}; {int(one.bad.sum())} of {one.bad.size} elements are off"),
             ("oracles", _oracles(self._oracle, one, worst, size)),
             *(kink if worst.kink else ()),
-            ("hint", CANCELS if verdict == "UNSTABLE" else hint(one.found, one.truth, others)),
+            ("hint", self._hint(verdict)),
             ("reproduce", self.trial.again),
             argument=self.trial.describe(self.i, self.trial.base),
         )
+
+    def _hint(self, verdict: str) -> str:
+        one = self.one
+        if verdict == "UNSTABLE":
+            return CANCELS
+        if self.trial.primal.iterates() and (one.error <= STOPPED * np.abs(one.truth).max(initial=0)).all():
+            return STOPS_EARLY
+        return hint(one.found, one.truth, [o.truth for j, o in enumerate(self.comparisons) if j != self.i])
 
     @property
     def _oracle(self) -> str:
@@ -200,6 +207,14 @@ class Dispute:
 
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
+
+STOPPED = 1e-2
+"""What an iteration that stops at a tolerance may be off by, beside the largest element."""
+
+STOPS_EARLY = (
+    "a loop that stops at a tolerance has slopes of its own, which a rule for its limit does not have: "
+    "check it with a tighter tolerance"
+)
 
 _VERDICTS = {
     False: ("WRONG", "the rule is not the derivative"),
