@@ -5,8 +5,9 @@
     run.evaluate(dataset.test)
 
 `fit` is a loop over pure functions that are public too: `init` makes a State, `step` and `epoch`
-turn it into the next one, `evaluate` measures it. Names load when they are used, so that the
-command line can ask `Config` for its fields without waiting for JAX.
+turn it into the next one, `evaluate` measures it. `sweep` trains a grid of small nets in one jitted
+call. Names load when they are used, so that the command line can ask `Config` for its fields without
+waiting for JAX.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from funcnet.train.config import Config, read_config
+    from funcnet.train.grid import Sweep, sweep
     from funcnet.train.loop import Interrupted, fit
     from funcnet.train.run import EpochMetrics, Run, load_run
     from funcnet.train.state import Metrics, State, epoch, evaluate, init, step
@@ -25,6 +27,7 @@ __all__ = [
     "Metrics",
     "Run",
     "State",
+    "Sweep",
     "epoch",
     "evaluate",
     "fit",
@@ -32,11 +35,14 @@ __all__ = [
     "load_run",
     "read_config",
     "step",
+    "sweep",
 ]
 
 _HOME = {
     "Config": "config",
     "read_config": "config",
+    "Sweep": "grid",
+    "sweep": "grid",
     "Interrupted": "loop",
     "fit": "loop",
     "EpochMetrics": "run",
