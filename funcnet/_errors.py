@@ -4,11 +4,13 @@
     ├── ShapeError        arrays whose shapes or dtypes do not fit together
     ├── ParameterError    an option outside its domain: a negative margin, an unknown activation
     ├── DataError         a data set that is missing, damaged or not what it claims to be
-    ├── CheckpointError   a run folder that cannot be written, read or resumed
+    ├── WriteError        a file that cannot be written; what was there is kept
+    ├── CheckpointError   a run folder that cannot be made, read or resumed
     ├── NonFiniteError    a training run whose loss became infinite or NaN
     ├── GradientError     a question that has no gradient for an answer: a loss that is no scalar
     ├── MissingRuleError  a primitive on the way back that has no rule
     ├── RuleError         a rule whose answer has the wrong number, shape or dtype
+    ├── MissingPackageError  an optional package that is not installed
     └── VJPCheckError     a gradient that did not pass its check
 
 Each message says what came, what was expected and what to do. Where Python has an exception of
@@ -34,8 +36,12 @@ class DataError(FuncnetError, ValueError):
     """A data set that is missing, damaged or not what it claims to be."""
 
 
+class WriteError(FuncnetError):
+    """A file that cannot be written; what was there is kept."""
+
+
 class CheckpointError(FuncnetError):
-    """A run folder that cannot be written, read or resumed."""
+    """A run folder that cannot be made, read or resumed."""
 
 
 class NonFiniteError(FuncnetError, FloatingPointError):
@@ -52,6 +58,10 @@ class MissingRuleError(FuncnetError, NotImplementedError):
 
 class RuleError(FuncnetError, TypeError):
     """A rule whose answer has the wrong number, shape or dtype."""
+
+
+class MissingPackageError(FuncnetError, ImportError):
+    """An optional package that is not installed."""
 
 
 class VJPCheckError(FuncnetError, AssertionError):

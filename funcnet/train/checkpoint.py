@@ -1,7 +1,7 @@
 """Trees of arrays on disk: one safetensors file, with JSON in its header.
 
 Each array is stored under its path in the tree ("params/layer1/w", "optimizer_state/0/mu/layer1/w"),
-bit for bit, and the file is replaced as a whole (`funcnet.train.files`), so arrays and metadata always
+bit for bit, and the file is replaced as a whole (`funcnet._files`), so arrays and metadata always
 belong together. safetensors itself notices a file that is cut short; a checksum in the header notices
 flipped bits.
 """
@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from funcnet._errors import CheckpointError
-from funcnet.train.files import write_atomically
+from funcnet._files import write_atomically
 
 Tree = TypeVar("Tree")
 

@@ -5,7 +5,7 @@
     metrics.csv             the epochs of that Log, for people
     weights.safetensors     the trained net (`funcnet.train.run`), once the run has finished
 
-Each file is replaced as a whole (`funcnet.train.files`), and only the checkpoint matters for going on.
+Each file is replaced as a whole (`funcnet._files`), and only the checkpoint matters for going on.
 """
 
 from dataclasses import asdict
@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from funcnet._errors import CheckpointError
+from funcnet._files import write_atomically
 from funcnet.data import Dataset
 from funcnet.train import checkpoint
 from funcnet.train.config import CONFIG_FILE, Config, read_config
-from funcnet.train.files import write_atomically
 from funcnet.train.log import METRICS_FILE, EpochMetrics, Log, write_metrics
 from funcnet.train.run import WEIGHTS_FILE
 from funcnet.train.state import State

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from funcnet._errors import CheckpointError
-from funcnet.train.files import write_atomically
+from funcnet._files import write_atomically
 from funcnet.train.state import Metrics
 
 METRICS_FILE = "metrics.csv"

@@ -53,7 +53,7 @@ def fit(
 
     Raises:
         ParameterError: `resume` without a folder.
-        CheckpointError: the folder cannot be written or already holds a run; to resume: it holds none, or
+        CheckpointError: the folder cannot be made or already holds a run; to resume: it holds none, or
             one of another configuration or data set.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
         Interrupted: Ctrl-C in a run with a folder, after the running chunk was finished and saved. A

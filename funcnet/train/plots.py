@@ -23,7 +23,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from funcnet.train.files import write_atomically
+from funcnet._files import write_atomically
 from funcnet.train.log import EpochMetrics
 
 TRAIN, VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion (Okabe and Ito 2008): apart for every eye
@@ -90,7 +90,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, all of it or nothing.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     png = BytesIO()
     figure.savefig(png, format="png")

@@ -8,10 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from funcnet._errors import CheckpointError
-from funcnet.train import files
+from funcnet import _files
+from funcnet._errors import CheckpointError, WriteError
+from funcnet._files import write_atomically
 from funcnet.train.checkpoint import load, named_leaves, read, save
-from funcnet.train.files import write_atomically
 
 
 class Pair(NamedTuple):
@@ -112,10 +112,8 @@ def _full_disk(*_):
 def test_a_full_disk_leaves_the_old_file(call, tmp_path, monkeypatch):
     path = tmp_path / "tree"
     write_atomically(path, b"old")
-    monkeypatch.setattr(files.os, call, _full_disk)
-    with pytest.raises(
-        CheckpointError, match=r"cannot write .*tree: No space left on device; what was there"
-    ):
+    monkeypatch.setattr(_files.os, call, _full_disk)
+    with pytest.raises(WriteError, match=r"cannot write .*tree: No space left on device; what was there"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["tree"]
@@ -124,7 +122,7 @@ def test_a_full_disk_leaves_the_old_file(call, tmp_path, monkeypatch):
 def test_a_folder_that_is_missing_or_a_file(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "missing" / "tree", tmp_path / "file" / "tree"):
-        with pytest.raises(CheckpointError, match="cannot write"):
+        with pytest.raises(WriteError, match="cannot write"):
             save(path, TREE, {})
 
 

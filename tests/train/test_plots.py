@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from funcnet._errors import CheckpointError
+from funcnet._errors import WriteError
 from funcnet.train import plots
 from funcnet.train.log import EpochMetrics
 
@@ -102,5 +102,5 @@ def test_saving_writes_one_png_and_leaves_pyplot_alone(tmp_path):
 
 
 def test_a_folder_that_is_missing_is_reported(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot write"):
+    with pytest.raises(WriteError, match="cannot write"):
         plots.save(plots.curves(HISTORY, "digits"), tmp_path / "nowhere" / "curves.png")

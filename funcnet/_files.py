@@ -10,14 +10,14 @@ import contextlib
 import os
 from pathlib import Path
 
-from funcnet._errors import CheckpointError
+from funcnet._errors import WriteError
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Makes `path` a file of this content, or leaves it as it was.
 
     Raises:
-        CheckpointError: the folder is missing or not writable, or the disk is full.
+        WriteError: the folder is missing or not writable, or the disk is full.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -37,7 +37,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise CheckpointError(
+        raise WriteError(
             f"cannot write {path}: {error.strerror}; what was there before is kept. "
             f"Make room, or choose a folder that can be written."
         ) from error
