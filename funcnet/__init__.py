@@ -9,13 +9,14 @@ nothing and the command line answers `--help` at once:
     funcnet.gate     the decorator that makes a function with a backward pass of its own
     funcnet.grad     reverse mode over any JAX function, by the rules in funcnet.RULES
     funcnet.check_vjp    is this gradient right? in float64, and in the dtypes that people use
+    funcnet.draw     the graph of a function with every value and every gradient; explain says it in words
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from funcnet import data, nn, train
+    from funcnet import data, drawing, nn, train
     from funcnet._errors import VJPCheckError
     from funcnet.backprop import grad, hessian, jacobian, trace, value_and_grad, vjp
     from funcnet.check import (
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
         numerical_gradient,
         numerical_vjp,
     )
+    from funcnet.drawing import Picture, draw, explain, jacobian_structure
     from funcnet.nn._gate import gate
     from funcnet.rules import RULES, rule
 
 __all__ = [
     "RULES",
+    "Picture",
     "Report",
     "VJPCheckError",
     "check_contract",
@@ -41,10 +44,14 @@ __all__ = [
     "check_linear",
     "check_vjp",
     "data",
+    "draw",
+    "drawing",
+    "explain",
     "gate",
     "grad",
     "hessian",
     "jacobian",
+    "jacobian_structure",
     "nn",
     "numerical_gradient",
     "numerical_vjp",
@@ -64,6 +71,7 @@ _HOME = {
         "funcnet.check",
     ),
     **dict.fromkeys(("numerical_gradient", "numerical_vjp"), "funcnet.check"),
+    **dict.fromkeys(("Picture", "draw", "explain", "jacobian_structure"), "funcnet.drawing"),
     **dict.fromkeys(("RULES", "rule"), "funcnet.rules"),
     **dict.fromkeys(("grad", "hessian", "jacobian", "trace", "value_and_grad", "vjp"), "funcnet.backprop"),
 }

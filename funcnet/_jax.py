@@ -8,6 +8,7 @@ here, so that no other file asks which JAX it runs on.
 import contextlib
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -118,12 +119,17 @@ def planning(eqn: Equation) -> Iterator[None]:
 
 def blamed_line(eqn: Equation) -> str:
     """The user's line of an equation, or of the call that is planned around it if JAX's own code wrote it."""
-    return source_line(eqn) or source_info_util.summarize(source_info_util.current())
+    return source_line(eqn) or _readable(source_info_util.current())
 
 
 def source_line(eqn: Equation) -> str:
     """Where the user's code wrote this equation: `file:line:column (function)`."""
-    return source_info_util.summarize(eqn.source_info)
+    return _readable(eqn.source_info)
+
+
+def _readable(info: Any) -> str:
+    """A source line; a notebook's cell, which is a file that nobody knows, is called that."""
+    return re.sub(r"^.*[/\\]ipykernel_\d+[/\\]\d+\.py", "notebook cell", source_info_util.summarize(info))
 
 
 def scope(eqn: Equation) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 import funcnet
 
-PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check"]
+PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check", "funcnet.drawing"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -23,17 +23,18 @@ def test_every_public_name_exists_and_has_a_docstring(package):
 
 
 def test_top_level_names_are_pinned():
-    modules = ["data", "nn", "train"]
+    modules = ["data", "drawing", "nn", "train"]
     functions = ["gate", "grad", "hessian", "jacobian", "rule", "trace", "value_and_grad", "vjp"]
     checks = ["check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"]
     numerical = ["numerical_gradient", "numerical_vjp"]
+    pictures = ["Picture", "draw", "explain", "jacobian_structure"]
     others = ["RULES", "Report", "VJPCheckError"]
-    assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *others])
+    assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *pictures, *others])
     assert set(funcnet.__all__) <= set(dir(funcnet))
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
-    with pytest.raises(AttributeError, match="no attribute 'network'; it has RULES, Report, VJPCheckError,"):
+    with pytest.raises(AttributeError, match="no attribute 'network'; it has RULES, Picture, Report,"):
         _ = funcnet.network
 
 

@@ -336,3 +336,10 @@ def test_a_graph_without_a_rule_still_runs_forward():
     assert values[-1] == np.nextafter(np.float32(1), np.float32(2))
     with pytest.raises(MissingRuleError, match="nextafter"):
         graph.backward(values, 1.0)
+
+
+def test_a_cell_of_a_notebook_is_called_that():
+    names = {"jnp": jnp}
+    exec(compile("def f(x):\n    return jnp.sin(x)", "/tmp/ipykernel_123/4567.py", "exec"), names)
+    (node,) = funcnet.trace(names["f"])(1.0).nodes
+    assert node.line.startswith("notebook cell:2:")

@@ -20,8 +20,8 @@ from typing import Any
 
 from jax import lax
 
-from funcnet.draw.diagram import Box
-from funcnet.draw.record import Flow, Step, Use
+from funcnet.drawing.diagram import Box
+from funcnet.drawing.record import Flow, Step, Use
 
 FEW = 60
 """Up to so many steps none are folded."""

@@ -15,9 +15,9 @@ import jax
 
 from funcnet import _jax
 from funcnet.backprop import Constant, Graph, Node
-from funcnet.draw.diagram import Box, Role
-from funcnet.draw.local import local_gradients
-from funcnet.draw.unroll import LOOPS
+from funcnet.drawing.diagram import Box, Role
+from funcnet.drawing.local import local_gradients
+from funcnet.drawing.unroll import LOOPS
 from funcnet.rules import Table
 
 CALLS = frozenset(

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet.draw.diagram import Gate, Mark, Wire
+from funcnet.drawing.diagram import Gate, Mark, Wire
 from funcnet.rules import PIECEWISE_CONSTANT
 
 FACTOR = 1e3
@@ -55,6 +55,7 @@ def _changes(gate: Gate) -> Iterator[Mark]:
     up = _norm(ups)
     if gate.name == "copy" or not ups or not np.isfinite(up) or up == 0:
         return
+    passes = any(floats(wire.gradient).any() for wire in gate.inputs if wire.gradient is not None)
     for wire in gate.inputs:
         if wire.gradient is None:
             continue
@@ -64,7 +65,7 @@ def _changes(gate: Gate) -> Iterator[Mark]:
         if not np.isfinite(size):
             continue
         if size == 0:
-            yield Mark("zero", f"no gradient passes{to}", True)
+            yield Mark("zero", f"no gradient passes{to}", not passes)
         elif size * FACTOR < up:
             yield Mark("shrinks", f"gradient{to} shrinks by {up / size:.1e}", True)
         elif size > up * FACTOR:

@@ -31,7 +31,7 @@ class Box:
     line: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Wire:
     """What flows between two gates.
 
@@ -51,6 +51,9 @@ class Wire:
     source: int | None
     target: int | None
 
+    def __repr__(self) -> str:
+        return f"Wire({self.name or self.role or 'wire'} from gate {self.source} to gate {self.target})"
+
 
 @dataclass(frozen=True, eq=False)
 class Mark:
@@ -67,7 +70,7 @@ class Mark:
     severe: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gate:
     """One operation of a diagram.
 
@@ -100,8 +103,11 @@ class Gate:
     local: tuple[Any, ...]
     marks: tuple[Mark, ...]
 
+    def __repr__(self) -> str:
+        return f"Gate({self.number}: {self.name})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagram:
     """The gates in the order of the forward pass, with their wires.
 
@@ -137,6 +143,9 @@ class Diagram:
     def named(self, name: str) -> tuple[Gate, ...]:
         """The gates of this name, in the order of the forward pass."""
         return tuple(gate for gate in self.gates if gate.name == name)
+
+    def __repr__(self) -> str:
+        return f"Diagram({', '.join(gate.name for gate in self.gates)})"
 
     def __iter__(self) -> Iterator[Gate]:
         return iter(self.gates)

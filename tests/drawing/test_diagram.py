@@ -10,10 +10,10 @@ from jax import lax
 
 import funcnet
 from funcnet import nn
-from funcnet.draw import assemble
-from funcnet.draw.fold import FEW
-from funcnet.draw.record import View
-from funcnet.draw.unroll import MOST
+from funcnet.drawing import assemble
+from funcnet.drawing.fold import FEW
+from funcnet.drawing.record import View
+from funcnet.drawing.unroll import MOST
 
 
 def diagram(f, *args, y_bar=None, rules=funcnet.RULES, **view):

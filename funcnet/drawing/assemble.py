@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
-from funcnet.draw.diagram import Diagram, Gate, Wire
-from funcnet.draw.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
-from funcnet.draw.marks import marks
-from funcnet.draw.record import Flow, Step, Use, View, record
+from funcnet.drawing.diagram import Diagram, Gate, Wire
+from funcnet.drawing.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
+from funcnet.drawing.marks import marks
+from funcnet.drawing.record import Flow, Step, Use, View, record
 
 
 def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any, view: View) -> Diagram:

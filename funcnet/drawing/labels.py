@@ -1,0 +1,140 @@
+"""What is written on a gate: the sign of an operation or the name of a function, and its constants.
+
+    + 1     1 ÷     max 0     x²     Σ axis 0     where(·, ·, 0)
+
+A constant that is one number, or in arithmetic one number everywhere, is part of what is written, and no
+wire leads to it.
+"""
+
+from collections.abc import Callable
+
+from funcnet.drawing.diagram import Gate, Wire
+from funcnet.drawing.numbers import number, signed, uniform
+
+BETWEEN = {
+    "add": "+",
+    "add_any": "+",
+    "sub": "−",
+    "mul": "×",
+    "div": "÷",
+    "max": "max",
+    "min": "min",
+    "pow": "^",
+    "eq": "=",
+    "ne": "≠",
+    "lt": "<",
+    "le": "≤",
+    "gt": ">",
+    "ge": "≥",
+    "and": "∧",
+    "or": "∨",
+}
+"""The signs of operations between two operands, element by element."""
+
+SIGNS = {
+    "abs": "|x|",
+    "cbrt": "∛",
+    "dot_general": "@",
+    "exp": "exp",
+    "exp2": "2ˣ",
+    "log": "log",
+    "logistic": "σ",
+    "neg": "× −1",
+    "not": "¬",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_prod": "Π",
+    "reduce_sum": "Σ",
+    "rsqrt": "1/√",
+    "sqrt": "√",
+    "square": "x²",
+    "transpose": "ᵀ",
+}
+"""The signs of other operations."""
+
+NAMES = {
+    "broadcast_in_dim": "broadcast",
+    "conv_general_dilated": "conv",
+    "convert_element_type": "to",
+    "select_n": "select",
+}
+"""What primitives are called that JAX calls otherwise."""
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def sign(gate: Gate) -> str:
+    """The sign of a gate's operation; empty where it has only a name."""
+    if gate.primitive == "integer_pow":
+        return "x" + str(gate.parameters["y"]).translate(SUPERSCRIPTS)
+    return BETWEEN.get(gate.primitive) or SIGNS.get(gate.primitive, "")
+
+
+def label(gate: Gate) -> str:
+    """What is written on a gate."""
+    constants = [folded(gate, wire) for wire in gate.inputs]
+    if gate.primitive in BETWEEN and len(constants) == 2:
+        before, after = constants
+        return " ".join(filter(None, (before, BETWEEN[gate.primitive], after)))
+    name = sign(gate) or NAMES.get(gate.primitive, gate.name)
+    if any(constants):
+        name += f"({', '.join(text or '·' for text in constants)})"
+    return " ".join(filter(None, (name, detail(gate))))
+
+
+def folded(gate: Gate, wire: Wire) -> str:
+    """The number that a constant is on the gate's label; empty where the wire is drawn."""
+    everywhere = gate.primitive in BETWEEN
+    if wire.role != "constant" or (not everywhere and getattr(wire.value, "shape", ())):
+        return ""
+    x = uniform(wire.value)
+    return "" if x is None else number(x)
+
+
+def detail(gate: Gate) -> str:
+    """The parameters of an operation that a reader needs: axes, bounds, the new shape or dtype."""
+    write = _DETAILS.get(gate.primitive)
+    return write(gate) if write else ""
+
+
+def _axes(gate: Gate) -> str:
+    axes = gate.parameters["axes"]
+    if len(axes) == len(gate.inputs[0].value.shape):
+        return ""
+    return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+
+
+def _axis(gate: Gate) -> str:
+    return f"axis {gate.parameters['axis']}"
+
+
+def _shape(gate: Gate) -> str:
+    return "×".join(map(str, gate.outputs[0].value.shape)) or "scalar"
+
+
+def _bounds(gate: Gate) -> str:
+    given = gate.parameters
+    strides = given["strides"] or (1,) * len(given["start_indices"])
+    whole = gate.inputs[0].value.shape
+    bounds = zip(given["start_indices"], given["limit_indices"], strides, whole, strict=True)
+    return f"[{', '.join(_range(*bound) for bound in bounds)}]"
+
+
+def _range(start: int, limit: int, stride: int, whole: int) -> str:
+    bounds = f"{start or ''}:{limit if limit != whole else ''}"
+    return bounds if stride == 1 else f"{bounds}:{stride}"
+
+
+def _permutation(gate: Gate) -> str:
+    order = tuple(gate.parameters["permutation"])
+    return "" if order == (1, 0) else signed(str(order))
+
+
+_DETAILS: dict[str, Callable[[Gate], str]] = {
+    **dict.fromkeys(("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"), _axes),
+    **dict.fromkeys(("concatenate", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _axis),
+    **dict.fromkeys(("broadcast_in_dim", "reshape", "squeeze"), _shape),
+    "convert_element_type": lambda gate: str(gate.parameters["new_dtype"]),
+    "slice": _bounds,
+    "transpose": _permutation,
+}
