@@ -2,7 +2,7 @@
 
     0     done
     1     the loss became infinite or NaN, and the last good checkpoint is kept; or a gradient is not right
-    2     a wrong flag, value, file or run folder
+    2     a wrong flag, value, file or run folder; or an operation without a gradient
     130   interrupted by Ctrl-C, after saving
     141   nobody reads the output any more (`| head`)
 
@@ -106,7 +106,7 @@ def _parse(argv: Sequence[str], default: Any = tyro.MISSING_NONPROP) -> Command:
             command, unknown = tyro.cli(
                 Command,
                 prog="funcnet",
-                description="Train neural networks, use them, and check gradients. "
+                description="Train neural networks, use them, check gradients and draw them. "
                 "`funcnet --version` tells the version.",
                 args=argv,
                 default=default,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from funcnet._errors import ParameterError
-from funcnet.check.arguments import arguments
+from funcnet.cli.arguments import arguments
 
 # spec, shape, dtype
 ARRAYS = [

@@ -1,4 +1,4 @@
-"""The commands: `funcnet train`, `evaluate RUN`, `predict RUN FILE`, `rules`, `check MODULE:FUNCTION`.
+"""The commands: `funcnet train`, `evaluate RUN`, `predict RUN FILE`, `rules`, `check` and `draw FUNCTION`.
 
 A command is a dataclass whose fields are its flags, and calling it runs it, as a thin function over the
 library. The library, and JAX with it, is imported only then, so that `--help` answers at once.
@@ -160,15 +160,63 @@ class Check:
         import numpy as np
 
         from funcnet import check_vjp
-        from funcnet.check.arguments import arguments
-        from funcnet.check.lookup import lookup
+        from funcnet.cli.arguments import arguments
+        from funcnet.cli.lookup import lookup
 
         (rng,) = np.random.default_rng(self.seed).spawn(1)  # the probes' own generator starts from the seed
         function, args = lookup(self.function), arguments(self.args, rng)
         print(check_vjp(function, *args, dtypes=self.dtypes, order=self.order, key=self.seed))
 
 
-Command = Train | Evaluate | Predict | Rules | Check
+@dataclass(frozen=True)
+class Draw:
+    """Draw the graph of a function, with every value and every gradient, at random arguments."""
+
+    function: Annotated[Positional[str], arg(metavar="MODULE:FUNCTION")]
+    """Where it stands: package.module:name, or file.py:name. The current folder is on the path."""
+    args: Annotated[str, arg(metavar="SPECS")]
+    """What it is called with: arrays "f32[4,8], i32[4]<10, bool[3]", "key" for a random key, or numbers."""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The picture to write, .svg, .png, .pdf or .dot; by default an .svg named after the function."""
+    depth: int = 0
+    """How many levels of functions, gates and named scopes are opened."""
+    unroll: bool = False
+    """Draw loops step by step."""
+    local: bool = False
+    """Write its formula and its local gradients on every gate."""
+    seed: int = 0
+    """Decides the arguments."""
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "seed"):
+            if getattr(self, name) < 0:
+                raise ParameterError(f"--{name} {getattr(self, name)}: expected a whole number, 0 or more.")
+
+    def __call__(self) -> None:
+        """Write the picture, and print what is marked in it.
+
+        Raises:
+            ParameterError: there is no such function or format, or an argument cannot be read.
+            MissingRuleError: an operation on the way back has no rule.
+        """
+        import numpy as np
+
+        from funcnet import draw
+        from funcnet.cli.arguments import arguments
+        from funcnet.cli.lookup import check_call, lookup
+
+        function, args = lookup(self.function), arguments(self.args, np.random.default_rng(self.seed))
+        check_call(self.function, function, args)
+        picture = draw(function, depth=self.depth, unroll=self.unroll, local=self.local)(*args)
+        out = self.out or Path(f"{self.function.rpartition(':')[2]}.svg")
+        picture.save(out)
+        for gate in picture.diagram:
+            for mark in gate.marks:
+                print(f"{gate.name}: {mark.text}    {gate.line}")
+        print(f"wrote {out}: {len(picture.diagram.gates)} gates")
+
+
+Command = Train | Evaluate | Predict | Rules | Check | Draw
 
 
 def net_table(config: Config, dataset: "Dataset") -> str:

@@ -1,12 +1,14 @@
-"""The function that a command line names: `package.module:name`, or `file.py:name`."""
+"""The function that a command line names, `package.module:name` or `file.py:name`, and whether it fits."""
 
 import importlib
 import importlib.util
+import inspect
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from funcnet._errors import ParameterError
 
@@ -29,6 +31,18 @@ def lookup(spec: str) -> Callable:
     if not callable(function):
         raise ParameterError(f"{spec}: a value of type {type(function).__name__}; expected a function.")
     return function
+
+
+def check_call(spec: str, function: Callable, args: Sequence[Any]) -> None:
+    """Raise ParameterError if the function cannot be called with so many arguments."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return  # some builtins have none
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        raise ParameterError(f"{spec}: {error}; --args has {len(args)}, expected {signature}.") from None
 
 
 def _file(file: Path) -> ModuleType:

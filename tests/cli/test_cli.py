@@ -58,7 +58,19 @@ def {name}(x):
 """
     x_bars = {"right": "2 * x * y_bar", "once": "2 * jax.lax.stop_gradient(x) * y_bar", "wrong": "x * y_bar"}
     rules = [definition.format(name=name, x_bar=x_bar) for name, x_bar in x_bars.items()]
-    (workplace / "rules.py").write_text("\n".join(["import jax", *rules, "class Home:", "    rule = right"]))
+    others = """
+class Home:
+    rule = right
+
+
+def saturated(x, bias):
+    return jax.numpy.sum(jax.numpy.tanh(1e3 * (x + 5) + bias))
+
+
+def foreign(x):
+    return jax.pure_callback(lambda x: x, x, x)
+"""
+    (workplace / "rules.py").write_text("\n".join(["import jax", *rules, others]))
     (workplace / "needy.py").write_text("import no_such_package")
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
@@ -257,6 +269,19 @@ def test_the_flags_of_check_reach_the_check(capsys):
 
 
 @pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("out", ["g.svg", "g.png", "g.pdf", "g.dot", None])
+def test_draw_writes_the_picture_and_says_what_is_marked(workplace, out, capsys):
+    line = ["draw", "rules.py:saturated", "--args", "f32[3], 0.5", "--depth", "1", "--local", "--unroll"]
+    assert main([*line, *(("--out", out) if out else ())]) == 0
+    file = out or "saturated.svg"
+    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph"}
+    assert (workplace / file).read_bytes().startswith(starts[file[-3:]])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == f"wrote {file}: 5 gates"
+    assert re.fullmatch(r"tanh: no gradient passes .*rules\.py:\d+:\d+ \(saturated\)", printed[0])
+
+
+@pytest.mark.usefixtures("rules")
 def test_a_module_that_cannot_be_imported_keeps_its_traceback():
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         main(["check", "needy:right", "--args", "f32[3]"])
@@ -264,7 +289,7 @@ def test_a_module_that_cannot_be_imported_keeps_its_traceback():
 
 # the command line, and words of the one line that it ends with
 WRONG = {
-    "no command": ("", r"Expected one of \{train, evaluate, predict, rules, check\}.*funcnet --help"),
+    "no command": ("", r"Expected one of \{train, evaluate, predict, rules, check, draw\}.*funcnet --help"),
     "misspelt command": ("trian", r"trian: unknown; did you mean train\?"),
     "misspelt option": ("--verison", r"--verison: unknown; did you mean --version\?"),
     "misspelt flag": (
@@ -329,6 +354,10 @@ WRONG = {
     ),
     "unknown dtype to check": ("check rules.py:right --args f32[3] --dtypes f32", "f32.*expected float"),
     "negative seed": ("check rules.py:right --args f32[3] --seed -1", "--seed -1: expected .* 0 or more"),
+    "picture of another kind": ("draw rules.py:right --args f32[3] --out g.bmp", r"'g\.bmp', expected a name that ends in \.svg"),
+    "negative depth": ("draw rules.py:right --args f32[3] --depth -1", "--depth -1: expected .* 0 or more"),
+    "no gradient": ("draw rules.py:foreign --args f32[3]", "no gradient|no rule"),
+    "too few to draw": ("draw rules.py:right --args 1.0,f32[3]", r"too many .*--args has 2, expected \(x\)"),
     "order 0": ("check rules.py:right --args f32[3] --order 0", "order=0, expected 1"),
 }
 
@@ -400,6 +429,7 @@ HELP = {
     "evaluate --help": ["RUN", "--data DATA"],
     "predict --help": ["RUN", "FILE", ".npy", ".csv", ".png"],
     "check --help": ["MODULE:FUNCTION", "--args SPECS", "--seed", "--order", "--dtypes DTYPE"],
+    "draw --help": ["MODULE:FUNCTION", "--args SPECS", "--out FILE", "--depth", "--unroll", "--local"],
 }
 
 
