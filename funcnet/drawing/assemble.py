@@ -33,7 +33,8 @@ def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any
     leaves = jax.tree.leaves((args, kwargs))
     flows = [Flow(jnp.asarray(x), "input", path(name)) for x, name in zip(leaves, graph.names, strict=True)]
     view = dataclasses.replace(view, depth=view.depth + around(graph.nodes))
-    steps, results = record(graph, flows, ones(graph) if y_bar is None else y_bar, view)
+    y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
+    steps, results = record(graph, flows, y_bars, view)
     steps, results = with_constants(without_dead(steps, results), results)
     unused = set(flows) - _used(steps, results)
     steps = repeated(closed(boxed(steps), results), results)
@@ -107,7 +108,7 @@ def wired(inputs: Sequence[Flow], steps: Sequence[Step], results: Sequence[Use])
     ]
     found = marks(gates)
     marked = tuple(dataclasses.replace(gate, marks=tuple(found[gate.number])) for gate in gates)
-    return Diagram(marked, (*wires.values(), *constants))
+    return Diagram(marked, (*wires.values(), *constants), tuple(wires[use.flow] for use in results))
 
 
 def _used(steps: Sequence[Step], results: Sequence[Use]) -> set[Flow]:

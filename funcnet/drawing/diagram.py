@@ -114,20 +114,17 @@ class Diagram:
     Attributes:
         gates: all of them.
         wires: all of them; those of the arguments first, in their order.
+        results: the wires of the results, in their order.
     """
 
     gates: tuple[Gate, ...]
     wires: tuple[Wire, ...]
+    results: tuple[Wire, ...]
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
         """The wires of the arguments, each with the whole gradient of its argument."""
         return tuple(wire for wire in self.wires if wire.role == "input")
-
-    @property
-    def results(self) -> tuple[Wire, ...]:
-        """The wires of the results."""
-        return tuple(wire for wire in self.wires if wire.role == "result")
 
     def __getitem__(self, name: str) -> Wire:
         """The wire of the argument of this name.

@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnet.drawing.diagram import Box, Diagram, Gate, Wire
 from funcnet.drawing.labels import folded
-from funcnet.drawing.nodes import GREEN, GREY, RED, gate_node, is_copy, tooltip_of, wire_node
+from funcnet.drawing.nodes import GREEN, GREY, RED, gate_node, is_copy, place, tooltip_of, wire_node
 from funcnet.drawing.numbers import uniform
 from funcnet.drawing.thumbnails import escaped, thumbnail_width
 
@@ -107,7 +107,7 @@ def framed(nodes: Iterable[tuple[Sequence[Box], str]], level: int = 0) -> list[s
         first = inside[0][1].split()[0]
         lines += [
             f"subgraph cluster_{first}_{level} {{ label=<<I>{escaped(box.name)}</I>> labelloc=t labeljust=l",
-            f'style="dashed,rounded" color="{GREY}" margin=4 {tooltip_of(box.line or box.name)}',
+            f'style="dashed,rounded" color="{GREY}" margin=4 {tooltip_of(place(box.line or box.name))}',
             *framed(inside, level + 1),
             "}",
         ]

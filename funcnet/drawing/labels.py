@@ -105,7 +105,7 @@ def _axes(gate: Gate) -> str:
 
 
 def _axis(gate: Gate) -> str:
-    return f"axis {gate.parameters['axis']}"
+    return f"axis {gate.parameters['dimension' if gate.primitive == 'concatenate' else 'axis']}"
 
 
 def _shape(gate: Gate) -> str:

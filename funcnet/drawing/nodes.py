@@ -156,7 +156,16 @@ def gate_tooltip(gate: Gate) -> str:
     told = {} if calls else {key: str(x) for key, x in gate.parameters.items() if x is not None}
     parameters = [f"{key} = {text}" for key, text in told.items() if len(text) <= MOST]
     marks = [f"⚠ {mark.text}" for mark in gate.marks]
-    return "\n".join(filter(None, [name, *marks, gate.formula, gate.source, gate.line, *parameters]))
+    return "\n".join(filter(None, [name, *marks, gate.formula, gate.source, place(gate.line), *parameters]))
+
+
+def place(line: str) -> str:
+    """A source line without the folders of the machine that it is on.
+
+    >>> place("/home/ada/nets/model.py:12:8 (layer)")
+    'model.py:12:8 (layer)'
+    """
+    return re.sub(r"^.*[/\\](?=[^/\\]*:\d)", "", line)
 
 
 def green(text: str) -> str:

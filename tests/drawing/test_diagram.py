@@ -80,6 +80,15 @@ def test_results_without_a_gate_of_their_own(f, gates):
     assert len(d.results) == len(jax.tree.leaves(f(1.0)))
 
 
+def test_results_are_in_their_own_order():
+    d = diagram(lambda x: (jnp.cos(x), jnp.sin(x))[::-1], 0.0)
+    assert [float(wire.value) for wire in d.results] == [0.0, 1.0]
+
+
+def test_a_plain_number_is_an_upstream_gradient():
+    assert float(diagram(lambda x: x * 2, 1.0, y_bar=3.0)["x"].gradient) == 6.0
+
+
 def test_an_argument_that_nothing_uses_has_no_target_and_no_gradient():
     wire = diagram(lambda x, y: jnp.sin(x), 1.0, 2.0)["y"]
     assert (wire.target, wire.gradient, float(wire.value)) == (None, None, 2.0)

@@ -145,6 +145,7 @@ def test_formulas_are_shown_on_request_only(product):
         (lambda x: lax.slice(x, (0,), (5,), (2,)), np.ones(5), "slice [::2]"),
         (lambda x: lax.broadcast_in_dim(x, (2, 3), (1,)), np.ones(3), "broadcast 2×3"),
         (lambda x: lax.cumsum(x, 0), np.ones(3), "cumsum axis 0"),
+        (lambda x: lax.concatenate([x, x], 0), np.ones(3), "concatenate axis 0"),
         (lambda x: x @ x, np.ones((2, 2)), "@"),
         (nn.relu, 1.0, "relu"),
     ],

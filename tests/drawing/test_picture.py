@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(picture, tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(WriteError, match="No space left.*is kept"):
+    with pytest.raises(WriteError, match=r"No space left.*is kept"):
         picture.save(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
