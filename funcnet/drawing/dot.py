@@ -1,10 +1,11 @@
 """A diagram as text in Graphviz's language DOT; it takes nothing but Python to write it.
 
 To the right where that is not too long, else downwards. Boxes are dashed frames around their gates and
-the wires between these. Constants that stand on a gate's label have no wire.
+the wires between these. Constants that stand on a gate's label have no wire. In a large graph a wire that
+would run past many gates is cut: it begins with the name and number of its gate, which stand there too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 
@@ -19,6 +20,9 @@ WIDEST = 760
 
 MANY = 80
 """Of a graph with more gates each wire has one line for its value and one for its gradient."""
+
+FAR = 30
+"""Of such a graph a wire is cut that would run past more gates."""
 
 HEAD = """\
 digraph {
@@ -44,18 +48,21 @@ def dot(diagram: Diagram) -> str:
     formulas = any(gate.local for gate in diagram)
     rightwards = width(diagram, formulas) <= WIDEST
     brief = len(diagram.gates) > MANY
+    cut = {wire: f"{origin(diagram, wire).name} {wire.source}" for wire in wires if brief and is_far(wire)}
+    begins = {wire.source for wire in cut}
     nodes: list[tuple[Sequence[Box], str]] = [
-        (gate.path, gate_node(gate, formulas=formulas)) for gate in diagram
+        (gate.path, gate_node(gate, formulas=formulas, numbered=gate.number in begins)) for gate in diagram
     ]
     for wire in wires:
-        again = wire.source is not None and is_copy(diagram.gates[wire.source])
-        text = wire_node(numbers[wire], wire, end(diagram, wire), again=again, brief=brief)
+        again = wire.source is not None and is_copy(origin(diagram, wire))
+        ends = cut.get(wire, wire.name), end(diagram, wire)
+        text = wire_node(numbers[wire], wire, ends, again=again, brief=brief)
         nodes.append((around(diagram, wire), text))
     lines = [
         HEAD,
         f"rankdir={'LR' if rightwards else 'TB'} label=<{legend(diagram)}>",
         *framed(nodes),
-        *(line for gate in diagram for line in edges(diagram, gate, numbers, rightwards)),
+        *(line for gate in diagram for line in edges(diagram, gate, numbers, cut, rightwards)),
     ]
     return "\n".join([*lines, "}\n"])
 
@@ -68,6 +75,17 @@ def width(diagram: Diagram, formulas: bool) -> int:
         more = 120 if gate.marks else 90 if formulas else 50
         reach |= {wire: before + more + thumbnail_width(wire.value) for wire in gate.outputs}
     return max(reach.values(), default=0)
+
+
+def is_far(wire: Wire) -> bool:
+    """Whether a wire would run past many gates."""
+    return wire.source is not None and wire.target is not None and wire.target - wire.source > FAR
+
+
+def origin(diagram: Diagram, wire: Wire) -> Gate:
+    """The gate that a wire comes from."""
+    assert wire.source is not None
+    return diagram.gates[wire.source]
 
 
 def on_label(diagram: Diagram, wire: Wire) -> bool:
@@ -114,7 +132,9 @@ def framed(nodes: Iterable[tuple[Sequence[Box], str]], level: int = 0) -> list[s
     return lines
 
 
-def edges(diagram: Diagram, gate: Gate, numbers: dict[Wire, int], rightwards: bool) -> list[str]:
+def edges(
+    diagram: Diagram, gate: Gate, numbers: dict[Wire, int], cut: Container[Wire], rightwards: bool
+) -> list[str]:
     """What connects a gate with its wires' nodes: the operands in their order, then the results.
 
     What gates hand to each other pulls more than arguments do, so that it runs straight.
@@ -126,7 +146,10 @@ def edges(diagram: Diagram, gate: Gate, numbers: dict[Wire, int], rightwards: bo
             weight = 1 if wire.source is None else 4
             lines.append(f"w{numbers[wire]}:{way_out} -> g{gate.number} [tailclip=false weight={weight}]")
     for wire in gate.outputs:
-        lines.append(f"g{gate.number} -> w{numbers[wire]}:{entry} [arrowhead=none headclip=false weight=4]")
+        if wire not in cut:
+            lines.append(
+                f"g{gate.number} -> w{numbers[wire]}:{entry} [arrowhead=none headclip=false weight=4]"
+            )
     return lines
 
 

@@ -82,7 +82,9 @@ def _of_elements(up: np.ndarray, down: np.ndarray) -> Iterator[Mark]:
     if dead.sum() >= few:
         yield Mark("zero", f"{dead.sum()} of {reached.sum()} pass no gradient", False)
     if weak.sum() >= few:
-        yield Mark("shrinks", f"{weak.sum()} of {reached.sum()} shrink it by more than {FACTOR:.0f}", False)
+        yield Mark(
+            "shrinks", f"{weak.sum()} of {reached.sum()} shrink the gradient by more than {FACTOR:.0f}", False
+        )
     if up.ndim > 1:
         examples = tuple(range(up.ndim - 1))
         units = (~reached | dead).all(examples) & reached.any(examples)

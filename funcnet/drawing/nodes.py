@@ -41,13 +41,13 @@ def tooltip_of(text: str) -> str:
     return f'tooltip="{escaped(text).replace(BACKSLASH, 2 * BACKSLASH)}"'
 
 
-def wire_node(i: int, wire: Wire, end: str, *, again: bool, brief: bool) -> str:
-    """A wire: the argument's name, the value above, the gradient below, and what is written at its end.
+def wire_node(i: int, wire: Wire, ends: tuple[str, str], *, again: bool, brief: bool) -> str:
+    """A wire: the value above, the gradient below, and what is written at its ends.
 
     Args:
         i: its number.
         wire: what flows.
-        end: what is written at its end.
+        ends: the argument's name or where a cut wire comes from; and what it leads to if that is no gate.
         again: whether the same value stands on the wire before it; if it is large its kind is enough here.
         brief: whether value and gradient have one line each.
     """
@@ -59,7 +59,7 @@ def wire_node(i: int, wire: Wire, end: str, *, again: bool, brief: bool) -> str:
         gradient = thumbnail(wire.gradient, red, typed=False, brief=brief)
     else:
         gradient = grey("–") if is_float(wire.value) and not constant else ""
-    before, after = (beside(text) for text in (broken(wire.name), end))
+    before, after = (beside(broken(text)) for text in ends)
     rows = [
         f'{before}<TD PORT="n">{value}</TD>{after}',
         f'<TD PORT="p" BGCOLOR="{GREY if constant else "black"}" HEIGHT="1" CELLPADDING="0"></TD>',
@@ -75,13 +75,13 @@ def beside(text: str) -> str:
     return f'<TD ROWSPAN="3">&#160;<B>{text}</B>&#160;</TD>' if text else ""
 
 
-def gate_node(gate: Gate, *, formulas: bool) -> str:
-    """A gate: its sign or name, below it formula and local gradients if asked for, and its marks."""
+def gate_node(gate: Gate, *, formulas: bool, numbered: bool) -> str:
+    """A gate: its sign, or name and number; formula and local gradients if asked for; its marks."""
     name, tooltip = f"g{gate.number}", gate_tooltip(gate)
     if is_copy(gate):
         small = {"fontsize": 8, "margin": "0.01,0.01", "width": 0, "height": 0}
-        return node(name, "copy", tooltip, shape="oval", **small)
-    written = label(gate)
+        return node(name, f"copy {gate.number}" if numbered else "copy", tooltip, shape="oval", **small)
+    written = f"{gate.name} {gate.number}" if numbered else label(gate)
     text = f'<FONT POINT-SIZE="{13 if len(written) == 1 else 10}">{escaped(written)}</FONT>'
     more = [*(formula_lines(gate) if formulas else []), *map(badge, gate.marks)]
     width = max((3 if mark.severe else 2 for mark in gate.marks), default=1)

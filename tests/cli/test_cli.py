@@ -354,7 +354,10 @@ WRONG = {
     ),
     "unknown dtype to check": ("check rules.py:right --args f32[3] --dtypes f32", "f32.*expected float"),
     "negative seed": ("check rules.py:right --args f32[3] --seed -1", "--seed -1: expected .* 0 or more"),
-    "picture of another kind": ("draw rules.py:right --args f32[3] --out g.bmp", r"'g\.bmp', expected a name that ends in \.svg"),
+    "picture of another kind": (
+        "draw rules.py:right --args f32[3] --out g.bmp",
+        r"'g\.bmp', expected a name that ends in \.svg",
+    ),
     "negative depth": ("draw rules.py:right --args f32[3] --depth -1", "--depth -1: expected .* 0 or more"),
     "no gradient": ("draw rules.py:foreign --args f32[3]", "no gradient|no rule"),
     "too few to draw": ("draw rules.py:right --args 1.0,f32[3]", r"too many .*--args has 2, expected \(x\)"),

@@ -2,6 +2,8 @@
 
 import re
 
+import equinox
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -339,7 +341,15 @@ MARKS = [
         "1 of 2 units are dead",
     ),
     ("saturated", nn.tanh, (10.0,), "tanh", "shrinks", True, r"shrinks by 1\.2e\+08"),
-    ("half saturated", nn.tanh, (np.array([0.1, 9.0]),), "tanh", "shrinks", False, "1 of 2 shrink it by"),
+    (
+        "half saturated",
+        nn.tanh,
+        (np.array([0.1, 9.0]),),
+        "tanh",
+        "shrinks",
+        False,
+        "1 of 2 shrink the gradient by",
+    ),
     ("explodes", lambda x: x * 1e4, (1.0,), "mul", "grows", True, r"gradient to x grows by 1\.0e\+04"),
     ("stopped", lambda x: jnp.floor(x) * 2, (1.5,), "floor", "zero", False, "no gradient passes"),
     ("on purpose", lambda x: lax.stop_gradient(x) * x, (1.5,), "stop_gradient", "zero", False, "no gradient"),
@@ -376,3 +386,30 @@ def test_only_the_first_gate_that_makes_a_nan_is_marked():
 def test_a_healthy_graph_has_no_marks(key):
     x = jax.random.normal(key, (4, 3))
     assert not any(gate.marks for gate in diagram(lambda x: jnp.tanh(x).sum(), x))
+
+
+class Perceptron(flax.linen.Module):
+    @flax.linen.compact
+    def __call__(self, x):
+        hidden = flax.linen.Dense(3)(x)
+        return flax.linen.Dense(1)(jax.nn.relu(hidden))
+
+
+def test_a_model_of_flax_is_opened_to_its_layers(key):
+    model, x = Perceptron(), jnp.ones((2, 4))
+    params = model.init(key, x)
+    f = lambda params, x: model.apply(params, x).sum()  # noqa: E731
+    assert names(diagram(f, params, x)) == ["Perceptron", "reduce_sum"]
+    d = diagram(f, params, x, depth=1)
+    assert names(d) == ["Dense_0", "relu", "Dense_1", "reduce_sum"]
+    expected = jax.grad(f)(params, x)["params"]["Dense_0"]["kernel"]
+    np.testing.assert_allclose(d["params/params/Dense_0/kernel"].gradient, expected, rtol=1e-5)
+
+
+def test_a_model_of_equinox_names_its_leaves(key):
+    model = equinox.nn.MLP(4, 1, 3, 1, key=key)
+    arrays, static = equinox.partition(model, equinox.is_array)
+    f = lambda arrays, x: equinox.combine(arrays, static)(x).sum()  # noqa: E731
+    d = diagram(f, arrays, jnp.ones(4))
+    expected = jax.grad(f)(arrays, jnp.ones(4)).layers[0].weight
+    np.testing.assert_allclose(d["arrays/layers/0/weight"].gradient, expected, rtol=1e-5)

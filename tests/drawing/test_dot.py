@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 
 from funcnet import nn
+from funcnet.drawing.dot import FAR
 from funcnet.drawing.nodes import GREEN, GREY, RED
 from funcnet.drawing.picture import draw
 
@@ -278,7 +279,7 @@ def test_the_legend_says_what_is_above_and_below_and_an_upstream_gradient_of_one
     assert ("upstream gradient of the result: ones" in legend[1]) == ones
 
 
-def test_many_gates_have_one_line_for_each_value():
+def test_many_gates_have_one_line_for_each_value_and_no_wires_that_run_far():
     draws = np.random.default_rng(0).integers(6, size=(170, 3))
 
     def tangle(x):
@@ -292,3 +293,13 @@ def test_many_gates_have_one_line_for_each_value():
     assert len(picture.diagram.gates) > 250
     assert "colours" not in picture.dot
     assert len(picture.dot) < 4500 * len(picture.diagram.gates)
+    far = [w for w in picture.diagram.wires if None not in (w.source, w.target) and w.target - w.source > FAR]
+    numbers = {wire: i for i, wire in enumerate(picture.diagram.wires)}
+    labels = nodes(picture.dot)
+    assert far
+    for wire in far:
+        origin = f"{picture.diagram.gates[wire.source].name} {wire.source}".split()
+        assert words(labels[f"w{numbers[wire]}"])[:2] == origin
+        assert words(labels[f"g{wire.source}"])[:2] == origin
+        assert f"-> w{numbers[wire]}:" not in picture.dot
+        assert f"\nw{numbers[wire]}:" in picture.dot
