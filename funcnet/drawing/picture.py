@@ -9,7 +9,8 @@ Graphviz lays it out and draws it, through pygraphviz, whose wheels bring Graphv
 
 import contextlib
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -145,4 +146,18 @@ def render(text: str, format: str) -> bytes:
             f"save the picture as .dot, which needs nothing"
         ) from error
     graph = pygraphviz.AGraph(string=text)
-    return cast(bytes, graph.draw(format=format, prog="dot"))
+    with quiet():
+        return cast(bytes, graph.draw(format=format, prog="dot"))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing on standard error, where Graphviz tells of sizes and fonts and a notebook shows that."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -154,3 +154,8 @@ def test_values_of_all_kinds_can_be_drawn(tmp_path):
     for text in ("bfloat16 4×10", "True", "key&lt;fry&gt;", "1 + 2j", "empty", "NaN", "∞"):
         assert text in picture.dot
     assert picture._repr_svg_()
+
+
+def test_nothing_is_printed(picture, tmp_path, capfd):
+    picture.save(tmp_path / "g.png")
+    assert capfd.readouterr() == ("", "")
