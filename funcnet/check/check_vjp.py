@@ -70,7 +70,7 @@ def check_vjp(
             traced in float64 and no reference was given.
 
     Source:
-        CS231n 2019, lecture 4, slide 14: always use the analytic gradient, but check it with the
+        CS231n 2019, lecture 4, slide 8: always use the analytic gradient, but check it with the
         numerical one.
 
     Example:

@@ -1,6 +1,6 @@
 """Derivatives from values alone: central and one-sided differences, extrapolated to step 0.
 
-CS231n 2019, lecture 4, slide 14, checks an analytic gradient by a numerical one. The slope along v,
+CS231n 2019, lecture 4, slide 8, checks an analytic gradient by a numerical one. The slope along v,
 
     D(h) = (f(x + h v) − f(x − h v)) / 2h = D + c₂ h² + c₄ h⁴ + …,
 
@@ -127,7 +127,7 @@ def numerical_gradient(f: Callable, x: Any) -> Estimate:
         ParameterError: x has no floats.
 
     Source:
-        CS231n 2019, lecture 4, slide 14; Ridders 1982, Accurate computation of F′(x) and F′(x)F″(x).
+        CS231n 2019, lecture 4, slide 8; Ridders 1982, Accurate computation of F′(x) and F′(x)F″(x).
 
     Example:
         >>> import numpy as np
@@ -248,7 +248,7 @@ def numerical_vjp(f: Callable, *xs: Any, y_bar: Any) -> Estimate:
         ShapeError: y_bar does not have the structure and shapes of the result.
 
     Source:
-        CS231n 2019, lecture 4, slide 14; Ridders 1982.
+        CS231n 2019, lecture 4, slide 8; Ridders 1982.
 
     Example:
         >>> import numpy as np

@@ -1,0 +1,69 @@
+"""Every notebook runs from top to bottom in a fresh kernel, quietly; what is committed was run so."""
+
+import os
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+REAL_DATA = "/usr/share/datasets"
+LARGEST = 1_000_000
+
+
+def test_all_nine_are_here():
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"0{n}" for n in range(1, 10)]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return request.param.name, nbformat.read(request.param, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def noise(notebook):
+    """What a reader should not see: warnings, progress bars, errors."""
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    return [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+def test_it_runs_in_a_fresh_kernel(notebook, tmp_path):
+    name, notebook = notebook
+    if any(REAL_DATA in cell.source for cell in code(notebook)) and not Path(REAL_DATA).is_dir():
+        assert "CI" not in os.environ
+        pytest.skip(f"{name} needs Fashion-MNIST; on Debian or Ubuntu: apt-get install dataset-fashion-mnist")
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
+    assert noise(notebook) == []
+
+
+def test_what_is_committed_was_run_from_top_to_bottom(notebook):
+    _, notebook = notebook
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    assert noise(notebook) == []
+
+
+def test_it_says_nothing_of_the_machine_it_ran_on(notebook):
+    _, notebook = notebook
+    text = nbformat.writes(notebook)
+    assert len(text) < LARGEST
+    assert re.findall(r"/tmp/\S+|/home/\S+|/root/\S+|ipykernel_\d+|site-packages", text) == []
+    assert set(notebook.metadata.kernelspec) == {"display_name", "language", "name"}
+
+
+def test_it_uses_the_public_names_only(notebook):
+    _, notebook = notebook
+    source = "\n".join(cell.source for cell in code(notebook))
+    assert re.findall(r"funcnet\.(?:\w+\.)*_\w+|from funcnet\S* import _", source) == []
+
+
+def test_it_ends_in_asserts(notebook):
+    _, notebook = notebook
+    assert "assert " in code(notebook)[-1].source
+    assert sum("assert " in cell.source for cell in code(notebook)) >= 2
