@@ -1,4 +1,4 @@
-"""What every test shares: a key, float64 on demand, shape checks switched off, the real Fashion-MNIST."""
+"""What every test shares: a key, float64, quick compilation or no shape checks on demand, Fashion-MNIST."""
 
 import os
 from pathlib import Path
@@ -24,12 +24,22 @@ def x64():
         yield
 
 
+@pytest.fixture(scope="module")
+def quick():
+    """Compile fast, run slow, to the end of the file: where programs run once and no ulp counts."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # no other file shall run what was compiled here
+
+
 @pytest.fixture
 def no_shape_checks():
     """Users run without jaxtyping's checks: what they see is funcnet's own error."""
+    before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def chain(layers):
     return loss, [(jnp.ones((2, 2)), jnp.ones((2, 2)))] * (layers // 2), jnp.ones((3, 2))
 
 
-def test_tracing_grows_linearly():
+def test_tracing_grows_linearly(no_shape_checks):
     """The same number of equations for each further layer, from 10 layers to 1000."""
     counts = []
     for layers in (10, 100, 1000):

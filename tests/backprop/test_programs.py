@@ -24,10 +24,6 @@ from tests.backprop.programs import (
 
 SINGLE, DOUBLE = 1e-5, 1e-10  # relative to the largest element of each array
 
-QUICK = {
-    "xla_backend_optimization_level": 0
-}  # where nothing is measured, a program compiles in half the time
-
 
 def assert_same(ours, theirs, tolerance):
     """The same structure, shapes and dtypes, and values that differ by rounding."""
@@ -54,7 +50,7 @@ def test_double_precision(program):
         theirs = jax.value_and_grad(program.reference or program.function)(*args)
         return funcnet.value_and_grad(program.function)(*args), theirs
 
-    assert_same(*jax.jit(both, compiler_options=QUICK)(*program.sample()), DOUBLE)
+    assert_same(*jax.jit(both)(*program.sample()), DOUBLE)
 
 
 def equinox_model(key):
@@ -133,7 +129,7 @@ def test_models_of_other_libraries(model, key):
     """In single precision, which these models compute in."""
     loss, arguments = model(key)
     both = lambda *args: [grad(loss)(*args) for grad in (funcnet.grad, jax.grad)]  # noqa: E731
-    assert_same(*jax.jit(both, compiler_options=QUICK)(*arguments), SINGLE)
+    assert_same(*jax.jit(both)(*arguments), SINGLE)
 
 
 def classifier():
@@ -207,7 +203,7 @@ def test_gradients_of_gradients(derivative):
     """By funcnet alone, by funcnet of JAX and by JAX of funcnet."""
     both = jax.grad, funcnet.grad
     derivatives = lambda: [derivative(*pair) for pair in itertools.product(both, both)]  # noqa: E731
-    theirs, *ours = jax.jit(derivatives, compiler_options=QUICK)()
+    theirs, *ours = jax.jit(derivatives)()
     for our in ours:
         assert_same(our, theirs, DOUBLE)
 
@@ -225,7 +221,7 @@ def test_hessian_and_jacobian_of_pytrees():
         ours = funcnet.hessian(loss)(layers, *data), funcnet.jacobian(scores)(layers)
         return ours, (jax.hessian(loss)(layers, *data), jax.jacrev(scores)(layers))
 
-    assert_same(*jax.jit(both, compiler_options=QUICK)(layers), DOUBLE)
+    assert_same(*jax.jit(both)(layers), DOUBLE)
 
 
 @pytest.mark.usefixtures("x64")

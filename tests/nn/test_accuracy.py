@@ -18,6 +18,11 @@ MAX_ULP = 4
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
+@pytest.fixture(scope="module")
+def quick():
+    """No: here every ulp counts."""
+
+
 @pytest.fixture(autouse=True)
 def sixty_digits():
     with mp.workdps(60):

@@ -69,6 +69,7 @@ def test_loss_and_gradient_equal_those_of_jax(net, x64):
 @pytest.mark.parametrize("net", NETS)
 def test_gradient_equals_central_differences(net, x64):
     mirrored, _, weights = net()
+    mirrored = jax.jit(mirrored)
     point, unravel = ravel_pytree(weights)
     h = 1e-5
     differences = [

@@ -17,7 +17,6 @@ import pytest
 
 from funcnet import VJPCheckError, check_vjp, nn
 from funcnet.nn._gate import Gate
-from tests.rules.rows import QUICK
 
 
 def normal(*shape, away_from=None):
@@ -106,14 +105,6 @@ def strict_promotion():
         yield
 
 
-@pytest.fixture
-def quick():
-    """Compile fast, run slow: a check runs its programs once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def is_differentiable(x):
     return jnp.issubdtype(x.dtype, jnp.floating)
 
@@ -132,12 +123,12 @@ def test_tells_its_formula_and_source(row):
 
 
 @each_gate
-def test_the_rule_of(row, quick):
+def test_the_rule_of(row):
     check_vjp(row.gate, *row.sample(), dtypes=["float32", "bfloat16", "float16"])
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.name], ids=lambda r: f"{r.gate.__name__} {r.name}")
-def test_the_rule_of_a_gate_with_other_arguments(row, quick):
+def test_the_rule_of_a_gate_with_other_arguments(row):
     check_vjp(functools.partial(row.gate, **row.params), *row.sample(), dtypes=[], transforms=[])
 
 
@@ -160,7 +151,7 @@ def test_second_order_is_that_of_the_primal(row, x64):
         gradient = jax.grad(lambda *xs: jnp.sum(jnp.sin(function(*xs))), argnums=floats)
         return sum(jnp.sum(g**2) for g in gradient(*xs))
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def both(*xs):
         return [
             jax.grad(functools.partial(gradient_norm, function), argnums=floats)(*xs)
@@ -176,7 +167,7 @@ def test_second_order_is_that_of_the_primal(row, x64):
 def test_leading_dimensions_are_a_loop(row, x64):
     """A batch of batches is each batch on its own, stacked."""
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def both(*batches):
         together = [
             jnp.stack(xs) if i in row.batched else xs[0] for i, xs in enumerate(zip(*batches, strict=True))
@@ -211,7 +202,7 @@ def broken(gate):
 
 
 @each_gate
-def test_a_gradient_off_by_a_thousandth_is_found(row, quick):
+def test_a_gradient_off_by_a_thousandth_is_found(row):
     """Which gradient is off is data, so that one program shows it for all."""
     xs = row.sample()
     for which in [i for i, x in enumerate(xs) if is_differentiable(x)]:

@@ -19,9 +19,6 @@ import numpy as np
 
 from funcnet import RULES, rule, vjp
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""Compile a program that runs once."""
-
 RIGHT = (1.0, 0.0, 0.0)
 """The knobs of `_breakable` that leave a rule as it is."""
 
@@ -73,7 +70,7 @@ def check(row: Row) -> None:
     examples = [tuple(map(jnp.asarray, row.sample(seed))) for seed in (0, 1)] if callable(row.inputs) else []
     stacked = [np.stack(parts) for parts in zip(*examples, strict=True)]
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def everything(knobs: Any, *xs: Any) -> dict[str, Any]:
         found: dict[str, Any] = _gradients(row, knobs, xs, weights)
         if points:
@@ -109,7 +106,7 @@ def check_low_precision(row: Row, dtype: Any) -> None:
     kinds = [y.dtype for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
     narrow = [w if w.dtype == jax.dtypes.float0 else w.astype(k) for w, k in zip(weights, kinds, strict=True)]
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def both(xs: Any, wide: Any) -> Any:
         return _vjp(vjp, row, xs, narrow), _vjp(jax.vjp, row, wide, weights)
 

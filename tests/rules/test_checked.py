@@ -13,6 +13,11 @@ PLACES_ONLY = {"select_and_scatter_add", "select_and_gather_add"}
 """Their second input says which elements, and has no gradient."""
 
 
+@pytest.fixture
+def no_shape_checks():
+    """Each rule runs once under the checks of its annotations: here."""
+
+
 def with_rule(function):
     """The function, and as its custom rule the gradient that funcnet gives it."""
     decorated = jax.custom_vjp(lambda *xs: function(*xs))

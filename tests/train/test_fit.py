@@ -39,12 +39,11 @@ def test_digits_with_the_defaults():
     assert np.mean(accuracies) >= 0.97
 
 
-@pytest.mark.parametrize(("hidden", "accuracy"), [((100,), 0.885), ((512, 256), 0.90)])
-def test_fashion_mnist_with_the_defaults(hidden, accuracy, fashion_mnist):
-    """Fully connected nets of these sizes are known to reach 0.890 and 0.902."""
-    config = Config(data=f"idx:{fashion_mnist}", hidden=hidden)
+def test_fashion_mnist_with_the_defaults(fashion_mnist):
+    """A fully connected net of this size is known to reach 0.890; benchmarks/bench_defaults.py has others."""
+    config = Config(data=f"idx:{fashion_mnist}")
     dataset = load(config.data)
-    assert fit(config, dataset).evaluate(dataset.test).accuracy >= accuracy
+    assert fit(config, dataset).evaluate(dataset.test).accuracy >= 0.885
 
 
 # CS231n case study: 300 points, full batch, step 1, λ 1e-3 with the factor ½, training accuracy.
