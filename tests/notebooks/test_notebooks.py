@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom in a fresh kernel, quietly; what is committed was run so."""
 
+import base64
 import os
 import re
 from pathlib import Path
@@ -67,3 +68,17 @@ def test_it_ends_in_asserts(notebook):
     _, notebook = notebook
     assert "assert " in code(notebook)[-1].source
     assert sum("assert " in cell.source for cell in code(notebook)) >= 2
+
+
+def test_the_gallery_shows_pictures_of_the_notebooks_that_it_links():
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"!\[[^]]*\]\((notebooks/pictures/\S+)\)\]\((notebooks/\S+\.ipynb)\)", readme)
+    assert len(links) == 6
+    for picture, path in links:
+        content = (FOLDER.parent / picture).read_bytes()
+        cells = code(nbformat.read(FOLDER.parent / path, as_version=4))
+        shown = [output.data for cell in cells for output in cell.outputs if "data" in output]
+        if picture.endswith(".png"):
+            assert content in [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
+        else:
+            assert content.decode() in [data["image/svg+xml"] for data in shown if "image/svg+xml" in data]
