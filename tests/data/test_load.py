@@ -72,5 +72,6 @@ def test_held_out_examples_are_a_random_choice(numbered):
 
 
 def test_public_names():
-    assert data.__all__ == ["Dataset", "Split", "Standardization", "load", "read_idx", "standardize", "toy"]
+    names = ["Dataset", "Split", "Standardization", "features", "load", "read_idx", "standardize", "toy"]
+    assert data.__all__ == names
     assert all(getattr(data, name).__doc__ for name in data.__all__)
