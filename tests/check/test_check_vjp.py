@@ -753,18 +753,18 @@ def test_functions_that_differ_in_the_argument_they_use_alone_are_not_mistaken()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def root(a, tolerance):
+def newton(a, tolerance):
     """√a by Newton's method."""
     return lax.while_loop(lambda y: abs(y * y - a) > tolerance, lambda y: (y + a / y) / 2, 1.5 + a)
 
 
-root.defvjp(lambda a, tolerance: (root(a, tolerance), a), lambda _, a, y_bar: (y_bar / (2 * a**0.5),))
+newton.defvjp(lambda a, tolerance: (newton(a, tolerance), a), lambda _, a, y_bar: (y_bar / (2 * a**0.5),))
 
 
 def test_a_solver_that_stops_early_is_told_from_a_wrong_rule():
-    assert check_vjp(lambda a: root(a, 1e-12), 2.0, dtypes=())
+    assert check_vjp(lambda a: newton(a, 1e-12), 2.0, dtypes=())
     with pytest.raises(VJPCheckError, match=r"stops at a tolerance .* a tighter tolerance"):
-        check_vjp(lambda a: root(a, 1e-2), 2.0, dtypes=())
+        check_vjp(lambda a: newton(a, 1e-2), 2.0, dtypes=())
 
 
 BAD = [
