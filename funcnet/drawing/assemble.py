@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
+from funcnet.backprop.sweep import differentiable
 from funcnet.drawing.diagram import Diagram, Gate, Wire
 from funcnet.drawing.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
 from funcnet.drawing.marks import marks
@@ -63,8 +64,7 @@ def around(nodes: Sequence[Node]) -> int:
 def ones(graph: Graph) -> Any:
     """The upstream gradient that is 1 for every element of the result; None for integers."""
     outs = [v.aval for v in graph.jaxpr.outvars]
-    floats = [jnp.issubdtype(aval.dtype, jnp.inexact) for aval in outs]
-    leaves = [jnp.ones(v.shape, v.dtype) if one else None for v, one in zip(outs, floats, strict=True)]
+    leaves = [jnp.ones(aval.shape, aval.dtype) if differentiable(aval) else None for aval in outs]
     return jax.tree.unflatten(graph.out_tree, leaves)
 
 

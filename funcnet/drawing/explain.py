@@ -19,10 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
-
 from funcnet.drawing.assemble import diagram
 from funcnet.drawing.diagram import Diagram, Gate, Wire
+from funcnet.drawing.numbers import is_float
 from funcnet.drawing.record import View
 from funcnet.drawing.words import forward_formula, gradient_names, text, value_names, working
 from funcnet.rules import RULES, Table
@@ -185,7 +184,7 @@ def backward_rows(d: Diagram, gradients: dict[Wire, str]) -> Iterator[Backward]:
         if not remark and all(gradient is None for gradient in upstream):
             continue
         for i, wire in enumerate(gate.inputs):
-            if wire.role != "constant" and _is_float(wire.value):
+            if wire.role != "constant" and is_float(wire.value):
                 how = working(gate, i, gradients)
                 local = gate.local[i] if gate.local else None
                 yield Backward(place(gate), gradients[wire], how, local, upstream, wire.gradient, remark)
@@ -200,11 +199,6 @@ def remarks(gate: Gate, *, forward: bool) -> str:
 def place(gate: Gate) -> str:
     """The gate's name after those of the boxes around it."""
     return " / ".join([*(box.name for box in gate.path), gate.name])
-
-
-def _is_float(value: Any) -> bool:
-    arrays = value if isinstance(value, tuple) else (value,)
-    return all(jnp.issubdtype(array.dtype, jnp.inexact) for array in arrays)
 
 
 def _filled(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Sequence[str]]:

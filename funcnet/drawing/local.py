@@ -14,6 +14,7 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop import vjp
+from funcnet.backprop.sweep import differentiable
 from funcnet.rules import PIECEWISE_CONSTANT, Table
 
 
@@ -25,22 +26,20 @@ def local_gradients(eqn: Any, xs: Sequence[Any], rules: Table) -> tuple[Any, ...
         xs: its operands.
         rules: the table of rules.
     """
-    nothing = (None,) * len(xs)
-    if len(eqn.outvars) != 1 or eqn.primitive.name in PIECEWISE_CONSTANT:
-        return nothing
-    xs = [jnp.asarray(x) for x in xs]
-    y = eqn.outvars[0].aval
-    if not any(_is_float(x) for x in (y, *xs)) or not _is_float(y):
-        return nothing
+    xs, y = [jnp.asarray(x) for x in xs], eqn.outvars[0].aval
+    flat = eqn.primitive.name in PIECEWISE_CONSTANT or not any(map(differentiable, xs))
+    if len(eqn.outvars) != 1 or flat or not differentiable(y):
+        return (None,) * len(xs)
     _, pullback = vjp(lambda *xs: _jax.bind(eqn, xs)[0], *xs, rules=rules)
     r = jnp.asarray(np.random.default_rng(0).standard_normal(y.shape), y.dtype)
     ones, probe = (pullback(y_bar) for y_bar in (jnp.ones(y.shape, y.dtype), r))
-    return tuple(map(lambda x, one, random: _elementwise(x, y, r, one, random), xs, ones, probe))
+    triples = zip(xs, ones, probe, strict=True)
+    return tuple(_elementwise(x, y, r, one, random) for x, one, random in triples)
 
 
 def _elementwise(x: jax.Array, y: Any, r: jax.Array, one: Any, random: Any) -> Any:
     """Jᵀ·1 if Jᵀ·r is r times that."""
-    if not _is_float(x):
+    if not differentiable(x):
         return None
     if y.shape == ():
         return one
@@ -48,7 +47,3 @@ def _elementwise(x: jax.Array, y: Any, r: jax.Array, one: Any, random: Any) -> A
         return None
     digits = 16 * float(jnp.finfo(y.dtype).eps)  # two products of the same numbers, rounded differently
     return one if bool(jnp.allclose(random, r * one, rtol=digits, atol=0, equal_nan=True)) else None
-
-
-def _is_float(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.inexact)

@@ -9,10 +9,10 @@ ReLUs and saturated sigmoids (CS231n 2019, lecture 4, slide 21).
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet.drawing.diagram import Gate, Mark, Wire
+from funcnet.drawing.numbers import is_float, is_numeric, norm, plain
 from funcnet.rules import PIECEWISE_CONSTANT
 
 FACTOR = 1e3
@@ -44,24 +44,24 @@ def _makes(test: Callable, given: Sequence[Wire], made: Sequence[Wire], what: st
 
 
 def _any(test: Callable, arrays: Sequence[Any]) -> bool:
-    return any(test(floats(array)).any() for array in arrays if array is not None and is_number(array))
+    return any(test(plain(array)).any() for array in arrays if array is not None and is_numeric(array))
 
 
 def _changes(gate: Gate) -> Iterator[Mark]:
     """What the gate does to the size of the gradient, worst input first."""
-    ups = [floats(wire.gradient) for wire in gate.outputs if wire.gradient is not None]
-    if gate.primitive in PIECEWISE_CONSTANT and any(_is_float(wire.value) for wire in gate.outputs):
+    ups = [plain(wire.gradient) for wire in gate.outputs if wire.gradient is not None]
+    if gate.primitive in PIECEWISE_CONSTANT and any(is_float(wire.value) for wire in gate.outputs):
         yield Mark("zero", "no gradient passes", False)
-    up = _norm(ups)
-    if gate.name == "copy" or not ups or not np.isfinite(up) or up == 0:
+    up = norm(np.concatenate([one.ravel() for one in ups])) if ups else 0
+    if gate.name == "copy" or not np.isfinite(up) or up == 0:
         return
-    passes = any(floats(wire.gradient).any() for wire in gate.inputs if wire.gradient is not None)
+    passes = any(plain(wire.gradient).any() for wire in gate.inputs if wire.gradient is not None)
     for wire in gate.inputs:
         if wire.gradient is None:
             continue
         to = f" to {wire.name}" if wire.name else ""
-        down = floats(wire.gradient)
-        size = _norm([down])
+        down = plain(wire.gradient)
+        size = norm(down)
         if not np.isfinite(size):
             continue
         if size == 0:
@@ -90,26 +90,3 @@ def _of_elements(up: np.ndarray, down: np.ndarray) -> Iterator[Mark]:
         units = (~reached | dead).all(examples) & reached.any(examples)
         if units.any():
             yield Mark("zero", f"{units.sum()} of {units.size} units are dead for all examples", False)
-
-
-def floats(array: Any) -> np.ndarray:
-    """An array, or a bundle of them, as float64 or complex128 of numpy."""
-    if isinstance(array, tuple):
-        return np.concatenate([floats(one).ravel() for one in array])
-    array = np.asarray(array)
-    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
-
-
-def _norm(arrays: Sequence[np.ndarray]) -> float:
-    return float(np.sqrt(sum(np.sum(np.abs(a) ** 2) for a in arrays)))
-
-
-def _is_float(array: Any) -> bool:
-    return jnp.issubdtype(array.dtype, jnp.inexact)
-
-
-def is_number(array: Any) -> bool:
-    """Whether a value is made of numbers: a random key is not."""
-    if isinstance(array, tuple):
-        return all(map(is_number, array))
-    return jnp.issubdtype(array.dtype, jnp.number)

@@ -16,11 +16,9 @@ import textwrap
 import unicodedata
 from typing import Any
 
-import jax.numpy as jnp
-
 from funcnet.drawing.diagram import Gate, Wire
 from funcnet.drawing.labels import label, sign
-from funcnet.drawing.numbers import full, in_line, kind
+from funcnet.drawing.numbers import full, in_line, is_float, kind
 from funcnet.drawing.thumbnails import escaped, is_small, table, thumbnail
 
 GREEN, RED, GREY = "#00703c", "#c0102a", "#707070"
@@ -181,9 +179,3 @@ def red(text: str) -> str:
 def grey(text: str) -> str:
     """The text of what has no gradient."""
     return f'<FONT COLOR="{GREY}">{text}</FONT>'
-
-
-def is_float(value: Any) -> bool:
-    """Whether a value could have a gradient."""
-    arrays = value if isinstance(value, tuple) else (value,)
-    return all(jnp.issubdtype(jnp.result_type(array), jnp.inexact) for array in arrays)

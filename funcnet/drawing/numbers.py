@@ -17,11 +17,13 @@ WORTH_SAYING = 0.1
 BINS = 10
 """So many bars has a histogram."""
 
+FEW = 12
+"""Arrays of up to so many elements are written out in a line."""
+
 LONGEST = 1000
 """After so many characters an array's digits break off."""
 
 BARS = "▁▂▃▄▅▆▇█"
-
 
 Number: TypeAlias = bool | int | float | complex
 
@@ -74,13 +76,23 @@ def signed(text: str) -> str:
 
 
 def is_numeric(value: Any) -> bool:
-    """Whether an array is made of numbers or truth values: a random key is not."""
+    """Whether an array, or all of a bundle, is made of numbers or truth values: a random key is not."""
+    if isinstance(value, tuple):
+        return all(map(is_numeric, value))
     dtype = getattr(value, "dtype", None)
     return dtype is None or jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
 
 
+def is_float(value: Any) -> bool:
+    """Whether an array, or all of a bundle, has gradients: real and complex floats do."""
+    arrays = value if isinstance(value, tuple) else (value,)
+    return all(jnp.issubdtype(jnp.result_type(one), jnp.inexact) for one in arrays)
+
+
 def plain(array: Any) -> np.ndarray:
-    """An array of numbers as bool, an integer type of numpy's own, float64 or complex128."""
+    """Numbers as bool, an integer type of numpy's own, float64 or complex128; those of a bundle in a row."""
+    if isinstance(array, tuple):
+        return np.concatenate([plain(one).ravel() for one in array])
     array = np.asarray(array)
     if jnp.issubdtype(array.dtype, jnp.integer):
         return array if array.dtype.isbuiltin == 1 else array.astype(np.int64)
@@ -118,10 +130,9 @@ def summary(value: Any) -> list[str]:
     >>> summary(np.array([0.0, 0.0, 0.5, 1.0]))
     ['0 █▁▁▁▁▅▁▁▁▅ 1', '‖·‖ 1.12', '50 % zeros']
     """
-    arrays = value if isinstance(value, tuple) else (value,)
-    if not all(map(is_numeric, arrays)):
+    if not is_numeric(value):
         return []
-    xs = np.concatenate([plain(one).ravel() for one in arrays])
+    xs = plain(value).ravel()
     if not xs.size:
         return ["empty"]
     if xs.dtype == bool:
@@ -144,7 +155,7 @@ def in_line(value: Any) -> str:
     >>> in_line(np.array([[1.0, 0.25]]))
     '[[1.00, 0.25]]'
     """
-    if isinstance(value, tuple) or not is_numeric(value) or np.size(value) > 12:
+    if isinstance(value, tuple) or not is_numeric(value) or np.size(value) > FEW:
         return ", ".join(summary(value))
     texts = iter(aligned([x.item() for x in plain(value).flat]))
 
@@ -175,7 +186,9 @@ def not_finite(xs: np.ndarray) -> str:
 def norm(xs: np.ndarray) -> float:
     """The Euclidean norm, also where its square would overflow."""
     largest = float(np.abs(xs).max(initial=0))
-    return largest * float(np.sqrt(np.sum(np.abs(xs / largest) ** 2))) if largest else 0.0
+    if not 0 < largest < np.inf:
+        return largest
+    return largest * float(np.sqrt(np.sum(np.abs(xs / largest) ** 2)))
 
 
 def full(value: Any) -> str:

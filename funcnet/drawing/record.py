@@ -1,9 +1,8 @@
 """Run a graph forward and backward and write down every step, opening the functions it calls.
 
 A step takes uses of flows and makes flows. A use has the gradient that it alone sends back; the gradient
-of a flow is the sum over its uses. An opened
-call is replaced by the steps of its own graph on the same flows; these know through their path in which
-box they stand.
+of a flow is the sum over its uses. An opened call is replaced by the steps of its own graph on the same
+flows; these know through their path in which box they stand.
 """
 
 import dataclasses
@@ -179,10 +178,8 @@ def opened(
         if not view.unroll:
             return None
         graph = LOOPS[node.primitive](eqn, [use.flow.value for use in uses], node.line)
-        further = dataclasses.replace(
-            view, depth=max(view.depth, level) + 2
-        )  # the loop and its steps are open
-        return graph, uses, Box(node.name, node.line), further
+        depth = max(view.depth, level) + 2  # the loop and its steps are open
+        return graph, uses, Box(node.name, node.line), dataclasses.replace(view, depth=depth)
     if node.primitive not in CALLS or level >= view.depth:
         return None
     if node.primitive == "cond":

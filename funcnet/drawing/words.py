@@ -15,10 +15,7 @@ import jax.numpy as jnp
 
 from funcnet.drawing.diagram import Diagram, Gate, Wire
 from funcnet.drawing.labels import BETWEEN, SUPERSCRIPTS, detail
-from funcnet.drawing.numbers import in_line, is_numeric, kind, summary
-
-MOST = 12
-"""Arrays of up to so many elements are written out."""
+from funcnet.drawing.numbers import FEW, in_line, is_numeric, kind, summary
 
 WIDEST = 96
 """Numbers that stand for a formula's names have at most so many characters."""
@@ -165,9 +162,7 @@ def operand(value: Any) -> str:
 
 def is_small(value: Any) -> bool:
     """Whether a value is an array that is written out."""
-    return (
-        value is not None and not isinstance(value, tuple) and is_numeric(value) and jnp.size(value) <= MOST
-    )
+    return value is not None and not isinstance(value, tuple) and is_numeric(value) and jnp.size(value) <= FEW
 
 
 def _sides(formula: str) -> tuple[list[str], list[str]]:
