@@ -12,26 +12,9 @@ nothing and the command line answers `--help` at once:
     funcnet.draw     the graph of a function with every value and every gradient; explain says it in words
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from funcnet import data, drawing, nn, train
-    from funcnet._errors import VJPCheckError
-    from funcnet.backprop import grad, hessian, jacobian, trace, value_and_grad, vjp
-    from funcnet.check import (
-        Report,
-        check_contract,
-        check_gradient,
-        check_kink,
-        check_linear,
-        check_vjp,
-        numerical_gradient,
-        numerical_vjp,
-    )
-    from funcnet.drawing import Picture, draw, explain, jacobian_structure
-    from funcnet.nn._gate import gate
-    from funcnet.rules import RULES, rule
+from funcnet._lazy import lazy
 
 __all__ = [
     "RULES",
@@ -63,27 +46,42 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_HOME = {
-    "VJPCheckError": "funcnet._errors",
-    "gate": "funcnet.nn._gate",
-    **dict.fromkeys(
-        ("Report", "check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"),
-        "funcnet.check",
-    ),
-    **dict.fromkeys(("numerical_gradient", "numerical_vjp"), "funcnet.check"),
-    **dict.fromkeys(("Picture", "draw", "explain", "jacobian_structure"), "funcnet.drawing"),
-    **dict.fromkeys(("RULES", "rule"), "funcnet.rules"),
-    **dict.fromkeys(("grad", "hessian", "jacobian", "trace", "value_and_grad", "vjp"), "funcnet.backprop"),
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'funcnet' has no attribute {name!r}; it has {', '.join(__all__)}")
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    return importlib.import_module(f"funcnet.{name}")
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+if TYPE_CHECKING:
+    from funcnet import data, drawing, nn, train
+    from funcnet._errors import VJPCheckError
+    from funcnet.backprop import grad, hessian, jacobian, trace, value_and_grad, vjp
+    from funcnet.check import (
+        Report,
+        check_contract,
+        check_gradient,
+        check_kink,
+        check_linear,
+        check_vjp,
+        numerical_gradient,
+        numerical_vjp,
+    )
+    from funcnet.drawing import Picture, draw, explain, jacobian_structure
+    from funcnet.nn._gate import gate
+    from funcnet.rules import RULES, rule
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        __all__,
+        {
+            "_errors": ["VJPCheckError"],
+            "backprop": ["grad", "hessian", "jacobian", "trace", "value_and_grad", "vjp"],
+            "check": [
+                "Report",
+                "check_contract",
+                "check_gradient",
+                "check_kink",
+                "check_linear",
+                "check_vjp",
+                "numerical_gradient",
+                "numerical_vjp",
+            ],
+            "drawing": ["Picture", "draw", "explain", "jacobian_structure"],
+            "nn._gate": ["gate"],
+            "rules": ["RULES", "rule"],
+        },
+    )

@@ -1,6 +1,8 @@
 """The public names are these, on purpose, and each says what it is."""
 
+import ast
 import importlib
+import inspect
 import subprocess
 import sys
 
@@ -43,3 +45,12 @@ def test_import_is_lazy():
     code = "import sys, funcnet; print(sorted({'jax', 'numpy', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", [funcnet, funcnet.train])
+def test_type_checkers_are_told_of_the_names_that_load(package):
+    (block,) = (node for node in ast.parse(inspect.getsource(package)).body if isinstance(node, ast.If))
+    homes = {alias.name: statement.module for statement in block.body for alias in statement.names}
+    assert sorted(homes) == sorted(package.__all__)
+    for name, home in homes.items():
+        assert getattr(package, name) is getattr(importlib.import_module(home), name)

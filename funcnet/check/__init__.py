@@ -2,10 +2,10 @@
 
 from funcnet.check.check_vjp import check_vjp
 from funcnet.check.contract import check_contract
-from funcnet.check.differences import Estimate, numerical_gradient, numerical_vjp
 from funcnet.check.kinks import check_kink
 from funcnet.check.linear import check_linear
 from funcnet.check.network import GradientReport, check_gradient
+from funcnet.check.numerical import Estimate, numerical_gradient, numerical_vjp
 from funcnet.check.report import Finding, Report, Row, Stash
 
 __all__ = [

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
@@ -125,10 +126,8 @@ def _of_an_order(found: Host, truth: Host, same) -> Iterator[str]:
 def _of_rounding(found: Host, truth: Host) -> Iterator[str]:
     if np.iscomplexobj(found):
         return
-    import ml_dtypes
-
     ratio = np.abs(found - truth) <= 0.01 * np.abs(truth) + 1e-12
-    for dtype in (ml_dtypes.bfloat16, np.float16, np.float32):
+    for dtype in (jnp.bfloat16, np.float16, np.float32):
         if ratio.all() and np.array_equal(found, found.astype(dtype).astype(found.dtype)):
             yield f"every element is a {np.dtype(dtype).name} number: rounded on the way"
 

@@ -10,15 +10,9 @@ call. Names load when they are used, so that the command line can ask `Config` f
 waiting for JAX.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from funcnet.train.config import Config, read_config
-    from funcnet.train.grid import Sweep, sweep
-    from funcnet.train.loop import Interrupted, fit
-    from funcnet.train.run import EpochMetrics, Run, load_run
-    from funcnet.train.state import Metrics, State, epoch, evaluate, init, step
+from funcnet._lazy import lazy
 
 __all__ = [
     "Config",
@@ -38,30 +32,21 @@ __all__ = [
     "sweep",
 ]
 
-_HOME = {
-    "Config": "config",
-    "read_config": "config",
-    "Sweep": "grid",
-    "sweep": "grid",
-    "Interrupted": "loop",
-    "fit": "loop",
-    "EpochMetrics": "run",
-    "Run": "run",
-    "load_run": "run",
-    "Metrics": "state",
-    "State": "state",
-    "epoch": "state",
-    "evaluate": "state",
-    "init": "state",
-    "step": "state",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'funcnet.train' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"funcnet.train.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from funcnet.train.config import Config, read_config
+    from funcnet.train.grid import Sweep, sweep
+    from funcnet.train.loop import Interrupted, fit
+    from funcnet.train.run import EpochMetrics, Run, load_run
+    from funcnet.train.state import Metrics, State, epoch, evaluate, init, step
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        __all__,
+        {
+            "config": ["Config", "read_config"],
+            "grid": ["Sweep", "sweep"],
+            "loop": ["Interrupted", "fit"],
+            "run": ["EpochMetrics", "Run", "load_run"],
+            "state": ["Metrics", "State", "epoch", "evaluate", "init", "step"],
+        },
+    )
