@@ -11,14 +11,14 @@ do; what is wrong with a gradient takes several. An exception of another kind is
 function that it checks, and shows its traceback.
 
 tyro reads the flags off the dataclasses in `funcnet.cli`. It reports a mistake in a box of several
-lines and exits; the first paragraph of that box becomes the line here.
+lines and exits; what stands in that box becomes the line here.
 """
 
 import contextlib
 import difflib
 import io
+import itertools
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -32,6 +32,7 @@ from funcnet.cli import Command, Train
 from funcnet.train import read_config
 
 _FIRST_WORDS = [*(command.__name__.lower() for command in get_args(Command)), "-h", "--help", "--version"]
+_FRAME = "".join(map(chr, range(0x2500, 0x2580))) + "| "  # what Unicode draws boxes with, and ASCII
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,24 +103,30 @@ def _parse(argv: Sequence[str], default: Any = tyro.MISSING_NONPROP) -> Command:
     see_help = f"See `{' '.join(['funcnet', *argv[:1], '--help'])}`."
     box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(box):
-            command, unknown = tyro.cli(
-                Command,
-                prog="funcnet",
-                description="Train neural networks, use them, check gradients and draw them. "
-                "`funcnet --version` tells the version.",
-                args=argv,
-                default=default,
-                return_unknown_args=True,
-                config=[tyro.conf.OmitSubcommandPrefixes],
-            )
+        with contextlib.redirect_stdout(box), contextlib.redirect_stderr(box):  # tyro asks stdout for colours
+            command, unknown = _read(argv, default)
     except SystemExit as end:
         if end.code == 0:
-            raise
-        raise _own_error(end) or ParameterError(f"{_sentences(box.getvalue())}. {see_help}") from None
+            _read(argv, default)  # exits again, now with the help on the terminal
+        said = _sentences(box.getvalue()) or f"{' '.join(argv)}: not understood"
+        raise _own_error(end) or ParameterError(f"{said}. {see_help}") from None
     if unknown:
         raise ParameterError(_unknown(unknown, _flags(command), see_help))
     return command
+
+
+def _read(argv: Sequence[str], default: Any) -> tuple[Command, list[str]]:
+    """What tyro makes of a command line, and the words that it does not know."""
+    return tyro.cli(
+        Command,
+        prog="funcnet",
+        description="Train neural networks, use them, check gradients and draw them. "
+        "`funcnet --version` tells the version.",
+        args=argv,
+        default=default,
+        return_unknown_args=True,
+        config=[tyro.conf.OmitSubcommandPrefixes],
+    )
 
 
 def _own_error(end: SystemExit) -> FuncnetError | None:
@@ -131,10 +138,12 @@ def _own_error(end: SystemExit) -> FuncnetError | None:
 
 
 def _sentences(box: str) -> str:
-    """What stands in a box of tyro's, without its title and its last paragraph, which points to the help."""
-    _, _, text = box.strip().partition("\n")
-    *paragraphs, _ = filter(None, re.split(r"(?:^|\n)\W+\n", text))
-    return ". ".join(re.sub(r"[\s│|]+", " ", paragraph).strip(" .") for paragraph in paragraphs)
+    """What stands in a box of tyro's, without its title and the paragraph that points to the help."""
+    title, _, text = box.strip().partition("\n")
+    lines = (line.strip(_FRAME) if line.strip(_FRAME + "-+=") else "" for line in text.splitlines())
+    paragraphs = [" ".join(part) for is_text, part in itertools.groupby(lines, bool) if is_text]
+    said = [paragraph for paragraph in paragraphs if "--help" not in paragraph] or [title.strip(_FRAME)]
+    return ". ".join(" ".join(paragraph.split()).strip(" .") for paragraph in said)
 
 
 def _unknown(words: Sequence[str], known: Iterable[str], see_help: str) -> str:

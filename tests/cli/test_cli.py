@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import funcnet
-from funcnet.__main__ import main, parse
+from funcnet.__main__ import _sentences, main, parse
 from funcnet.cli import Evaluate, Predict, Train
 from funcnet.data import load
 from funcnet.train import Config
@@ -393,6 +393,92 @@ def test_an_ascii_terminal_gets_the_same_line_and_table(workplace):
     right = subprocess.run([*COMMAND, *QUICK], capture_output=True, text=True, env=env)
     assert right.returncode == 0
     assert "layer1   2 ? 10 " in right.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_colour_terminal_gets_the_same_line_and_the_help_in_colours():
+    import pty
+
+    ours, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm"}
+
+    def run(*argv):
+        return subprocess.run([*COMMAND, *argv], stdout=theirs, stderr=subprocess.PIPE, text=True, env=env)
+
+    wrong = run("train", "--epochs", "x")
+    assert re.fullmatch(r"funcnet: Error parsing --epochs: .*'x'.*`funcnet train --help`\.\n", wrong.stderr)
+    assert run("rules", "--help").stderr == ""
+    os.close(theirs)
+    assert b"\x1b[1musage:" in os.read(ours, 10_000)
+
+
+# how tyro draws a mistake, or might; and the sentences in it
+BOXES = {
+    "in Unicode": (
+        """\
+╭─ Value error ───────────────────────╮
+│ Error parsing --epochs: not a       │
+│ number: 'x|'.                       │
+│ ─────────────────────────────────── │
+│ Argument helptext:                  │
+│     --epochs INT                    │
+│ ─────────────────────────────────── │
+│ For full helptext, see funcnet      │
+│ train --help                        │
+╰─────────────────────────────────────╯
+""",
+        "Error parsing --epochs: not a number: 'x|'. Argument helptext: --epochs INT",
+    ),
+    "in ASCII": (
+        """\
+ Value error
+ -----------------------------------
+  Error parsing --epochs: not a
+  number: 'x|'.
+  ----------------------------------
+  Argument helptext:
+      --epochs INT
+  ----------------------------------
+  For full helptext, see funcnet
+  train --help
+
+""",
+        "Error parsing --epochs: not a number: 'x|'. Argument helptext: --epochs INT",
+    ),
+    "with corners in ASCII": (
+        """\
++-- Required options -----------+
+| Missing from funcnet predict: |
+|     RUN                       |
++===============================+
+| --help tells more             |
++-------------------------------+
+""",
+        "Missing from funcnet predict: RUN",
+    ),
+    "with blank lines for rules": (
+        "Missing argument\n\nMissing value for --epochs.\n\nRun: funcnet train --help\n",
+        "Missing value for --epochs",
+    ),
+    "without a pointer to the help": ("╭ Missing ╮\n│ RUN │\n╰─────────╯\n", "RUN"),
+    "its title alone": ("╭─ Missing argument ─╮\n╰────────────────────╯\n", "Missing argument"),
+    "no box": ("missing argument\n", "missing argument"),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize(("box", "sentences"), BOXES.values(), ids=BOXES)
+def test_the_sentences_are_found_however_the_box_is_drawn(box, sentences):
+    assert _sentences(box) == sentences
+
+
+def test_where_tyro_says_nothing_the_line_says_what_came(monkeypatch, capsys):
+    def silent(*_, **__):
+        raise SystemExit(2)
+
+    monkeypatch.setattr("tyro.cli", silent)
+    assert main(["train", "--epochs", "x"]) == 2
+    assert one_line(capsys) == "funcnet: train --epochs x: not understood. See `funcnet train --help`.\n"
 
 
 def test_a_path_that_the_system_refuses_is_one_line(monkeypatch, capsys):
