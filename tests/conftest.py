@@ -1,6 +1,14 @@
-"""What every test shares: a key, float64, quick compilation or no shape checks on demand, Fashion-MNIST."""
+"""What every test shares: workers, turns, a key, float64, quick compilation or no shape checks on demand.
 
+The suite runs on all cores, a file at a time on each. What is many rows of one kind takes turns from day to
+day: a test with the marker `in_turns(n)` runs on every n-th day, another share of them each day, and
+`--share N` does so with all tests. `--whole` runs everything, `--turn` chooses the day.
+"""
+
+import datetime
 import os
+import zlib
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -10,6 +18,76 @@ import pytest
 if jax.__version_info__ < (0, 11):  # compiles in a third of the time; newer XLA knows neither of the two
     quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ["XLA_FLAGS"] = f"{quick} {os.environ.get('XLA_FLAGS', '')}".strip()
+
+LONG = "tests/notebooks/"
+"""Where a test takes so long that workers share a file."""
+
+WAITING = pytest.StashKey[int]()
+"""How many tests wait for their turn."""
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("turns", "which tests run today")
+    group.addoption("--whole", action="store_true", help="Run all tests, also those whose turn it is not.")
+    group.addoption("--share", type=int, default=1, metavar="N", help="Run every N-th test, in turns.")
+    today = datetime.date.today().toordinal()
+    group.addoption("--turn", type=int, default=today, metavar="DAY", help="Whose turn it is (today's).")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "in_turns(n): runs on every n-th day, with --whole on all")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Every n-th row of a test, or every N-th test of a file, in an order that no other order changes."""
+    turn, share = config.getoption("turn"), config.getoption("share")
+    seen, waiting = Counter(), []
+    for item in [] if config.getoption("whole") else sorted(items, key=_anywhere):
+        marker = item.get_closest_marker("in_turns")
+        rows = item.nodeid.partition("[")[0] if marker else item.path
+        if (seen[rows] + turn) % (share * (marker.args[0] if marker else 1)):
+            waiting.append(item)
+        seen[rows] += 1
+    if waiting:
+        items[:] = [item for item in items if item not in set(waiting)]
+        config.hook.pytest_deselected(items=waiting)
+    getattr(config, "workeroutput", {})["waiting"] = config.stash[WAITING] = len(waiting)
+
+
+def _anywhere(item):
+    """Neighbours in a table take different turns, as they may be long alike."""
+    return zlib.crc32(item.nodeid.encode())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    node.config.stash[WAITING] = getattr(node, "workeroutput", {}).get("waiting", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if waiting := config.stash.get(WAITING, 0):
+        terminalreporter.write_line(
+            f"On turn {config.getoption('turn')} {waiting} tests waited for theirs; --whole runs all."
+        )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """As many as this process may use, where xdist would count the cores of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        """A file to a worker, those with the most tests first, so that the long tests come one by one."""
+
+        def _split_scope(self, nodeid):
+            return nodeid if nodeid.startswith(LONG) else super()._split_scope(nodeid)
+
+    return Files(config, log)
 
 
 @pytest.fixture
