@@ -1,4 +1,10 @@
-"""How a program is compared with JAX: its value, its gradient and its second derivative."""
+"""How a program is compared with JAX: its value, its gradient and its second derivative.
+
+In float64 a tolerance says by how much two ways of rounding may differ. In float32 no constant can: the
+error depends on the program's conditioning, and on how LAPACK and XLA order their sums on the processor at
+hand. There the noise is measured: the inputs are rounded in other ways, and what that and JAX's own
+arithmetic change is what rounding does to this program on this machine.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +77,55 @@ def assert_close(ours: Any, theirs: Any, tolerance: float, message: str = "") ->
             assert np.isfinite(b).all(), f"{message}: JAX's own result is not finite"
             atol = tolerance * np.abs(b).max(initial=0)
             np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=message)
+
+
+SLACK = 4
+"""How often the largest noise of a few draws another way of rounding may be off."""
+
+DRAWS = 8
+
+
+def redrawn(xs: Any) -> list[Any]:
+    """The arguments, and their float32 numbers moved by up to an ulp, in several ways."""
+    rng = np.random.default_rng(7)
+
+    def moved(x: Any) -> Any:
+        if jnp.result_type(x) != jnp.float32:
+            return x
+        return x * (1 + jnp.finfo(jnp.float32).eps * rng.choice([-1, 0, 1], jnp.shape(x))).astype(x.dtype)
+
+    return [xs, *(jax.tree.map(moved, xs) for _ in range(DRAWS))]
+
+
+def wide(tree: Any) -> Any:
+    """The same numbers in float64."""
+    return jax.tree.map(lambda x: np.float64(x) if jnp.result_type(x) == jnp.float32 else x, tree)
+
+
+def assert_rounded(ours: Any, theirs: Callable, exact: Callable, xs: Any) -> None:
+    """A float32 result is as near to the float64 one as rounding allows.
+
+    Args:
+        ours: the result in question, at xs.
+        theirs: the same by JAX, `theirs(*xs)`.
+        exact: the same by JAX in float64, of arguments in float64; or `theirs` itself where there is no such.
+        xs: the arguments.
+    """
+    points = redrawn(xs)
+    singles, exacts = [theirs(*x) for x in points], [exact(*wide(x)) for x in points]
+    assert jax.tree.structure(ours) == jax.tree.structure(singles[0])
+    columns = (map(jax.tree.leaves, results) for results in (singles, exacts))
+    leaves = [zip(*column, strict=True) for column in columns]
+    for (path, our), single, true in zip(jax.tree.leaves_with_path(ours), *leaves, strict=True):
+        where = jax.tree_util.keystr(path)
+        assert our.aval == single[0].aval, where
+        single, true = wide(list(single)), [np.asarray(x) for x in true]
+        conditioning = max(np.abs(x - true[0]).max(initial=0) for x in true)
+        rounding = max(np.abs(x - y).max(initial=0) for x, y in zip(single, true, strict=True))
+        scale = np.abs(true[0]).max(initial=0)
+        bound = SLACK * (conditioning + rounding + np.finfo(np.float32).eps * scale)
+        assert bound <= 1e-3 * scale, f"{where}: noise hides an error of 0.1 %"
+        np.testing.assert_allclose(wide(our), true[0], rtol=0, atol=bound, err_msg=where)
 
 
 def _first(row: Row, library: Any) -> Callable[..., Any]:

@@ -299,8 +299,8 @@ def vae(params, x, key):
     """Kingma and Welling 2014: minus the evidence lower bound of a Bernoulli decoder, reparameterized."""
     encoder, decoder = params
     mean, log_var = jnp.split(through(encoder, x), 2, axis=-1)
-    z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape, mean.dtype)
-    scores = through(decoder, z)
+    noise = jax.random.normal(key, mean.shape, jnp.float32)  # the same in float64
+    scores = through(decoder, mean + jnp.exp(log_var / 2) * noise)
     reconstruction = (jnp.logaddexp(scores, 0) - x * scores).sum(-1)
     divergence = (jnp.exp(log_var) + mean**2 - 1 - log_var).sum(-1) / 2
     return jnp.mean(reconstruction + divergence)
