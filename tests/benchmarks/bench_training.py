@@ -30,7 +30,7 @@ from funcnet import nn, train
 try:
     import torch
 except ImportError:
-    raise SystemExit("PyTorch, to which all are compared, is missing: pip install torch") from None
+    raise SystemExit("PyTorch, to which all are compared, is missing: pip install -e '.[torch]'") from None
 
 SIZES = 3072, 100, 10
 BATCH, STEPS, ROUNDS = 128, 100, 15
