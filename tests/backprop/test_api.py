@@ -240,6 +240,12 @@ def test_hessian(f, options, xs):
     like(funcnet.hessian(f, **options)(*xs), theirs)
 
 
+def test_replaced_rules_hold_for_both_derivatives_of_a_hessian():
+    """sin′ is sin's rule's ȳ · cos x, so that sin″ is cos's rule's: 7 in place of −sin x."""
+    rules = funcnet.RULES | {"cos": lambda y_bar, y, x: (7 * y_bar,)}
+    assert funcnet.hessian(jnp.sin, rules=rules)(1.0) == 7
+
+
 def test_perturbations_are_not_confused():
     inner = lambda x: lambda y: x + y  # noqa: E731
     for outer, of in ((funcnet, funcnet), (funcnet, jax), (jax, funcnet)):

@@ -23,6 +23,8 @@ def squared(function):
     return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
 
 
+OUTSIDE = {"just before the start": -2, "far before the start": -7, "beyond the end": 9}
+
 REARRANGEMENTS = [
     Row("reshape", squared(lambda x: lax.reshape(x, (4, 3))), normal((2, 6))),
     Row("reshape", lambda x: lax.reshape(x, (3, 8), (2, 0, 1)), normal((2, 3, 4)), name="dimensions"),
@@ -67,11 +69,14 @@ PARTS = [
         squared(lambda x, i, j: lax.dynamic_slice(x, (i, j), (2, 3))),
         lambda rng: (rng.normal(size=(5, 4)), np.int32(rng.integers(4)), np.int32(1)),
     ),
-    Row(
-        "dynamic_slice",
-        lambda x, i: lax.dynamic_slice(x, (i,), (3,), allow_negative_indices=False),
-        lambda rng: (rng.normal(size=(5,)), np.int32(-7 if rng.normal() < 0 else 9)),
-        name="outside, moved in",
+    *(
+        Row(
+            "dynamic_slice",
+            lambda x, i: lax.dynamic_slice(x, (i,), (3,), allow_negative_indices=False),
+            lambda rng, start=start: (rng.normal(size=(5,)), np.int32(start)),
+            name=f"{where}, moved in",
+        )
+        for where, start in OUTSIDE.items()
     ),
     Row("dynamic_slice", lambda x: lax.dynamic_slice(x, (), ()), normal(()), name="scalar"),
 ]
@@ -96,11 +101,14 @@ TOGETHER = [
         squared(lambda x, u, i: lax.dynamic_update_slice(x, u, (i, i))),
         lambda rng: (rng.normal(size=(5, 4)), rng.normal(size=(2, 3)), np.int32(rng.integers(2))),
     ),
-    Row(
-        "dynamic_update_slice",
-        lambda x, u, i: lax.dynamic_update_slice(x, u, (i,), allow_negative_indices=False),
-        lambda rng: (rng.normal(size=(5,)), rng.normal(size=(2,)), np.int32(-7 if rng.normal() < 0 else 9)),
-        name="outside, moved in",
+    *(
+        Row(
+            "dynamic_update_slice",
+            lambda x, u, i: lax.dynamic_update_slice(x, u, (i,), allow_negative_indices=False),
+            lambda rng, start=start: (rng.normal(size=(5,)), rng.normal(size=(2,)), np.int32(start)),
+            name=f"{where}, moved in",
+        )
+        for where, start in OUTSIDE.items()
     ),
 ]
 
