@@ -22,7 +22,8 @@ Beyond, I(a, b, x) is 1 − I(b, a, 1 − x). A sample x of Gamma(a) moves with 
 
 The number of terms grows as √a; after 20000, enough for orders up to 10⁶, the sums stop. Measured against
 mpmath for orders from 10⁻³ to 10⁴, the relative errors of ∂P/∂a and ∂I/∂a have a median of 8 roundings of the
-dtype; ∂I/∂a loses up to 4000 where the other order is 10⁻³.
+dtype; ∂I/∂a loses up to 4000 where the other order is 10⁻³, and in float32 a ∂I/∂b was found that is off by
+0.2 %, where b is 5·10⁴ times a.
 """
 
 import math
@@ -289,8 +290,8 @@ def beta_order_slope(mirrored: bool, a: Any, b: Any, x: Any) -> Any:
         return lax.select(odd, d_odd, d_even), lax.select(left, by_p, by_q), one, zero
 
     value, log_slope = continued_fraction(terms, one, zero)
-    tail = x * rest * beta_density(a, b, x) / p * value
-    slope = tail * (log + log_slope)
+    # The density comes last: it may be the smallest normal number beside factors above and below 1.
+    slope = x * rest / p * value * (log + log_slope) * beta_density(a, b, x)
     return lax.select(inside, lax.select(left, slope, -slope), zero)
 
 

@@ -1,9 +1,14 @@
-"""What a check says when nothing is wrong: table, HTML, and whether the smallest error seen is true."""
+"""What a check says: the verdicts; table and HTML; whether the smallest error seen is true."""
+
+import ast
+import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import funcnet.check
 from funcnet import Report, VJPCheckError, check_vjp
 from funcnet.check.report import Finding, Row, Stash
 from tests.check.rows import array, custom
@@ -129,3 +134,33 @@ def test_a_finding_is_its_verdict_what_it_is_about_and_labelled_lines():
         "  reproduce  f(x)",
     ]
     assert str(Finding("CONTRACT", "f", "", "it does not run")) == "CONTRACT: f: it does not run"
+
+
+def nodes(folder, pattern):
+    """The nodes of the syntax trees of some files."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(pattern))]
+    return [node for tree in trees for node in ast.walk(tree)]
+
+
+def strings(nodes):
+    return {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+
+
+def makes_a_row(node):
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "Refused"
+
+
+def test_each_verdict_is_given_in_a_row_and_is_in_readme_and_in_the_docstrings():
+    """A verdict is a string in capitals in the code of the checker."""
+    code = nodes(Path(funcnet.check.__file__).parent, "*.py")
+    verdicts = {text for text in strings(code) if re.fullmatch("[A-Z]{4,}", text)}
+    rows = [
+        node
+        for node in nodes(Path(__file__).parent, "test_*.py")
+        if makes_a_row(node)
+        or (isinstance(node, ast.FunctionDef) and any(map(makes_a_row, ast.walk(node))))  # verdict="KINK"
+    ]
+    assert verdicts - strings(each for row in rows for each in ast.walk(row)) == set()
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for text in (readme, Finding.__doc__, check_vjp.__doc__):
+        assert verdicts - set(re.findall(r"\b[A-Z]+\b", text)) == set()

@@ -1,21 +1,87 @@
 """load: the specification strings, and which examples are held out."""
 
+import itertools
+import re
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from funcnet import data
 from funcnet._errors import DataError, ParameterError
+from funcnet.data import scikit
+from funcnet.data.load import SOURCES
 
 UNKNOWN = ["", "mnist", "digits:", "digits:8", "idx", "idx:", "spiral:", "spiral:3", "Digits", ":", "npz"]
 
 
 @pytest.mark.parametrize("spec", UNKNOWN)
 def test_an_unknown_specification_lists_what_there_is(spec):
-    with pytest.raises(
-        DataError, match=r"unknown data set .*digits, idx:DIR, cifar10:PATH, npz:FILE, openml:NAME, ring"
-    ):
+    known = re.escape(f"expected one of {', '.join(SOURCES)}.")
+    with pytest.raises(DataError, match=f"unknown data set {spec!r}; {known}"):
         data.load(spec)
+    assert [usage for usage in SOURCES if f"`{usage}`" not in " ".join(data.load.__doc__.split())] == []
+
+
+EACH = {  # of every source what to load, how many examples its parts have, features and classes
+    "digits": ("digits", (1293, 144, 360), 64, 10),
+    "idx:DIR": ("idx:digits", (54, 6, 20), 6, 10),
+    "cifar10:PATH": ("cifar10:cifar", (45, 5, 10), 3072, 10),
+    "npz:FILE": ("npz:some.npz", (72, 8, 20), 5, 4),
+    "openml:NAME": ("openml:mnist_784", (36, 4, 20), 784, 10),
+    "ring": ("ring", (200, 200, 200), 2, 2),
+    "spiral": ("spiral", (300, 300, 300), 2, 3),
+    "spiral:2": ("spiral:2", (200, 200, 200), 2, 2),
+    "circle": ("circle", (100, 100, 100), 2, 2),
+    "moons": ("moons", (200, 200, 200), 2, 2),
+    "simple": ("simple", (13, 13, 13), 2, 2),
+    "random": ("random", (40, 40, 40), 2, 2),
+}
+
+
+@pytest.fixture
+def sources(tmp_path, images, write_mnist, monkeypatch):
+    """Small data for every source, in the current folder; and no network for OpenML."""
+    write_mnist(images)
+    rng = np.random.default_rng(3)
+    np.savez(tmp_path / "some.npz", x=rng.normal(size=(100, 5)), y=np.arange(100) % 4)
+    (tmp_path / "cifar").mkdir()
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        records = rng.integers(0, 256, (10, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(10)
+        (tmp_path / f"cifar/{name}.bin").write_bytes(records.tobytes())
+    rows = rng.integers(0, 256, (60, 784)).astype(float), (np.arange(60) % 10).astype(str)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **_: rows)
+    monkeypatch.setattr(
+        scikit, "_OPENML", {name: row._replace(train=40) for name, row in scikit._OPENML.items()}
+    )
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_source_is_loaded():
+    assert set(EACH) == set(SOURCES)
+
+
+@pytest.mark.usefixtures("sources")
+@pytest.mark.parametrize("usage", SOURCES)
+def test_a_source_is_float32_with_labels_in_three_parts_that_its_seed_decides(usage):
+    spec, sizes, features, classes = EACH[usage]
+    dataset, again, other = (data.load(spec, seed=seed) for seed in (5, 5, 6))
+    parts = dataset.train, dataset.validation, dataset.test
+    assert dataset.name == spec
+    assert tuple(len(part.y) for part in parts) == sizes
+    assert len(dataset.classes) == len(set(dataset.classes)) == classes
+    for part, same in zip(parts, (again.train, again.validation, again.test), strict=True):
+        assert (part.x.shape, part.x.dtype) == ((len(part.y), features), np.float32)
+        assert (part.y.ndim, part.y.dtype) == (1, np.int32)
+        assert np.isfinite(part.x).all()
+        np.testing.assert_array_equal(part.x, same.x)
+        np.testing.assert_array_equal(part.y, same.y)
+    assert set(dataset.train.y.tolist()) == set(range(classes))
+    if usage != "simple":  # its three parts are the same 13 points under every seed
+        assert not np.array_equal(dataset.train.x, other.train.x)
+        examples = [{bytes(x) for x in part.x if x.any()} for part in parts]  # every spiral starts at 0
+        assert all(one.isdisjoint(another) for one, another in itertools.combinations(examples, 2))
 
 
 def test_negative_seed():

@@ -1,6 +1,7 @@
 """The picture: its data, its files, what a notebook shows, and what happens without Graphviz."""
 
 import html
+import re
 import sys
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from funcnet import nn
 from funcnet._errors import MissingPackageError, ParameterError, ShapeError, WriteError
-from funcnet.drawing.picture import draw
+from funcnet.drawing.picture import SUFFIXES, Picture, draw
 
 
 def product(x, y, z):
@@ -49,26 +50,26 @@ def test_a_gate_is_one_box_that_depth_opens():
     assert [box.name for box in opened.path] == ["tanh"]
 
 
-@pytest.mark.parametrize(
-    ("name", "magic"),
-    [
-        ("g.svg", b"<?xml"),
-        ("g.png", b"\x89PNG\r\n"),
-        ("g.pdf", b"%PDF"),
-        ("g.dot", b"digraph"),
-        ("G.v2.SVG", b"<?xml"),
-    ],
-)
-def test_save_writes_what_the_name_ends_in(picture, tmp_path, name, magic):
+STARTS = {".svg": b"<?xml", ".png": b"\x89PNG\r\n", ".pdf": b"%PDF", ".dot": b"digraph"}
+
+
+@pytest.mark.parametrize("name", [*(f"g{suffix}" for suffix in SUFFIXES), "G.v2.SVG"])
+def test_save_writes_what_the_name_ends_in(picture, tmp_path, name):
     picture.save(tmp_path / name)
     picture.save(str(tmp_path / name))  # replaced
-    assert (tmp_path / name).read_bytes().startswith(magic)
+    assert (tmp_path / name).read_bytes().startswith(STARTS[name[-4:].lower()])
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_every_format_has_its_first_bytes_here_and_is_in_the_help():
+    assert set(STARTS) == set(SUFFIXES)
+    assert [suffix for suffix in SUFFIXES if suffix[1:] not in Picture.save.__doc__] == []
 
 
 @pytest.mark.parametrize("name", ["g.jpeg", "g", "svg"])
 def test_another_suffix_is_refused(picture, tmp_path, name):
-    with pytest.raises(ParameterError, match=rf"got '{name}', expected a name that ends in .svg, .png, .pdf"):
+    known = re.escape(", ".join(SUFFIXES))
+    with pytest.raises(ParameterError, match=rf"got '{name}', expected a name that ends in {known}"):
         picture.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -124,10 +125,10 @@ def test_without_graphviz_there_is_dot(no_graphviz, tmp_path):
     assert (tmp_path / "g.dot").read_text() == picture.dot
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix != ".dot"])
 def test_without_graphviz_the_other_files_say_what_to_install(no_graphviz, picture, tmp_path, suffix):
     with pytest.raises(MissingPackageError, match=r"pip install pygraphviz.*\.dot, which needs nothing"):
-        picture.save(tmp_path / f"g.{suffix}")
+        picture.save(tmp_path / f"g{suffix}")
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,9 @@ shares no line with the gate's backward pass, and differences, which share none 
 """
 
 import functools
+import importlib
 import math
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +19,11 @@ import pytest
 
 from funcnet import VJPCheckError, check_vjp, nn
 from funcnet.nn._gate import Gate
+
+MODULES = [
+    importlib.import_module(module.name) for module in pkgutil.iter_modules(nn.__path__, "funcnet.nn.")
+]
+GATES = {value for module in MODULES for value in vars(module).values() if isinstance(value, Gate)}
 
 
 def normal(*shape, away_from=None):
@@ -109,11 +116,9 @@ def is_differentiable(x):
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
-def test_every_gate_has_a_row():
-    gates = {value for value in vars(nn).values() if isinstance(value, Gate)}
-    assert gates == {row.gate for row in ROWS}
-    assert gates == {row.gate for row in ROWS if not row.name}
-    assert {gate.__name__ for gate in gates} <= set(nn.__all__)
+def test_every_gate_has_a_row_and_is_public():
+    assert {row.gate for row in ROWS} == {row.gate for row in ROWS if not row.name} == GATES
+    assert {gate.__name__ for gate in GATES} <= set(nn.__all__)
 
 
 @each_row

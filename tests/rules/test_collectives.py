@@ -116,8 +116,8 @@ def test_largest_over_devices_is_refused():
 
 
 def on_devices(order, vjp, functions, check_vma):
-    """The gradients of all functions, each computed inside one shard_map over four devices."""
-    mesh = jax.make_mesh((4,), ("i",), axis_types=(AxisType.Auto,))
+    """The gradients of all functions, each computed inside one shard_map over all devices."""
+    mesh = jax.make_mesh((jax.device_count(),), ("i",), axis_types=(AxisType.Auto,))
 
     def inside(x, w):
         both = {name: order(vjp, function, x[0], w) for name, function in functions.items()}
@@ -129,6 +129,15 @@ def on_devices(order, vjp, functions, check_vma):
         inside, mesh=mesh, in_specs=(PartitionSpec("i"), PartitionSpec()), out_specs=out, check_vma=check_vma
     )
     return jax.jit(run)(*sample())
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["psum", "all_gather_invariant"])
+def test_gradient_on_one_device_is_that_of_jax(name):
+    """In this process; psum_invariant and pvary are what a psum becomes here."""
+    functions = {name: (EVERYWHERE | ON_DEVICES)[name]}
+    ours, reference = (on_devices(first, vjp, functions, True) for vjp in (funcnet.vjp, jax.vjp))
+    chex.assert_trees_all_close(ours, reference, rtol=1e-12, atol=1e-12)
 
 
 def compare_on_devices():

@@ -26,6 +26,14 @@ def test_entry_shows_formula_source_and_code():
     assert "def tanh(y_bar, y, x):" in text
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_has_an_entry(name):
+    lines = entry(name).splitlines()
+    assert lines[0] == name
+    assert lines[1:3] == [f"formula   {RULES[name].formula}", f"source    {RULES[name].source}"]
+    assert any(line.startswith("def ") for line in lines)
+
+
 def test_entry_of_a_rule_with_a_forward_of_its_own_shows_both():
     assert entry("sort").count("def ") == 2
 

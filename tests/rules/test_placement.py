@@ -55,6 +55,19 @@ def test_stage_is_a_copy():
     assert RULES["stage"] is RULES["copy"]
 
 
+def test_a_new_layout_hands_the_gradient_on():
+    """JAX itself can make such a program for some devices only."""
+    (x_bar,) = RULES["relayout"](np.float32([2, -3]), None, np.float32([0, 1]), dst_layout=None)
+    np.testing.assert_array_equal(x_bar, [2, -3])
+
+
+def test_another_memory_hands_the_gradient_on():
+    """JAX itself can make such a program for some devices only."""
+    constrained_to_memory = RULES["with_memory_space_constraint"]
+    (x_bar,) = constrained_to_memory(np.float32([2, -3]), None, np.float32([0, 1]), memory_space=None)
+    np.testing.assert_array_equal(x_bar, [2, -3])
+
+
 def test_a_gradient_comes_back_with_the_sharding_of_its_input():
     with jax.set_mesh(mesh(AxisType.Explicit)):
         x = jax.device_put(jnp.arange(4.0), PartitionSpec("x"))

@@ -1,7 +1,7 @@
 """The true gradients of the special functions, for the measurement in `tests.rules.ulp`.
 
-mpmath knows most of them. Where it does not, in the order a of the incomplete gamma function, the truth
-is a difference quotient of the power series in 140 digits.
+mpmath knows most of them. Where it does not, in the orders of the incomplete gamma and beta functions, the
+truth is a difference quotient of the function in 100 digits.
 """
 
 import mpmath
@@ -29,11 +29,13 @@ def _of_one_order(low, high):
     return sample
 
 
-def _beta_arguments(rng):
-    a, b = np.exp(rng.uniform(np.log(0.01), np.log(3000), (2, 200)))
+def _beta_arguments(rng, count=200):
+    """Orders from 1/100 to 3000; one density is no normal number while a gradient in its orders is."""
+    a, b = np.exp(rng.uniform(np.log(0.01), np.log(3000), (2, count)))
     mean = a / (a + b)
     around = mean + 2 * np.sqrt(mean * (1 - mean) / (a + b)) * rng.normal(size=a.size)
     x = np.where((around > 0) & (around < 1), around, rng.uniform(size=a.size))
+    a[0], b[0], x[0] = 98.3794, 0.0326589, 0.43544
     return a.astype(np.float32), b.astype(np.float32), np.clip(x, 1e-6, 1 - 1e-6).astype(np.float32)
 
 
@@ -46,20 +48,19 @@ def _no_pole(rng):
     return (x[(x > 0) | (x != np.round(x))],)
 
 
-def _lower_gamma(a, x):
-    term = total = mpmath.mpf(1)
-    k = 0
-    while term > total * mpmath.mpf(10) ** -140:
-        k += 1
-        term *= x / (a + k)
-        total += term
-    return total * mpmath.exp(a * mpmath.log(x) - x - mpmath.loggamma(a + 1))
+def _slope(function, at):
+    """Its errors are near 10⁻⁶⁰, relative from its truncation and absolute from its rounding."""
+    with mpmath.workdps(100):
+        h = mpmath.mpf(10) ** -30
+        return (function(at + h) - function(at - h)) / (2 * h)
 
 
 def _lower_gamma_slope(m, a, x):
-    with mpmath.workdps(145):
-        h = mpmath.mpf(10) ** -40
-        return (_lower_gamma(a + h, x) - _lower_gamma(a - h, x)) / (2 * h)
+    return _slope(lambda a: mpmath.gammainc(a, 0, x, regularized=True), a)
+
+
+def _incomplete_beta(a, b, x):
+    return mpmath.betainc(a, b, 0, x, regularized=True)
 
 
 def _gamma_density(m, a, x):
@@ -103,7 +104,7 @@ TRUTHS = {
     ),
     "lgamma": Truth(lax.lgamma, lambda m, x: m.digamma(x), _around_the_root, fast=False),
     "digamma": Truth(lax.digamma, lambda m, x: m.psi(1, x), _no_pole, fast=False),
-    "polygamma 2": Truth(
+    "polygamma x": Truth(
         lambda x: lax.polygamma(lax.full_like(x, 2), x),
         lambda m, x: m.psi(3, x),
         _spread(1e-9, 1e5, 1e-9),
@@ -118,6 +119,21 @@ TRUTHS = {
     ),
     "igammac x": Truth(
         lax.igammac, lambda m, a, x: -_gamma_density(m, a, x), _of_one_order(-20, 2), argument=1, fast=False
+    ),
+    "regularized_incomplete_beta a": Truth(
+        lax.betainc,
+        lambda m, a, b, x: _slope(lambda a: _incomplete_beta(a, b, x), a),
+        lambda rng: _beta_arguments(rng, 100),
+        fast=False,
+        jax=False,
+    ),
+    "regularized_incomplete_beta b": Truth(
+        lax.betainc,
+        lambda m, a, b, x: _slope(lambda b: _incomplete_beta(a, b, x), b),
+        lambda rng: _beta_arguments(rng, 100),
+        argument=1,
+        fast=False,
+        jax=False,
     ),
     "regularized_incomplete_beta x": Truth(
         lambda a, b, x: lax.betainc(lax.stop_gradient(a), lax.stop_gradient(b), x),

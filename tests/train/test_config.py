@@ -1,18 +1,23 @@
-"""Config: every setting outside its domain is refused by name, and JSON brings back what it was given."""
+"""Config: every setting has an effect and a domain, and JSON brings back what it was given."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
+import jax
+import numpy as np
 import pytest
 
 from funcnet import nn, train
 from funcnet._errors import CheckpointError, ParameterError
-from funcnet.train import Config, read_config
+from funcnet.data import load
+from funcnet.train import Config, epoch, init, read_config
 from funcnet.train.optimizers import OPTIMIZERS, SCHEDULES
 
+FIELDS = dataclasses.fields(Config)
 REFUSED = [
     ("data", "", "a data set"),
     ("data", None, "a data set"),
@@ -48,8 +53,7 @@ def test_refuses(field, value, expected, no_shape_checks):
 
 
 def test_every_field_has_a_refused_value_and_a_docstring():
-    fields = {field.name for field in dataclasses.fields(Config)}
-    assert {field for field, _, _ in REFUSED} == fields
+    assert {field for field, _, _ in REFUSED} == {field.name for field in FIELDS}
 
 
 def test_each_optimizer_has_its_usual_rate():
@@ -63,20 +67,61 @@ def test_adamw_decays_by_l2_only():
         Config(optimizer="adamw", regularizer="l1")
 
 
-@pytest.mark.parametrize(
-    ("field", "table"),
-    [
-        ("activation", nn.ACTIVATIONS),
-        ("init", nn.INITS),
-        ("loss", nn.LOSSES),
-        ("regularizer", nn.REGULARIZERS),
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-    ],
-)
-def test_names_are_those_of_the_table(field, table):
-    types = {each.name: each.type for each in dataclasses.fields(Config)}
-    assert set(get_args(types[field])) == set(table)
+CHOICES = {
+    "activation": nn.ACTIVATIONS,
+    "init": nn.INITS,
+    "loss": nn.LOSSES,
+    "regularizer": nn.REGULARIZERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "dtype": ["float16", "bfloat16", "float32", "float64"],
+}
+
+
+def test_what_can_be_chosen_is_what_the_table_has():
+    choices = {each.name: each.type for each in FIELDS if get_origin(each.type) is Literal}
+    assert {name: set(get_args(kind)) for name, kind in choices.items()} == {
+        name: set(table) for name, table in CHOICES.items()
+    }
+
+
+BRIEF = Config(data="spiral", hidden=(4,), batch_size=100, epochs=2)
+OTHERWISE = {
+    "data": "moons",
+    "hidden": (5,),
+    "activation": "tanh",
+    "init": "glorot",
+    "loss": "svm",
+    "regularizer": "l1",
+    "regularization": 0.1,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "schedule": "constant",
+    "batch_size": 150,
+    "epochs": 3,
+    "dtype": "bfloat16",
+    "seed": 1,
+}
+
+
+@functools.cache
+def trained(config):
+    """The parameters after a run on the data as they are."""
+    dataset = load(config.data, seed=config.seed)
+    state = init(config, 2, len(dataset.classes))
+    for _ in range(config.epochs):
+        state, _ = epoch(config, state, *dataset.train)
+    return jax.tree.leaves(state.params)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_setting_changes_the_parameters(field):
+    same = trained(BRIEF)
+    other = trained(dataclasses.replace(BRIEF, **{field.name: OTHERWISE[field.name]}))
+    assert [leaf.shape for leaf in other] != [leaf.shape for leaf in same] or any(
+        not np.array_equal(a, b) for a, b in zip(other, same, strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""Every gate, parameter of a gate, kink of one, and way to start stands in the tables that test them."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from funcnet import nn
+from tests.nn.test_accuracy import NOT_MEASURED, TRUTHS
+from tests.nn.test_gates import GATES, KINKS, ROWS
+from tests.nn.test_mlp import INITIAL_DEVIATIONS
+
+each_gate = pytest.mark.parametrize("gate", sorted(GATES, key=repr), ids=lambda gate: gate.__name__)
+
+
+@each_gate
+def test_a_parameter_is_given_another_value_in_both_tables(gate):
+    for name, parameter in inspect.signature(gate.primal).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            for table in (ROWS,) if gate in NOT_MEASURED else (ROWS, TRUTHS):
+                values = {row.params.get(name, parameter.default) for row in table if row.gate is gate}
+                assert values > {parameter.default}
+
+
+def slopes_around_0(row):
+    """The derivative just below and above 0 of a gate that takes one array."""
+    function = functools.partial(row.gate, **row.params)
+    return jax.grad(lambda x: jnp.sum(function(x)))(np.float32([-1e-6, 1e-6]))
+
+
+def test_a_kink_is_pinned():
+    at_0 = {row.gate for row in ROWS if len(row.samplers) == 1 and abs(np.diff(slopes_around_0(row))) > 1e-3}
+    assert at_0 == {gate for gate, *_ in KINKS}
+
+
+def test_initial_weights_have_a_published_variance():
+    assert {init for init, _ in INITIAL_DEVIATIONS} == set(nn.INITS)
