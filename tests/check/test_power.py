@@ -98,6 +98,7 @@ def test_a_right_rule_is_accepted(rule, n):
     check_vjp(rule.custom_vjp(), *rule.args(n), dtypes=DTYPES)
 
 
+@pytest.mark.in_turns(3)
 @each_rule
 def test_a_right_rule_is_accepted_on_short_floats(rule):
     check_vjp(rule.custom_vjp(), *rule.args(1024, "bfloat16"))

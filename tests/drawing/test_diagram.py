@@ -176,6 +176,19 @@ def test_a_box_around_everything_is_open():
     assert names(diagram(jax.jit(lambda x: jnp.sin(x) * 2), 1.0)) == ["sin", "mul"]
 
 
+def test_a_value_that_a_closed_box_uses_twice_gets_both_gradients():
+    """y = 3 x sin x with the product closed: ȳ sin x from one use and ȳ x cos x from the other."""
+
+    def f(x):
+        with jax.named_scope("inside"):
+            product = x * jnp.sin(x)
+        return 3 * product
+
+    d = diagram(f, 2.0)
+    assert names(d) == ["inside", "mul"]
+    np.testing.assert_allclose(d["x"].gradient, 3 * (np.sin(2.0) + 2 * np.cos(2.0)), rtol=1e-6)
+
+
 def test_two_calls_of_one_function_are_two_boxes():
     f = jax.jit(lambda x: jnp.sin(x) * 2)
     d = diagram(lambda x: f(f(x)), 1.0, depth=1)

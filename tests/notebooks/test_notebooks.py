@@ -34,8 +34,9 @@ def noise(notebook):
     return [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
 
-def test_it_runs_in_a_fresh_kernel(notebook, tmp_path):
+def test_it_runs_in_a_fresh_kernel(notebook, tmp_path, monkeypatch):
     name, notebook = notebook
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles in half the time
     if any(REAL_DATA in cell.source for cell in code(notebook)) and not Path(REAL_DATA).is_dir():
         assert "CI" not in os.environ
         pytest.skip(f"{name} needs Fashion-MNIST; on Debian or Ubuntu: apt-get install dataset-fashion-mnist")

@@ -299,6 +299,14 @@ def test_scatter_mul_with_repeated_places_and_zeros():
             np.testing.assert_allclose(a, b, rtol=1e-15)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8, 9, 17])
+def test_scatter_mul_of_many_factors_at_one_place(count):
+    """Each x̄ is the product of all others: doubling steps must reach the first from the last."""
+    u = np.arange(1.0, count + 1)
+    _, pullback = funcnet.vjp(lambda u: jnp.ones(2).at[np.ones(count, int)].multiply(u), jnp.asarray(u))
+    np.testing.assert_allclose(pullback(jnp.ones(2))[0], u.prod() / u, rtol=1e-6)
+
+
 def test_scatter_mul_beyond_the_range_of_a_quotient():
     """∏ / u would be 0 / u: the product of all three underflows, that of two does not."""
     u = jnp.array([1e-20, 1e-20, 1e-10])

@@ -29,6 +29,17 @@ def test_objective_of_a_linear_classifier_by_hand():
         np.testing.assert_allclose(metrics, (data_loss, 0.5), rtol=1e-6)
 
 
+def test_metrics_are_means_over_the_steps_that_were_taken():
+    """Four of six turns of the compiled loop, as in the last chunk of an epoch: by single steps."""
+    visit = order(CONFIG.seed, len(X), 0)
+    _, metrics = advance(CONFIG, init(CONFIG, 2, 3), X, Y, visit, 4, 6)
+    state, singly = init(CONFIG, 2, 3), []
+    for stop in range(1, 5):
+        state, one = advance(CONFIG, state, X, Y, visit, stop, 1)
+        singly.append(one)
+    np.testing.assert_allclose(metrics, np.mean(singly, axis=0), rtol=1e-6)
+
+
 def test_regularization_pulls_at_weights_and_not_at_biases():
     params = jax.tree.map(lambda p: np.asarray(p) + 1, init(CONFIG, 2, 3).params)
 
