@@ -6,6 +6,7 @@ day: a test with the marker `in_turns(n)` runs on every n-th day, another share 
 """
 
 import datetime
+import gc
 import os
 import zlib
 from collections import Counter
@@ -57,6 +58,13 @@ def pytest_collection_modifyitems(config, items):
 def _anywhere(item):
     """Neighbours in a table take different turns, as they may be long alike."""
     return zlib.crc32(item.nodeid.encode())
+
+
+def pytest_collection_finish():
+    """What is there now stays to the end: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,7 +1,8 @@
 """Every gate through `funcnet.check_vjp`, which must also see each of its rules broken on purpose.
 
 One row a gate (or a gate with other parameters or labels). The oracles are autodiff of the primal, which
-shares no line with the gate's backward pass, and differences, which share none with JAX.
+shares no line with the gate's backward pass, and differences, which share none with JAX. The checker runs
+without jaxtyping's checks, as users run it.
 """
 
 import functools
@@ -19,6 +20,8 @@ import pytest
 
 from funcnet import VJPCheckError, check_vjp, nn
 from funcnet.nn._gate import Gate
+
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 MODULES = [
     importlib.import_module(module.name) for module in pkgutil.iter_modules(nn.__path__, "funcnet.nn.")

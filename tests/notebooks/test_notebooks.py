@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom in a fresh kernel, quietly; what is committed was run so."""
+"""Notebooks run from top to bottom in a fresh kernel, quietly, in turns; what is committed was run so."""
 
 import base64
 import os
@@ -34,6 +34,7 @@ def noise(notebook):
     return [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
 
+@pytest.mark.in_turns(3)
 def test_it_runs_in_a_fresh_kernel(notebook, tmp_path, monkeypatch):
     name, notebook = notebook
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles in half the time
