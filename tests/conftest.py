@@ -8,6 +8,7 @@ day: a test with the marker `in_turns(n)` runs on every n-th day, another share 
 import datetime
 import gc
 import os
+import signal
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "in_turns(n): runs on every n-th day, with --whole on all")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
