@@ -45,16 +45,16 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Every n-th row of a test, or every N-th test of a file, in an order that no other order changes."""
     turn, share = config.getoption("turn"), config.getoption("share")
-    seen, waiting = Counter(), []
+    seen, waiting = Counter(), set()
     for item in [] if config.getoption("whole") else sorted(items, key=_anywhere):
         marker = item.get_closest_marker("in_turns")
         rows = item.nodeid.partition("[")[0] if marker else item.path
         if (seen[rows] + turn) % (share * (marker.args[0] if marker else 1)):
-            waiting.append(item)
+            waiting.add(item)
         seen[rows] += 1
     if waiting:
-        items[:] = [item for item in items if item not in set(waiting)]
-        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if item not in waiting]
+        config.hook.pytest_deselected(items=list(waiting))
     getattr(config, "workeroutput", {})["waiting"] = config.stash[WAITING] = len(waiting)
 
 
