@@ -39,6 +39,7 @@ _OUTSIDE = "it runs code that JAX does not see; wrap it in jax.custom_vjp with a
 _EXTREME = "JAX has none either; take the largest or smallest of what jax.lax.all_gather gives"
 _UNREDUCED = "a sum over devices that is not taken yet has gradients of another type than its own"
 
+_KERNEL = "it is what a GPU makes of a product of jax.experimental.sparse; use that product"
 _REFERENCE = "it reads or writes a mutable array; gradients follow values only"
 _HIGH_LEVEL = "it works on types that only JAX knows the gradients of"
 
@@ -50,6 +51,7 @@ REFUSED = {
     "remat_opt": "jax.custom_vjp(optimize_remat=True) has first derivatives only",
     "igamma_grad_a": "the second derivative of the incomplete gamma function in its order is not offered",
     "zeta": "the Hurwitz zeta function has no rule; its derivative in q is −s · ζ(s + 1, q)",
+    **dict.fromkeys(["coo_spmv", "coo_spmm", "csr_spmv", "csr_spmm"], _KERNEL),
     **dict.fromkeys(["pure_callback", "io_callback", "ffi_call"], _OUTSIDE),
     "bitcast_convert_type": "the bits of a number are no differentiable function of it",
     **dict.fromkeys(["pmax", "pmin", "unreduced_pmax", "unreduced_pmin"], _EXTREME),

@@ -20,6 +20,7 @@ import numpy as np
 from jax import lax
 
 from funcnet import _jax
+from funcnet.rules import sparse
 
 Arrays = Sequence[Any]
 Combine = Callable[[Arrays, Arrays], Arrays]
@@ -139,5 +140,5 @@ def _on_arrays(jaxpr: Any, consts: Sequence[Any]) -> Combine:
     return combine
 
 
-WRITTEN_OUT = {"reduce": reduce, "reduce_window": reduce_window}
+WRITTEN_OUT = {"reduce": reduce, "reduce_window": reduce_window, **sparse.WRITTEN_OUT}
 """For each primitive a function of its inputs and parameters that computes the same from others."""
