@@ -7,17 +7,28 @@ here, so that no other file asks which JAX it runs on.
 
 import contextlib
 import functools
+import inspect
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
-from jax.extend import core, source_info_util
+from jax._src.core import eval_trace  # of these four there are no public ones
+from jax._src.interpreters.ad import ValAccum
+from jax._src.interpreters.partial_eval import trace_to_jaxpr_dynamic
+from jax._src.state.discharge import discharge_state
+from jax.custom_derivatives import SymbolicZero
+from jax.extend import core, linear_util, source_info_util
+from jax.interpreters import ad
+
+from funcnet._errors import RuleError
 
 if TYPE_CHECKING:  # their annotations leave out the shape and dtype of an abstract value
     Equation: TypeAlias = Any
@@ -26,11 +37,32 @@ if TYPE_CHECKING:  # their annotations leave out the shape and dtype of an abstr
 else:
     Equation, Jaxpr, Var = core.JaxprEqn, core.Jaxpr, core.Var
 
+
+Zero, UndefinedPrimal = ad.Zero, ad.UndefinedPrimal
+"""In the rules of primitives: a tangent or cotangent that is zero, and the operand a transpose is for."""
+
+
+_ad = jax.ad  # pyright: ignore[reportPrivateImportUsage]
+DontWant, NOT_WANTED, IN_REF = _ad.DontWant, _ad.DidntWant(), _ad.GradRef()
+"""What a pullback with refs is told, and returns, for a gradient that nobody wants or that a ref has got."""
+
+
+class Transparent(core.Primitive):
+    """A primitive of funcnet's own programs: where they run it is a function, and leaves no equation."""
+
+    multiple_results = True
+    run: Callable[..., list[Any]]
+
+    def bind(self, *operands: Any, **params: Any) -> list[Any]:
+        return self.run(*operands, **params)
+
+
 _PACKAGE = Path(__file__).parent
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
     _PACKAGE / "nn/_gate.py",
+    _PACKAGE / "_jax.py",
     Path(jaxtyping.__file__).parent,
 ]
 for _place in _NOT_THE_USERS:  # a source line is never one of these: they only pass on what the user wrote
@@ -40,9 +72,60 @@ for _place in _NOT_THE_USERS:  # a source line is never one of these: they only 
 _PLACEMENT = frozenset({"sharding", "out_sharding", "accuracy", "dtype_sharding"})
 
 
+def type_of(x: Any) -> Any:
+    """The type of an array or a number; a type is its own."""
+    return x if isinstance(x, jax.core.AbstractValue) else jax.typeof(x)
+
+
+def function_info(f: Callable) -> str:
+    """Name and place of a function, for JAX's messages."""
+    code = getattr(inspect.unwrap(f), "__code__", None)
+    return f"{f.__name__} at {code.co_filename}:{code.co_firstlineno}" if code else repr(f)
+
+
+def current_trace() -> Any:
+    """Where operations are run now: evaluated, or recorded by a transformation."""
+    with core.take_current_trace() as trace:
+        return trace
+
+
+set_current_trace = core.set_current_trace
+
+
+def staged(
+    function: Callable[..., Sequence[Any]], avals: Sequence[Any], name: str
+) -> tuple[Jaxpr, Sequence[Any]]:
+    """The program of a function of arrays of these types to a list of arrays, and its constants.
+
+    It is what `jax.make_jaxpr` gives, in a fifth of its time.
+    """
+    if jax.__version_info__ >= (0, 11):  # where constants are inputs until `make_jaxpr` tells them apart
+        return open_jaxpr(jax.make_jaxpr(function)(*avals))
+    info = core.DebugInfo("funcnet", name, None, None)
+    jaxpr, _, consts = trace_to_jaxpr_dynamic(linear_util.wrap_init(function, debug_info=info), avals)
+    return jaxpr, consts
+
+
+def has_effects(primitive: Any, params: dict[str, Any]) -> bool:
+    """Whether to run an operation twice is not to run it once: it allocates a ref, or has other effects."""
+    programs = core.jaxprs_in_params(params)
+    return primitive.ref_allocating or primitive.name == "io_callback" or any(p.effects for p in programs)
+
+
 def is_literal(atom: Any) -> bool:
     """Whether an operand of an equation is a constant written into the program."""
     return isinstance(atom, core.Literal)
+
+
+def rule_name(primitive: Any, params: Mapping[str, Any]) -> str:
+    """Under which name to look for the rule of an operation: its primitive's, if that is JAX's own.
+
+    For an operation of hijax without a rule in the table it is the name of its class.
+    """
+    if is_foreign(primitive):
+        return f"{primitive.name} of {author_of(primitive)}"
+    kind = type(params["_prim"]).__name__ if primitive.name == "call_hi_primitive" else "Ldexp"
+    return primitive.name if kind == "Ldexp" else kind
 
 
 def uses_a_ref(eqn: Equation) -> bool:
@@ -74,7 +157,8 @@ def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
     is written there as it stands: its types need not be inferred, nor its own programs traced, again.
     """
     trace = core.find_top_trace(inputs)
-    as_it_stands = hasattr(trace, "emit_eqn") and not eqn.effects and not is_high(eqn)
+    transparent = isinstance(eqn.primitive, Transparent)
+    as_it_stands = hasattr(trace, "emit_eqn") and not (eqn.effects or transparent or is_high(eqn))
     if as_it_stands and _of_the_same_types(eqn, inputs):
         info = source_info_util.current()
         tracers = [trace.to_jaxpr_tracer(x, source_info=info) for x in inputs]
@@ -170,14 +254,52 @@ def under_jit() -> bool:
     return core.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore[reportPrivateImportUsage]
 
 
+def without_refs(function: Callable, avals: Sequence[Any]) -> tuple[Jaxpr, Sequence[Any]]:
+    """The program of a function of these types with a value in the place of each ref.
+
+    After its results it returns the new values of the refs among its arguments.
+    """
+    return open_jaxpr(discharge_state(jax.make_jaxpr(function)(*avals), lower=False))
+
+
+@functools.lru_cache(maxsize=512)
+def without_local_refs(jaxpr: Jaxpr) -> Jaxpr:
+    """The same program without the refs that it makes for itself."""
+    if not any(eqn.primitive.ref_allocating for eqn in jaxpr.eqns):
+        return jaxpr
+    given = [not hasattr(v.aval, "inner_aval") for v in (*jaxpr.invars, *jaxpr.constvars)]
+    closed = core.ClosedJaxpr(without_constants(jaxpr), ())
+    discharged, consts = open_jaxpr(discharge_state(closed, should_discharge=given, lower=False))
+    assert not consts
+    n = len(jaxpr.invars)
+    return discharged.replace(invars=discharged.invars[:n], constvars=discharged.invars[n:])
+
+
 def called(eqn: Equation) -> tuple[Jaxpr, Sequence[Any]]:
     """The program that a call runs on its inputs."""
-    return open_jaxpr(eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"])
+    return called_by(eqn.params)
+
+
+def called_by(params: Mapping[str, Any]) -> tuple[Jaxpr, Sequence[Any]]:
+    """The program among the parameters of a call."""
+    name = next(name for name in ("jaxpr", "call_jaxpr", "call", "callee") if name in params)
+    return open_jaxpr(params[name])
+
+
+def is_ref(x: Any) -> bool:
+    """Whether this is a mutable array."""
+    return hasattr(getattr(x, "aval", None) or getattr(x, "_aval", None), "inner_aval")
+
+
+def is_array(x: Any) -> bool:
+    """Whether this is an array to JAX, or a number."""
+    return isinstance(x, (jax.Array, np.ndarray, np.generic, bool, int, float, complex))
 
 
 def zeros(aval: Any) -> Any:
     """Zeros of this type, varying over the same mesh axes."""
     array = jax.lax.full(aval.shape, 0, aval.dtype)
+    array = weak(array) if aval.weak_type else array
     axes = tuple(getattr(aval, "vma", ()))
     return jax.lax.pcast(array, axes, to="varying") if axes else array
 
@@ -195,53 +317,167 @@ def float0(aval: Any) -> Any:
     return np.zeros(aval.shape, jax.dtypes.float0)
 
 
+def transposed_call(eqn: Equation, constant: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
+    """Call the transpose of a linear_call, whose own transpose is the call itself."""
+    callee, n = eqn.params["callee"], eqn.params["num_callee_consts"]
+    transpose, consts = eqn.params["transpose_thunk"]()
+    return eqn.primitive.bind(
+        *consts,
+        *constant[n:],
+        *y_bars,
+        callee=transpose,
+        transpose_thunk=lambda: (callee, constant[:n]),
+        num_callee_consts=len(consts),
+        num_res=eqn.params["num_res"],
+    )
+
+
 def saves(decision: Any) -> bool:
     """Whether a policy of `jax.checkpoint` decided to keep a value, here or in another memory."""
     return decision is not False and type(decision).__name__ != "RecomputeType"
 
 
-def jvp_rule(eqn: Equation) -> tuple[Jaxpr, Sequence[Any], Sequence[bool]]:
-    """The tangent rule of a custom_jvp call, a program `(*consts, *xs, *tangents) -> (*ys, *tangents)`.
-
-    Beside it, its consts, and which tangents it leaves out because they are zero. The xs are the call's
-    inputs after the first `num_consts`.
-    """
-    primals = len(eqn.invars) - eqn.params["num_consts"]
-    jaxpr, consts, zero = eqn.params["jvp_jaxpr_fun"].call_wrapped(*[False] * primals)
-    if jaxpr.constvars:
-        jaxpr = jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars])
-    return jaxpr, consts, zero
+def residuals(made: Sequence[Any], xs: Sequence[Any], out_trees: Callable) -> tuple[list[Any], list[Any]]:
+    """What a custom_vjp puts aside, and its results, from what its forward has returned for `xs`."""
+    _, tree, forwarded = out_trees()
+    n = tree.num_leaves - sum(place is not None for place in forwarded)
+    fresh = iter(made[:n])
+    return [next(fresh) if place is None else xs[place] for place in forwarded], list(made[n:])
 
 
-def vjp_rule(eqn: Equation, asked: Sequence[bool]) -> tuple[str, Callable, Callable]:
-    """Name, `forward(*xs) -> (ys, stash)` and `backward(stash, y_bars) -> x_bars` of a custom_vjp call."""
-    params = eqn.primitive.get_bind_params(eqn.params)
-    _, fwd, bwd = params["subfuns"]
+def expanded(operation: Any) -> Callable[..., list[Any]]:
+    """An operation of hijax as a function of flat arguments."""
+    return lambda *xs: jax.tree.leaves(operation.expand(*operation.in_tree.unflatten(xs)))
 
-    def forward(*xs: Any) -> tuple[list[Any], Any]:
-        flat = fwd.call_wrapped(*(part for x, one in zip(xs, asked, strict=True) for part in (x, one)))
-        _, tree, forwarded = params["out_trees"]()
-        n = tree.num_leaves - sum(place is not None for place in forwarded)
-        fresh = iter(flat[:n])
-        return list(flat[n:]), [next(fresh) if place is None else xs[place] for place in forwarded]
 
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        outs = [v.aval for v in eqn.outvars]
-        dense = [
-            (zeros(aval) if jnp.issubdtype(aval.dtype, jnp.inexact) else float0(aval))
-            if y_bar is None
-            else y_bar
-            for y_bar, aval in zip(y_bars, outs, strict=True)
-        ]
-        answer = bwd.call_wrapped(*stash, *dense)
-        x_bars = answer[0] if isinstance(answer, tuple) else answer  # newer JAX: (x_bars, log)
-        arrays = [isinstance(x_bar, (jax.Array, np.ndarray)) for x_bar in x_bars]
-        return [
-            x_bar if one and x_bar.dtype != jax.dtypes.float0 else None
-            for x_bar, one in zip(x_bars, arrays, strict=True)
-        ]
+def hijax_forward(
+    primitive: Any, xs: Sequence[Any], active: Sequence[bool]
+) -> tuple[list[Any], list[Any], Callable]:
+    """The forward of an operation of hijax: its results, what it puts aside, and its backward."""
+    nonzero, args = primitive.in_tree.unflatten(active), primitive.in_tree.unflatten(xs)
+    ys, residuals, *_ = primitive.vjp_fwd(nonzero, *args)
+    leaves, tree = jax.tree.flatten(residuals)
 
-    return bwd.debug_info.func_name, forward, backward
+    def backward(*operands: Any) -> list[Any]:
+        aside, bars = tree.unflatten(operands[: len(leaves)]), operands[len(leaves) :]
+        sums = [ValAccum(aval.to_ct_aval()) for aval in primitive.in_avals_flat]
+        primitive.vjp_bwd(aside, primitive.out_tree.unflatten(bars), *primitive.in_tree.unflatten(sums))
+        return [total.freeze() for total in sums]
+
+    return jax.tree.leaves(ys), leaves, backward
+
+
+def call_backward(bwd: Any, *operands: Any) -> Sequence[Any]:
+    """What the backward of a custom_vjp returns for its residuals and cotangents."""
+    answer = bwd.call_wrapped(*operands)
+    return answer[0] if isinstance(answer, tuple) else answer  # newer JAX: (x_bars, log)
+
+
+def as_cotangent(x_bar: Any, aval: Any) -> Any:
+    """A user's gradient for an input of this type as an array of its dtype; None for a zero."""
+    if (
+        x_bar is None
+        or isinstance(x_bar, (SymbolicZero, Zero))
+        or getattr(x_bar, "dtype", None) == jax.dtypes.float0
+    ):
+        return None
+    if jnp.iscomplexobj(x_bar) and not jnp.issubdtype(aval.dtype, jnp.complexfloating):
+        raise RuleError(
+            f"the backward of a custom_vjp returned {jnp.result_type(x_bar)} for an input of {aval.dtype}, "
+            f"expected a real gradient; take its real part"
+        )
+    return in_dtype(x_bar, aval)
+
+
+def in_dtype(x: Any, aval: Any) -> Any:
+    """An array or a number as an array of this type's dtype, as weak as it was if it had that."""
+    x = jnp.asarray(x)
+    return x if x.dtype == aval.dtype else x.astype(aval.dtype)
+
+
+def symbolic_zero(aval: Any) -> Any:
+    """What JAX hands to rules that want to know which tangents and cotangents are zero."""
+    return SymbolicZero(aval.to_tangent_aval())
+
+
+def internal_zero(aval: Any) -> Any:
+    """What the rules of primitives get for a tangent or cotangent that is zero."""
+    return Zero(aval.to_tangent_aval())
+
+
+def registered(primitive: Any) -> tuple[Callable | None, Callable | None]:
+    """The tangent rule and the transpose that others have registered with JAX for a primitive of theirs."""
+    if not is_foreign(primitive):
+        return None, None
+    return ad.primitive_jvps.get(primitive), ad.primitive_transposes.get(primitive)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_foreign(primitive: Any) -> bool:
+    """Whether a primitive is not JAX's own: somebody else says what it computes."""
+    return bool(author_of(primitive))
+
+
+def author_of(primitive: Any) -> str:
+    """The module that says what a primitive computes; empty for JAX's own."""
+    return _author((primitive.abstract_eval, primitive.impl))
+
+
+def _author(function: Any) -> str:
+    """The module of the first function, of this and those it is made of, that is not JAX's; else empty."""
+    pending, seen = [function], set()
+    while pending:
+        part = pending.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, functools.partial):
+            pending += [part.func, *part.args, *part.keywords.values()]
+        elif isinstance(part, (tuple, list)):
+            pending += part
+        elif isinstance(part, types.MethodType):
+            pending.append(part.__func__)
+        elif isinstance(part, types.FunctionType):
+            if not re.match(r"jax(lib)?\.|functools", part.__module__):
+                return part.__module__
+            pending += [cell.cell_contents for cell in part.__closure__ or () if _is_full(cell)]
+    return ""
+
+
+def _is_full(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def zero_tangent(aval: Any) -> Any:
+    """Zeros of the type of this type's tangents."""
+    return zeros(aval) if jnp.issubdtype(aval.dtype, jnp.inexact) else float0(aval)
+
+
+def name_of(function: Any) -> str:
+    """How a function that JAX has wrapped is called."""
+    return function.debug_info.func_name
+
+
+def emit(trace: Any, primitive: Any, operands: Sequence[Any], outs: Sequence[Any], params: dict) -> list[Any]:
+    """Write an equation with results of these types into the program that is being traced."""
+    info = source_info_util.current()
+    tracers = [trace.to_jaxpr_tracer(_canonical(x), source_info=info) for x in operands]
+    return trace.emit_eqn(tracers, outs, primitive, params, core.no_effects, source_info=info)
+
+
+def _canonical(x: Any) -> Any:
+    if isinstance(x, (jax.Array, jax.core.Tracer)):
+        return x
+    with set_current_trace(eval_trace):
+        return jnp.asarray(x)
+
+
+def evaluates(trace: Any) -> bool:
+    """Whether operations that come to this trace are computed, with no transformation around."""
+    return trace is eval_trace
 
 
 def transposed_solve(eqn: Equation, consts: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:

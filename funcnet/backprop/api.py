@@ -1,27 +1,23 @@
 """grad, value_and_grad, vjp, jacobian, hessian: the questions that people ask of backpropagation.
 
 They take what JAX's functions of the same name take and return what those return; beside that, `rules`
-replaces rules for one call. The function is traced once, so Python's own `if` and `while` may not
-depend on the values of the arguments that are differentiated.
+replaces rules for one call. The function is run once, on stand-ins for the arguments that are
+differentiated: under jit Python's own `if` and `while` may not depend on their values, as in JAX.
 """
 
 import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
 from funcnet._errors import GradientError
-from funcnet.backprop.engine import engine
-from funcnet.backprop.graph import Graph, cotangents, stage_out
-from funcnet.backprop.sweep import Plan, differentiable
+from funcnet.backprop.tape import Pullback, Tape, record
 from funcnet.rules import RULES, Table
 
 
@@ -56,9 +52,9 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
     """
     _check_callable("vjp", fun)
     _check_arrays("vjp", fun, primals)
-    tape = _tape(fun, primals, has_aux, rules)
+    tape = record(fun, primals, has_aux, rules, _where(fun))
     y, aux, stashes = tape.forward(primals)
-    pullback = jax.tree_util.Partial(tape.pull, stashes)
+    pullback = Pullback(stashes, tape, _where(fun))
     return (y, pullback, aux) if has_aux else (y, pullback)
 
 
@@ -104,7 +100,7 @@ def value_and_grad(
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         of_arguments, primals, single = _differentiated(fun, argnums, args, kwargs)
         _check_inputs("grad", fun, primals, holomorphic, allow_int)
-        tape = _tape(of_arguments, primals, has_aux, rules)
+        tape = record(of_arguments, primals, has_aux, rules, _where(fun))
         _check_scalar(fun, tape)
         _check_outputs("grad", fun, tape, holomorphic)
         y, aux, stashes = tape.forward(primals)
@@ -203,7 +199,7 @@ def jacobian(
     def matrix(*args: Any, **kwargs: Any) -> Any:
         of_arguments, primals, single = _differentiated(fun, argnums, args, kwargs)
         _check_inputs("jacobian", fun, primals, holomorphic, allow_int)
-        tape = _tape(of_arguments, primals, has_aux, rules)
+        tape = record(of_arguments, primals, has_aux, rules, _where(fun))
         _check_outputs("jacobian", fun, tape, holomorphic)
         _, aux, stashes = tape.forward(primals)
         rows = [_rows(tape, stashes, i) for i in range(len(tape.outs))]
@@ -251,108 +247,22 @@ def hessian(
     return jacobian(first, argnums, has_aux, holomorphic, rules=rules)
 
 
-@dataclass(frozen=True, eq=False)
-class _Tape:
-    """A function with its plan: what a pullback knows beside the stash.
-
-    Attributes:
-        graph: from the arguments to (result, arrays among the auxiliary results).
-        plan: both sweeps, for all inexact arguments and results.
-        aux: puts the auxiliary results together from those arrays.
-    """
-
-    graph: Graph
-    plan: Plan
-    aux: Callable[[Sequence[Any]], Any]
-
-    @property
-    def out_tree(self) -> Any:
-        """The structure of the result."""
-        return self.graph.out_tree.children()[0]
-
-    @property
-    def outs(self) -> Sequence[Any]:
-        """The variables of the result."""
-        return self.graph.jaxpr.outvars[: self.out_tree.num_leaves]
-
-    def forward(self, primals: Any) -> tuple[Any, Any, Any]:
-        """The result, the auxiliary results and the stash."""
-        xs = [x if isinstance(x, jax.Array) else jnp.asarray(x) for x in jax.tree.leaves(primals)]
-        ys, stashes = self.plan.forward(self.graph.consts, xs)
-        n = len(self.outs)
-        return jax.tree.unflatten(self.out_tree, ys[:n]), self.aux(ys[n:]), stashes
-
-    def pull(self, stashes: Any, y_bar: Any) -> tuple[Any, ...]:
-        """The gradients of the arguments, with zeros where none flows and float0 for integers."""
-        y_bars = [
-            _jax.zeros(v.aval) if leaf is None and differentiable(v.aval) else leaf
-            for leaf, v in zip(cotangents(y_bar, self.out_tree, self.outs), self.outs, strict=True)
-        ]
-        aux = [None] * (len(self.graph.jaxpr.outvars) - len(self.outs))
-        x_bars = self.plan.backward(stashes, [*y_bars, *aux])
-        ins = [v.aval for v in self.graph.jaxpr.invars]
-        dense = [_dense(x_bar, aval) for x_bar, aval in zip(x_bars, ins, strict=True)]
-        return jax.tree.unflatten(self.graph.in_tree, dense)[0]
-
-
-def _tape(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table) -> _Tape:
-    """Trace a function and plan its sweeps."""
-    kept = []
-
-    def with_arrays_of_aux(*primals: Any) -> tuple[Any, list[Any]]:
-        result = fun(*primals)
-        if not has_aux:
-            return result, []
-        if not isinstance(result, (tuple, list)) or len(result) != 2:
-            raise GradientError(
-                f"{_where(fun)} returned {type(result).__name__}, expected a pair (result, aux)"
-            )
-        leaves, tree = jax.tree.flatten(result[1])
-        kept.extend([leaves, tree])
-        return result[0], [leaf for leaf in leaves if isinstance(leaf, jax.core.Tracer)]
-
-    def aux(arrays: Sequence[Any]) -> Any:
-        if not has_aux:
-            return None
-        leaves, tree = kept
-        values = iter(arrays)
-        return jax.tree.unflatten(
-            tree, [next(values) if isinstance(leaf, jax.core.Tracer) else leaf for leaf in leaves]
-        )
-
-    leaves, in_tree = jax.tree.flatten((primals, {}))
-    graph = stage_out(with_arrays_of_aux, leaves, in_tree)
-    results = graph.out_tree.children()[0].num_leaves
-    asked = tuple(differentiable(v.aval) for v in graph.jaxpr.invars)
-    given = tuple(i < results and differentiable(v.aval) for i, v in enumerate(graph.jaxpr.outvars))
-    return _Tape(graph, engine(rules).plan(graph.jaxpr, asked, given), aux)
-
-
-def _rows(tape: _Tape, stashes: Any, i: int) -> tuple[Any, ...]:
+def _rows(tape: Tape, stashes: Any, i: int) -> tuple[Any, ...]:
     """∂yᵢ/∂x for all arguments: the pullback of each unit vector of the i-th leaf of the result."""
-    y = tape.outs[i].aval
+    y = tape.outs[i]
     units = jnp.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+    units = _jax.weak(units) if y.weak_type else units
 
-    def row(unit: Any) -> Any:
+    def row(unit: Any) -> list[Any]:
         y_bars = [unit if j == i else None for j in range(len(tape.outs))]
-        x_bars = tape.pull(stashes, jax.tree.unflatten(tape.out_tree, y_bars))
-        return jax.tree.map(lambda x_bar: None if x_bar.dtype == jax.dtypes.float0 else x_bar, x_bars)
+        x_bars = jax.tree.leaves(tape.pull(stashes, tape.out_tree.unflatten(y_bars)))
+        return [None if x_bar.dtype == jax.dtypes.float0 else x_bar for x_bar in x_bars]
 
-    rows = jax.vmap(row)(units)
-    avals = jax.tree.unflatten(tape.graph.in_tree, [v.aval for v in tape.graph.jaxpr.invars])[0]
-
-    def shaped(aval: Any, x_bars: Any) -> Any:
-        shape = (*y.shape, *aval.shape)
-        return np.zeros(shape, jax.dtypes.float0) if x_bars is None else x_bars.reshape(shape)
-
-    return jax.tree.map(shaped, avals, rows, is_leaf=lambda x: x is None)
-
-
-def _dense(x_bar: Any, aval: Any) -> Any:
-    if not differentiable(aval):
-        return _jax.float0(aval)
-    x_bar = _jax.zeros(aval) if x_bar is None else x_bar
-    return _jax.weak(x_bar) if aval.weak_type else x_bar
+    shapes = [(*y.shape, *aval.shape) for aval in tape.types]
+    return tape.in_tree.unflatten(
+        np.zeros(shape, jax.dtypes.float0) if x_bar is None else x_bar.reshape(shape)
+        for x_bar, shape in zip(jax.vmap(row)(units), shapes, strict=True)
+    )
 
 
 def _differentiated(
@@ -409,35 +319,34 @@ def _check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, all
         )
 
 
-def _check_scalar(fun: Callable, tape: _Tape) -> None:
-    came = ", ".join(f"{v.aval.dtype}{list(v.aval.shape)}" for v in tape.outs)
+def _check_scalar(fun: Callable, tape: Tape) -> None:
+    came = ", ".join(f"{aval.dtype}{list(aval.shape)}" for aval in tape.outs)
     if tape.out_tree != jax.tree.structure(0):
         raise GradientError(
             f"grad of {_where(fun)}: the result is a {tape.out_tree} of {came or 'nothing'}, expected a "
             f"scalar; return the loss alone, with has_aux=True for what else there is, or use vjp"
         )
-    if tape.outs[0].aval.shape != ():
+    if tape.outs[0].shape != ():
         raise GradientError(
-            f"grad of {_where(fun)}: the result is {came}{_made_at(tape.graph.jaxpr, tape.outs[0])}, "
+            f"grad of {_where(fun)}: the result is {came}{_made_at(tape, 0)}, "
             f"expected a scalar; sum or average it, or use vjp or jacobian"
         )
 
 
-def _check_outputs(name: str, fun: Callable, tape: _Tape, holomorphic: bool) -> None:
+def _check_outputs(name: str, fun: Callable, tape: Tape, holomorphic: bool) -> None:
     kind = jnp.complexfloating if holomorphic else jnp.floating
-    for v in tape.outs:
-        if not jnp.issubdtype(v.aval.dtype, kind):
+    for i, aval in enumerate(tape.outs):
+        if not jnp.issubdtype(aval.dtype, kind):
             expected = "complex numbers with holomorphic=True" if holomorphic else "real floats"
             raise GradientError(
-                f"{name} of {_where(fun)}: the result is {v.aval.dtype}{list(v.aval.shape)}"
-                f"{_made_at(tape.graph.jaxpr, v)}, expected {expected}; use vjp for results of other types"
+                f"{name} of {_where(fun)}: the result is {aval.dtype}{list(aval.shape)}"
+                f"{_made_at(tape, i)}, expected {expected}; use vjp for results of other types"
             )
 
 
-def _made_at(jaxpr: _jax.Jaxpr, atom: Any) -> str:
-    """Where the user's code computes an output."""
-    makers = [] if _jax.is_literal(atom) else [eqn for eqn in jaxpr.eqns if atom in eqn.outvars]
-    return f", made at {_jax.source_line(makers[0])}" if makers else ""
+def _made_at(tape: Tape, i: int) -> str:
+    line = tape.made_at(i)
+    return f", made at {line}" if line else ""
 
 
 def _where(fun: Callable) -> str:

@@ -8,10 +8,11 @@ import jax
 from jax import lax
 
 from funcnet import _jax
-from funcnet.backprop.program import Program, program
-from funcnet.backprop.pullback import Mask, Pullback
+from funcnet.backprop.activity import Mask
+from funcnet.backprop.program import Program, evaluate, program
+from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
-from funcnet.backprop.sweep import Engine, Plan, read
+from funcnet.backprop.sweep import Engine, Plan
 
 FEW = 4
 """Up to so many equations a program costs less to trace inlined than as a call."""
@@ -37,7 +38,7 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
         return back(*stash, list(y_bars))
 
-    return Pullback(plan.gives, backward, forward=forward)
+    return Pullback(staged.gives, backward, forward=forward)
 
 
 def written_out(function: Callable) -> Callable[[Engine, _jax.Equation, Mask, Mask], Pullback]:
@@ -141,7 +142,7 @@ def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullb
         return plan.backward(stashes, [next(y_bars) if has else None for has in given])
 
     cotangents = [v.aval for v, has in zip(eqn.outvars, given, strict=True) if has]
-    again, _ = program(recompute, *(v.aval for v in (*jaxpr.invars, *saved)), *cotangents)
+    again, sent = program(recompute, *(v.aval for v in (*jaxpr.invars, *saved)), *cotangents)
     run = Program([*jaxpr.constvars, *jaxpr.invars], {}, jaxpr.eqns, [*jaxpr.outvars, *saved], ())
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -157,27 +158,18 @@ def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullb
             return again(lax.optimization_barrier(operands) if eqn.params["prevent_cse"] else operands)
 
         x_bars = iter(behind_a_barrier(only(operands, again.reads)))
-        return [next(x_bars) if one else None for one in plan.gives]
+        return [None if x_bar is None else next(x_bars) for x_bar in sent]
 
-    return Pullback(plan.gives, backward, forward=forward)
+    return Pullback(tuple(x_bar is not None for x_bar in sent), backward, forward=forward)
 
 
 def inlined(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Any:
     """The program with the bodies of its jitted calls in their place."""
 
-    def run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
-        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *xs], strict=True))
-        for eqn in jaxpr.eqns:
-            inputs = [read(values, atom) for atom in eqn.invars]
-            with _jax.context_of(eqn):
-                if eqn.primitive.name == "jit":
-                    outputs = run(*_jax.called(eqn), inputs)
-                else:
-                    outputs = _jax.bind(eqn, inputs)
-            values.update(zip(eqn.outvars, outputs, strict=True))
-        return [read(values, atom) for atom in jaxpr.outvars]
+    def run(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
+        return evaluate(*_jax.called(eqn), xs, run) if eqn.primitive.name == "jit" else _jax.bind(eqn, xs)
 
-    return jax.make_jaxpr(lambda *xs: run(jaxpr, consts, xs))(*(v.aval for v in jaxpr.invars))
+    return jax.make_jaxpr(lambda *xs: evaluate(jaxpr, consts, xs, run))(*(v.aval for v in jaxpr.invars))
 
 
 def _saved(jaxpr: _jax.Jaxpr, policy: Callable | None) -> list[_jax.Var]:

@@ -3,23 +3,20 @@
 import functools
 
 from funcnet._errors import ParameterError
-from funcnet.backprop import control, custom, loops, sharding
+from funcnet.backprop import control, custom, foreign, loops, sharding
+from funcnet.backprop.program import CALLS
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
 from funcnet.rules.folds import WRITTEN_OUT
 
-CALLS = {
-    "jit": control.call,
-    "closed_call": control.call,
-    "core_call": control.call,
-    "call": control.call,
-    "composite": control.call,
-    "custom_vmap_call": control.call,
-    "eval_jaxpr": control.call,
+PULLBACKS = {
+    **dict.fromkeys(CALLS, control.call),
     "cond": control.cond,
     "remat2": control.remat,
-    "custom_jvp_call": custom.custom_jvp,
-    "custom_vjp_call": custom.custom_vjp,
+    "custom_jvp_call": custom.custom,
+    "custom_vjp_call": custom.custom,
+    "ruled": custom.by_rule_of_user,
+    "linear_call": custom.linear_call,
     "custom_linear_solve": custom.custom_linear_solve,
     "scan": loops.scan,
     "while": loops.while_loop,
@@ -44,4 +41,4 @@ def engine(rules: Table) -> Engine:
 
 @functools.lru_cache(maxsize=64)
 def _engine(rules: Table) -> Engine:
-    return Engine(rules, CALLS)
+    return Engine(rules, PULLBACKS, foreign.by_their_rule)

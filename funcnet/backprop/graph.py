@@ -9,7 +9,6 @@ Every value of the graph has a number: the inputs first, then what the function 
 outputs of the nodes in the order in which they run. `values[n]` and `gradients[n]` belong to value n.
 """
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +20,12 @@ import jax.numpy as jnp
 
 from funcnet import _jax
 from funcnet._errors import ShapeError
+from funcnet.backprop.activity import differentiable
 from funcnet.backprop.engine import engine
-from funcnet.backprop.sweep import differentiable, read, stash_of
+from funcnet.backprop.program import read, step
+from funcnet.backprop.sweep import stash_of
+from funcnet.backprop.tape import cotangents
+from funcnet.backprop.tracing import Traced, trace_function
 from funcnet.rules import RULES, Table
 
 
@@ -164,8 +167,7 @@ class Graph:
         values = dict(zip([*self.jaxpr.invars, *self.jaxpr.constvars], [*leaves, *self.consts], strict=True))
         for eqn in self.jaxpr.eqns:
             with _jax.context_of(eqn):
-                outputs = _jax.bind(eqn, [read(values, atom) for atom in eqn.invars])
-            values.update(zip(eqn.outvars, outputs, strict=True))
+                step(values, eqn)
         return tuple(values[v] for v in self._values)
 
     def backward(self, values: Sequence[Any], y_bar: Any, *, rules: Table = RULES) -> tuple[Any, ...]:
@@ -223,7 +225,7 @@ class Graph:
             raise ShapeError(
                 f"backward: got {len(values)} values, expected {len(self._values)}, all that forward returned"
             )
-        y_bars = cotangents(y_bar, self.out_tree, self.jaxpr.outvars)
+        y_bars = cotangents(y_bar, self.out_tree, [v.aval for v in self.jaxpr.outvars])
         jaxpr = _jax.without_constants(self.jaxpr)
         asked = tuple(differentiable(v.aval) for v in jaxpr.invars)
         plan = engine(rules).plan(jaxpr, asked, tuple(y is not None for y in y_bars))
@@ -259,12 +261,14 @@ class Graph:
         return "\n".join([", ".join(map(str, self.inputs)), *lines, ", ".join(map(str, self.outputs))])
 
 
-def trace(f: Callable) -> Callable[..., Graph]:
+def trace(f: Callable, *, data: bool = False) -> Callable[..., Graph]:
     """Turn a function into its computational graph.
 
     Args:
         f: a function of arrays, or of pytrees of arrays, to a pytree of arrays. It is run once, on
             stand-ins that have shape and dtype but no values, as under `jax.jit`.
+        data: whether what depends on no argument is a part of the graph too; else it is computed at once,
+            and the graph has a constant in its place.
 
     Returns:
         `trace(f)(*args, **kwargs)` is the graph of f for arguments of these shapes and dtypes.
@@ -283,66 +287,36 @@ def trace(f: Callable) -> Callable[..., Graph]:
     def traced(*args: Any, **kwargs: Any) -> Graph:
         paths, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
         names = argument_names(f, [path for path, _ in paths])
-        graph = stage_out(f, [leaf for _, leaf in paths], tree)
-        return dataclasses.replace(graph, names=names)
+        traced = _program(f, args, kwargs, data)
+        return Graph(traced.jaxpr, traced.consts, names, tree, traced.out_tree)
 
     return traced
 
 
-def stage_out(f: Callable, leaves: Sequence[Any], in_tree: Any) -> Graph:
-    """The graph of `f(*args, **kwargs)`, with the arguments flattened to leaves and their structure."""
-    out_trees = []
+def _program(f: Callable, args: Any, kwargs: Any, data: bool) -> Traced:
+    """The program of `f(*args, **kwargs)`, of the leaves of the arguments."""
+    leaves, in_tree = jax.tree.flatten((args, kwargs))
 
-    def flat(*leaves: Any) -> list[Any]:
-        args, kwargs = jax.tree.unflatten(in_tree, leaves)
-        ys, out_tree = jax.tree.flatten(f(*args, **kwargs))
-        out_trees.append(out_tree)
-        return ys
+    def flat(*leaves: Any) -> Any:
+        args, kwargs = in_tree.unflatten(leaves)
+        return f(*args, **kwargs)
 
     try:
-        closed = jax.make_jaxpr(flat)(*leaves)
+        if data:
+            closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
+            return Traced(*_jax.open_jaxpr(closed), [], jax.tree.structure(shapes))
+        return trace_function(flat, list(map(jax.typeof, leaves)), complete=True)
     except (
         jax.errors.ConcretizationTypeError,
         jax.errors.TracerArrayConversionError,
         jax.errors.TracerIntegerConversionError,
     ) as error:
         error.add_note(
-            "funcnet traces a function as jax.jit does: what it differentiates has no values while the "
-            "function runs. Use jax.lax.cond or jnp.where for a branch that depends on them, jnp for numpy."
+            "A graph is traced as jax.jit traces: it holds for all values of its arguments, so they have "
+            "none while the function runs. Use jax.lax.cond or jnp.where for a branch that depends on them, "
+            "jnp for numpy."
         )
         raise
-    jaxpr, consts = _jax.open_jaxpr(closed)
-    return Graph(jaxpr, consts, [""] * len(leaves), in_tree, out_trees[0])
-
-
-def cotangents(y_bar: Any, out_tree: Any, outs: Sequence[Any]) -> list[Any]:
-    """The leaves of an upstream gradient: None for a symbolic zero, and for results that are no floats.
-
-    Args:
-        y_bar: the upstream gradient.
-        out_tree: the structure of the result.
-        outs: the variables of the result.
-
-    Raises:
-        ShapeError: y_bar does not have the result's structure, shapes and dtypes.
-    """
-    try:
-        leaves = out_tree.flatten_up_to(y_bar)
-    except ValueError:
-        leaves: list[Any] = [()]
-    if not jax.tree_util.all_leaves(leaves, is_leaf=lambda x: x is None):
-        raise ShapeError(
-            f"y_bar has the structure {jax.tree.structure(y_bar)}, expected that of the result, {out_tree}"
-        )
-    for i, (leaf, v) in enumerate(zip(leaves, outs, strict=True)):
-        if leaf is None or not differentiable(v.aval):
-            continue
-        if (jnp.shape(leaf), jnp.result_type(leaf)) != (v.aval.shape, v.aval.dtype):
-            raise ShapeError(
-                f"y_bar, output {i}: got {jnp.result_type(leaf)}{list(jnp.shape(leaf))}, expected "
-                f"{v.aval.dtype}{list(v.aval.shape)}, the output's own shape and dtype"
-            )
-    return [leaf if differentiable(v.aval) else None for leaf, v in zip(leaves, outs, strict=True)]
 
 
 def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:

@@ -26,11 +26,12 @@ import numpy as np
 from jax import lax
 
 from funcnet import _jax
+from funcnet.backprop.activity import Mask, active, is_in
 from funcnet.backprop.control import only
 from funcnet.backprop.program import Program
-from funcnet.backprop.pullback import Mask, Pullback
+from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
-from funcnet.backprop.sweep import Engine, Plan, is_in
+from funcnet.backprop.sweep import Engine, Plan
 
 PLACES = 32
 _LENGTHS = np.array(
@@ -41,6 +42,7 @@ _LENGTHS = np.array(
 def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """A scan: forward with its stash stacked, backward in the other direction."""
     jaxpr, values = _jax.open_jaxpr(eqn.params["jaxpr"])
+    jaxpr = _jax.without_local_refs(jaxpr)
     n, carries = _jax.scan_counts(eqn)
     options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
     plan, given = _through_the_loop(engine, jaxpr, asked, given, slice(n, n + carries))
@@ -49,7 +51,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     fixed = _invariant(staged, len(values) + n)
     silent = dataclasses.replace(staged.ahead, eqns=[one for one in staged.ahead.eqns if not one.effects])
     carried = given[:carries]
-    summed = [(v.aval, i) for i, v in enumerate(jaxpr.invars[:n]) if plan.gives[i]]
+    summed = [(v.aval, i) for i, v in enumerate(jaxpr.invars[:n]) if staged.gives[i]]
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
         consts, init, slices = [*values, *xs[:n]], xs[n : n + carries], xs[n + carries :]
@@ -90,7 +92,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         totals = dict(zip((i for _, i in summed), sums, strict=True))
         return [*(totals.get(i) for i in range(n)), *first, *x_bars]
 
-    gives = (*plan.gives[:n], *carried, *plan.gives[n + carries :])
+    gives = (*staged.gives[:n], *carried, *staged.gives[n + carries :])
     return _for_those_asked(gives, asked, forward, backward)
 
 
@@ -101,7 +103,7 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
     if goes_on.results[0].aval.shape:
         return _while_any(engine, eqn, given, asked)
     m, n = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
-    jaxpr, _ = _jax.open_jaxpr(eqn.params["body_jaxpr"])
+    jaxpr = _jax.without_local_refs(_jax.open_jaxpr(eqn.params["body_jaxpr"])[0])
     plan, given = _through_the_loop(engine, jaxpr, asked[m:], given, slice(n, None))
     summed = [i for i in range(n) if plan.gives[i]]
 
@@ -123,7 +125,8 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
             _, stashes = plan.forward(values, [*consts, *carry])
             x_bars = plan.backward(stashes, carry_bars)
             return _like(carry_bars, x_bars[n:]), [
-                lax.add(total, x_bars[i]) for total, i in zip(sums, summed, strict=True)
+                total if x_bars[i] is None else lax.add(total, x_bars[i])
+                for total, i in zip(sums, summed, strict=True)
             ]
 
         last = [
@@ -234,8 +237,8 @@ def _through_the_loop(
     """
     ins = list(asked)
     while True:
-        active = engine.active(jaxpr, tuple(ins))
-        reached = [is_in(active, v) for v in jaxpr.outvars]
+        moved = active(jaxpr, tuple(ins), engine.rules)
+        reached = [is_in(moved, v) for v in jaxpr.outvars]
         merged = [one or out for one, out in zip(ins[carry], reached, strict=False)]
         if merged == ins[carry]:
             break

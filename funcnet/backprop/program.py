@@ -9,6 +9,46 @@ import jax
 
 from funcnet import _jax
 
+CALLS = frozenset(
+    (
+        "jit",
+        "closed_call",
+        "core_call",
+        "call",
+        "composite",
+        "custom_vmap_call",
+        "eval_jaxpr",
+        "remat2",
+        "custom_jvp_call",
+        "custom_vjp_call",
+    )
+)
+"""Primitives that run one program once, on all their operands."""
+
+
+def read(values: Mapping[_jax.Var, Any], atom: Any) -> Any:
+    """The value of an operand."""
+    return atom.val if _jax.is_literal(atom) else values[atom]
+
+
+Run = Callable[[_jax.Equation, Sequence[Any]], Sequence[Any]]
+"""How an equation is run: on its inputs, to its outputs."""
+
+
+def step(values: dict[_jax.Var, Any], eqn: _jax.Equation, run: Run = _jax.bind) -> None:
+    """Run one equation on the values that there are, and put its outputs among them."""
+    outputs = run(eqn, [read(values, atom) for atom in eqn.invars])
+    values.update(zip(eqn.outvars, outputs, strict=True))
+
+
+def evaluate(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any], run: Run = _jax.bind) -> list[Any]:
+    """The outputs of a program."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *xs], strict=True))
+    for eqn in jaxpr.eqns:
+        with _jax.context_of(eqn):
+            step(values, eqn, run)
+    return [read(values, atom) for atom in jaxpr.outvars]
+
 
 @dataclass(frozen=True, eq=False)
 class Program:
@@ -31,15 +71,10 @@ class Program:
     def __call__(self, inputs: Iterable[Any]) -> list[Any]:
         """The results for these inputs; what it does not read may be None."""
         values = {**self.consts, **dict(zip(self.inputs, inputs, strict=True))}
-
-        def read(atom: Any) -> Any:
-            return atom.val if _jax.is_literal(atom) else values[atom]
-
         for eqn in self.eqns:
             with _jax.context_of(eqn) if _jax.is_scoped(eqn) else contextlib.nullcontext():
-                outputs = _jax.bind(eqn, [read(v) for v in eqn.invars])
-            values.update(zip(eqn.outvars, outputs, strict=True))
-        return [None if atom is None else read(atom) for atom in self.results]
+                step(values, eqn)
+        return [None if atom is None else read(values, atom) for atom in self.results]
 
     def only(self, wanted: Sequence[bool]) -> "Program":
         """The part that leads to these of its results; the others become None."""
@@ -48,11 +83,19 @@ class Program:
 
 
 def program(function: Callable, *avals: Any) -> tuple[Program, Any]:
-    """Trace a function into a program over the leaves of its arguments; beside it, the tree of its result."""
-    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*avals)
-    jaxpr, consts = _jax.open_jaxpr(closed)
+    """Trace a function into a program over the leaves of its arguments; beside it, its result as types."""
+    leaves, in_tree = jax.tree.flatten(avals)
+    out_trees = []
+
+    def flat(*xs: Any) -> list[Any]:
+        ys, out_tree = jax.tree.flatten(function(*in_tree.unflatten(xs)))
+        out_trees.append(out_tree)
+        return ys
+
+    jaxpr, consts = _jax.staged(flat, list(map(_jax.type_of, leaves)), "a rule")
     known = dict(zip(jaxpr.constvars, consts, strict=True))
-    return _without_dead_equations(jaxpr.invars, known, jaxpr.eqns, jaxpr.outvars), shapes
+    types = out_trees[0].unflatten([v.aval for v in jaxpr.outvars])
+    return _without_dead_equations(jaxpr.invars, known, jaxpr.eqns, jaxpr.outvars), types
 
 
 def live(eqns: Sequence[_jax.Equation], wanted: Iterable[Any]) -> tuple[list[_jax.Equation], set[_jax.Var]]:

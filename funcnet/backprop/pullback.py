@@ -15,10 +15,9 @@ import jax.numpy as jnp
 
 from funcnet import _jax
 from funcnet._errors import RuleError
+from funcnet.backprop.activity import Mask
 from funcnet.backprop.program import Program, program
 from funcnet.rules import RULES, Rule, Table
-
-Mask = tuple[bool, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +29,18 @@ class Pullback:
         backward: `backward(stash, y_bars) -> x_bars`, with None where there is no gradient.
         reads: which of [*ys, *xs] are the stash; those that are not are None in it.
         forward: where the equation must run differently to make its stash, `forward(xs) -> (ys, stash)`.
-            It reads all its inputs, whatever `reads` says.
+            Then `reads` says which inputs that reads, if not all; those that it does not read may be None.
     """
 
     gives: Mask
     backward: Callable[[Any, Sequence[Any]], list[Any]]
     reads: Mask = ()
     forward: Callable[[Sequence[Any]], tuple[list[Any], Any]] | None = None
+
+    def reads_inputs(self, eqn: _jax.Equation) -> Sequence[bool]:
+        """Which inputs the equation reads when it runs."""
+        some = self.forward is not None and self.reads
+        return self.reads[len(eqn.outvars) :] if some else [True] * len(eqn.invars)
 
 
 def by_rule(eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullback:

@@ -20,8 +20,9 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from funcnet import _jax
+from funcnet.backprop.activity import Mask
 from funcnet.backprop.control import only
-from funcnet.backprop.pullback import Mask, Pullback
+from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
 from funcnet.backprop.sweep import Engine
 

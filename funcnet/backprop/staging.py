@@ -14,8 +14,8 @@ from typing import Any
 import jax
 
 from funcnet import _jax
+from funcnet.backprop.activity import Mask
 from funcnet.backprop.program import Program, program
-from funcnet.backprop.pullback import Mask
 from funcnet.backprop.sweep import Plan
 
 
@@ -72,7 +72,7 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
     n = len(jax.tree.leaves(ys))
     stash, tree = jax.tree.flatten(stash)
     y_bars = [v.aval if has else None for v, has in zip(jaxpr.outvars, given, strict=True)]
-    back, _ = program(
+    back, x_bars = program(
         lambda stash, y_bars: plan.backward(jax.tree.unflatten(tree, stash), y_bars), stash, y_bars
     )
 
@@ -92,4 +92,4 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
                 extras.append(atom)
             leaves.append((places[atom], None))
     ahead = dataclasses.replace(ahead, results=[*ahead.results[:n], *extras]).only([True] * (n + len(extras)))
-    return Staged(ahead, back, extras, leaves, plan.gives)
+    return Staged(ahead, back, extras, leaves, tuple(x_bar is not None for x_bar in x_bars))

@@ -15,34 +15,53 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import jax.numpy as jnp
 from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
-from funcnet.backprop.pullback import Mask, Pullback, by_rule
-from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, Table
+from funcnet.backprop.activity import Mask, active, is_in
+from funcnet.backprop.program import read, step
+from funcnet.backprop.pullback import Pullback, by_rule
+from funcnet.rules import REFUSED, Table
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """A table of rules, and the pullbacks of equations that hold programs of their own (jit, scan, …)."""
+    """A table of rules, and the pullbacks of equations that hold programs of their own (jit, scan, …).
+
+    Attributes:
+        rules: the table.
+        calls: by the name of the primitive, how to make a pullback of its equation.
+        others: likewise for primitives that are in neither; it may answer None.
+        linear: whether the programs are tangents.
+    """
 
     rules: Table
     calls: Mapping[str, Callable[["Engine", _jax.Equation, Mask, Mask], Pullback]]
+    others: Callable[["Engine", _jax.Equation, Mask, Mask], Pullback | None]
+    linear: bool = False
+
+    @functools.cached_property
+    def of_tangents(self) -> "Engine":
+        """The engine for tangents: they are linear, and so walked through without rules of users' own."""
+        through = self.calls["closed_call"]
+        calls = {**self.calls, "custom_jvp_call": through, "custom_vjp_call": through}
+        return Engine(self.rules, calls, self.others, linear=True)
 
     def pullback(self, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
         """The way back through one equation, from the given cotangents to the gradients asked for."""
-        name = eqn.primitive.name
+        name = _jax.rule_name(eqn.primitive, eqn.params)
         with _jax.planning(eqn):
             if name in self.rules:
                 try:
                     return by_rule(eqn, given, asked, self.rules)
                 except FuncnetError as error:
                     raise type(error)(f"{error}; used at {_jax.blamed_line(eqn)}") from error
-            if name in self.calls:
-                return self.calls[name](self, eqn, given, asked)
-        raise MissingRuleError(_missing(eqn))
+            found = self.calls[name](self, eqn, given, asked) if name in self.calls else None
+            found = found or self.others(self, eqn, given, asked)
+        if found is None:
+            raise MissingRuleError(_missing(eqn))
+        return found
 
     def plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask, wanted: Mask | None = None) -> "Plan":
         """The sweeps over a jaxpr.
@@ -53,37 +72,23 @@ class Engine:
             given: which outputs have a cotangent.
             wanted: which outputs the forward sweep must return; all of them by default.
         """
-        active = self.active(jaxpr, asked)
-        reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(active, v)}
-        pullbacks = {}
+        jaxpr = _jax.without_local_refs(jaxpr)
+        moved = active(jaxpr, asked, self.rules)
+        reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(moved, v)}
+        pullbacks, given_to = {}, {}
         for i, eqn in reversed(list(enumerate(jaxpr.eqns))):
             has = tuple(v in reached for v in eqn.outvars)
             if any(has):
-                wants = tuple(is_in(active, atom) for atom in eqn.invars)
-                pullbacks[i] = self.pullback(eqn, has, wants)
+                wants = tuple(is_in(moved, atom) for atom in eqn.invars)
+                pullbacks[i], given_to[i] = self.pullback(eqn, has, wants), has
                 reached.update(v for v, one in zip(eqn.invars, pullbacks[i].gives, strict=True) if one)
         gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
-        return Plan(jaxpr, pullbacks, gives, wanted or (True,) * len(jaxpr.outvars))
+        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted or (True,) * len(jaxpr.outvars))
 
     @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
     def kept_plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> "Plan":
         """The plan of a program that may come again: a jitted function's, a loop's body, a branch."""
         return self.plan(jaxpr, asked, given)
-
-    def active(self, jaxpr: _jax.Jaxpr, asked: Mask) -> set[_jax.Var]:
-        """The variables through which an input asked for can change an output.
-
-        Raises:
-            MissingRuleError: one of them goes through a mutable array.
-        """
-        active = {v for v, one in zip(jaxpr.invars, asked, strict=True) if one}
-        for eqn in jaxpr.eqns:
-            if any(is_in(active, atom) for atom in eqn.invars):
-                if _jax.uses_a_ref(eqn):
-                    raise MissingRuleError(_mutable(eqn))
-                if eqn.primitive.name in self.rules or eqn.primitive.name not in PIECEWISE_CONSTANT:
-                    active.update(v for v in eqn.outvars if differentiable(v.aval))
-        return active
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +98,17 @@ class Plan:
     Attributes:
         jaxpr: the program.
         pullbacks: by the number of their equation, in the order of the way back.
+        given_to: for each of them, which outputs of its equation have a cotangent.
         gives: which inputs get a gradient.
+        given: which outputs have a cotangent.
         wanted: which outputs the forward sweep returns; the others may be None.
     """
 
     jaxpr: _jax.Jaxpr
     pullbacks: Mapping[int, Pullback]
+    given_to: Mapping[int, Mask]
     gives: Mask
+    given: Mask
     wanted: Mask
 
     def forward(
@@ -117,14 +126,15 @@ class Plan:
         for i, live, dead in self._schedule:
             eqn, pullback = self.jaxpr.eqns[i], self.pullbacks.get(i)
             if live:
-                inputs = [read(values, atom) for atom in eqn.invars]
                 with _jax.context_of(eqn):
                     if pullback and pullback.forward:
+                        atoms = zip(eqn.invars, pullback.reads_inputs(eqn), strict=True)
+                        inputs = [read(values, v) if one else None for v, one in atoms]
                         outputs, stash = pullback.forward(inputs)
                         stashes.append(stash)
+                        values.update(zip(eqn.outvars, outputs, strict=True))
                     else:
-                        outputs = _jax.bind(eqn, inputs)
-                values.update(zip(eqn.outvars, outputs, strict=True))
+                        step(values, eqn)
                 values.update((v, known[v]) for v in eqn.outvars if v in known)
             if pullback and not pullback.forward:
                 stashes.append(stash_of(pullback, eqn, values))
@@ -161,10 +171,22 @@ class Plan:
         for (i, pullback), stash in zip(self.pullbacks.items(), stashes, strict=True):
             eqn = self.jaxpr.eqns[i]
             with _jax.context_of(eqn):
-                x_bars = pullback.backward(stash, [take(bars, v, None) for v in eqn.outvars])
+                y_bars = [take(bars, v, None) for v in eqn.outvars]
+                x_bars = self._sent(i, pullback, stash, y_bars)
                 for atom, x_bar in zip(eqn.invars, x_bars, strict=True):
                     accumulate(bars, atom, x_bar)
             yield i, x_bars
+
+    def _sent(self, i: int, pullback: Pullback, stash: Any, y_bars: Sequence[Any]) -> Sequence[Any]:
+        """What one equation sends back. A rule of a user's may say late that a gradient is zero."""
+        missing = [one and bar is None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
+        if any(missing):
+            eqn = self.jaxpr.eqns[i]
+            if all(bar is None for bar in y_bars):
+                return [None] * len(eqn.invars)
+            late = zip(y_bars, missing, eqn.outvars, strict=True)
+            y_bars = [_jax.zeros(v.aval) if one else bar for bar, one, v in late]
+        return pullback.backward(stash, y_bars)
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
@@ -176,33 +198,17 @@ class Plan:
             pullback = self.pullbacks.get(i)
             atoms = [*eqn.outvars, *eqn.invars]
             fresh = [v for v in dict.fromkeys(v for v in atoms if not _jax.is_literal(v)) if v not in needed]
-            if pullback:
-                kept = (
-                    atoms
-                    if pullback.forward
-                    else [v for v, one in zip(atoms, pullback.reads, strict=True) if one]
-                )
-                needed.update(v for v in kept if not _jax.is_literal(v))
-            live = bool(eqn.effects) or not needed.isdisjoint(eqn.outvars)
+            if pullback and not pullback.forward:
+                reads = [v for v, one in zip(atoms, pullback.reads, strict=True) if one]
+                needed.update(v for v in reads if not _jax.is_literal(v))
+            runs = bool(eqn.effects) or bool(pullback and pullback.forward)
+            live = runs or not needed.isdisjoint(eqn.outvars)
             if live:
-                needed.update(v for v in eqn.invars if not _jax.is_literal(v))
+                reads = pullback.reads_inputs(eqn) if pullback else [True] * len(eqn.invars)
+                atoms = zip(eqn.invars, reads, strict=True)
+                needed.update(v for v, one in atoms if one and not _jax.is_literal(v))
             schedule.append((i, live, fresh))
         return schedule[::-1]
-
-
-def differentiable(aval: Any) -> bool:
-    """Whether values of this type have gradients: real and complex floats do, integers and keys do not."""
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
-
-
-def is_in(variables: set[_jax.Var], atom: Any) -> bool:
-    """Whether an operand is one of these variables."""
-    return not _jax.is_literal(atom) and atom in variables
-
-
-def read(values: Mapping[_jax.Var, Any], atom: Any) -> Any:
-    """The value of an operand."""
-    return atom.val if _jax.is_literal(atom) else values[atom]
 
 
 def stash_of(pullback: Pullback, eqn: _jax.Equation, values: Mapping[_jax.Var, Any]) -> list[Any]:
@@ -226,12 +232,4 @@ def _missing(eqn: _jax.Equation) -> str:
         f"no rule for the primitive {name!r}, {where}; write one with "
         f"`@funcnet.rule({name!r}, formula=…)` and pass it as `rules=funcnet.RULES | {{{name!r}: …}}`, "
         f"or put `jax.lax.stop_gradient` around its inputs if no gradient should flow"
-    )
-
-
-def _mutable(eqn: _jax.Equation) -> str:
-    return (
-        f"{eqn.primitive.name!r} takes a value whose gradient is asked for through a mutable array, at "
-        f"{_jax.blamed_line(eqn)}: gradients follow values only; return the value instead of writing it into "
-        f"a ref, or put `jax.lax.stop_gradient` around it if it is only recorded there"
     )

@@ -7,7 +7,7 @@ in which every `custom_jvp` and `custom_vjp`, at whatever depth, is replaced by 
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,13 @@ from funcnet import _jax
 from funcnet._errors import ParameterError
 from funcnet._types import Host
 from funcnet.backprop import argument_names
-from funcnet.backprop.engine import engine
+from funcnet.backprop.activity import active, is_in
+from funcnet.backprop.program import CALLS, evaluate
 from funcnet.rules import RULES
 
 Arrays = Sequence[Any]
 
 _CUSTOM = ("custom_jvp_call", "custom_vjp_call")
-_INLINED = (*_CUSTOM, "jit", "closed_call", "core_call", "remat2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,7 @@ class Primal:
     def depends(self) -> tuple[bool, ...]:
         """For each float of the arguments: whether the result depends on it, other than by steps."""
         floats = range(self.others, len(self.jaxpr.invars))
-        return tuple(any(_is_in(v, self._moved_by(i)) for v in self.jaxpr.outvars) for i in floats)
+        return tuple(any(is_in(self._moved_by(i), v) for v in self.jaxpr.outvars) for i in floats)
 
     def draws(self) -> bool:
         """Whether it draws random numbers, which are others in another dtype."""
@@ -194,13 +194,13 @@ class Primal:
 
     def narrowest(self) -> Any:
         """The shortest float dtype between the arguments and the result: what its values are good to."""
-        moved = set().union(*(self._moved_by(i) for i in range(self.others, len(self.jaxpr.invars))))
+        moved = frozenset().union(*(self._moved_by(i) for i in range(self.others, len(self.jaxpr.invars))))
         kinds = [kind for eqn in self.jaxpr.eqns for kind in _kinds(eqn, moved)]
         return max(kinds, key=lambda kind: jnp.finfo(kind).eps, default=jnp.dtype(jnp.float64))
 
-    def _moved_by(self, i: int) -> set[_jax.Var]:
+    def _moved_by(self, i: int) -> frozenset[_jax.Var]:
         asked = tuple(i == k for k in range(len(self.jaxpr.invars)))
-        return engine(RULES).active(self.jaxpr, asked)
+        return active(self.jaxpr, asked, RULES)
 
 
 def custom_rules(jaxpr: _jax.Jaxpr) -> int:
@@ -217,13 +217,9 @@ def _all(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
     return [*jaxpr.eqns, *inner]
 
 
-def _is_in(atom: Any, variables: set[_jax.Var]) -> bool:
-    return not _jax.is_literal(atom) and atom in variables
-
-
-def _kinds(eqn: _jax.Equation, moved: set[_jax.Var]) -> list[Any]:
+def _kinds(eqn: _jax.Equation, moved: Collection[_jax.Var]) -> list[Any]:
     """The float dtypes of the results of an equation, those inside of its programs among them."""
-    if not any(_is_in(v, moved) for v in eqn.outvars):
+    if not any(is_in(moved, v) for v in eqn.outvars):
         return []
     inner = [v for jaxpr, _ in _jax.programs(eqn) for one in _all(jaxpr) for v in one.outvars]
     dtypes = [v.aval.dtype for v in (*eqn.outvars, *inner) if hasattr(v.aval, "dtype")]
@@ -256,21 +252,12 @@ def _stand_in(aval: Any) -> Any:
 
 def _run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
     """Run a program: calls and custom rules inlined, loops and branches with their own programs bare."""
-    values: dict[_jax.Var, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *xs], strict=True))
-    for eqn in jaxpr.eqns:
-        inputs = [_read(values, atom) for atom in eqn.invars]
-        if eqn.primitive.name in _INLINED:
-            outputs = _run(*_jax.called(eqn), inputs)
-        elif any(custom_rules(part) for part, _ in _jax.programs(eqn)):
-            bare = _jax.with_programs(
-                eqn, lambda part, consts: _bare(part, consts, [v.aval for v in part.invars])
-            )
-            outputs = _jax.bind(bare, inputs)
-        else:
-            outputs = _jax.bind(eqn, inputs)
-        values.update(zip(eqn.outvars, outputs, strict=True))
-    return [_read(values, atom) for atom in jaxpr.outvars]
+    return evaluate(jaxpr, consts, xs, _run_bare)
 
 
-def _read(values: Mapping[_jax.Var, Any], atom: Any) -> Any:
-    return atom.val if _jax.is_literal(atom) else values[atom]
+def _run_bare(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
+    if eqn.primitive.name in CALLS:
+        return _run(*_jax.called(eqn), xs)
+    if any(custom_rules(part) for part, _ in _jax.programs(eqn)):
+        eqn = _jax.with_programs(eqn, lambda part, consts: _bare(part, consts, [v.aval for v in part.invars]))
+    return _jax.bind(eqn, xs)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
-from funcnet.backprop.sweep import differentiable
+from funcnet.backprop.activity import differentiable
 from funcnet.drawing.diagram import Diagram, Gate, Wire
 from funcnet.drawing.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
 from funcnet.drawing.marks import marks
@@ -30,13 +30,15 @@ def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
     """
-    graph = trace(f)(*args, **kwargs)
+    graph = trace(f, data=view.data)(*args, **kwargs)
     leaves = jax.tree.leaves((args, kwargs))
     flows = [Flow(jnp.asarray(x), "input", path(name)) for x, name in zip(leaves, graph.names, strict=True)]
     view = dataclasses.replace(view, depth=view.depth + around(graph.nodes))
     y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
     steps, results = record(graph, flows, y_bars, view)
-    steps, results = with_constants(without_dead(steps, results), results)
+    steps = without_dead(steps, results)
+    if not view.data:
+        steps, results = with_constants(steps, results)
     unused = set(flows) - _used(steps, results)
     steps = repeated(closed(boxed(steps), results), results)
     used = _used(steps, results)

@@ -14,7 +14,7 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop import vjp
-from funcnet.backprop.sweep import differentiable
+from funcnet.backprop.activity import differentiable
 from funcnet.rules import PIECEWISE_CONSTANT, Table
 
 

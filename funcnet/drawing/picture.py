@@ -33,6 +33,7 @@ def draw(
     depth: int = 0,
     unroll: bool = False,
     local: bool = False,
+    data: bool = False,
     rules: Table = RULES,
 ) -> Callable[..., "Picture"]:
     """A function of f's arguments that draws the graph of f with every value and every gradient.
@@ -46,6 +47,7 @@ def draw(
         depth: how many levels of boxes are opened: jitted functions, gates, named scopes.
         unroll: whether loops are drawn step by step.
         local: whether each gate shows its formula and its local gradients.
+        data: whether what depends on no argument is drawn gate by gate, not as one constant.
         rules: the table of rules.
 
     Raises:
@@ -62,7 +64,7 @@ def draw(
     """
 
     def drawn(*args: Any, **kwargs: Any) -> Picture:
-        return Picture(diagram(f, args, kwargs, y_bar, View(rules, depth, unroll, local)))
+        return Picture(diagram(f, args, kwargs, y_bar, View(rules, depth, unroll, local, data)))
 
     return drawn
 

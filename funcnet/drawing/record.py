@@ -14,29 +14,14 @@ import jax
 
 from funcnet import _jax
 from funcnet.backprop import Constant, Graph, Node
+from funcnet.backprop.program import CALLS
 from funcnet.drawing.diagram import Box, Role
 from funcnet.drawing.local import local_gradients
 from funcnet.drawing.unroll import LOOPS
 from funcnet.rules import Table
 
-CALLS = frozenset(
-    (
-        "jit",
-        "closed_call",
-        "core_call",
-        "call",
-        "custom_vmap_call",
-        "eval_jaxpr",
-        "cond",
-        "remat2",
-        "custom_jvp_call",
-        "custom_vjp_call",
-    )
-)
-"""What can be opened: primitives that run one of their programs once, on all their operands.
-
-A cond is among them; the first of its operands says which of its branches runs on the others.
-"""
+OPENED = CALLS | {"cond"}
+"""What can be opened; the first operand of a cond says which of its branches runs on the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +81,14 @@ class View:
         depth: how many levels of boxes are open.
         unroll: whether loops are shown step by step.
         local: whether local gradients are computed.
+        data: whether operations on data alone are shown.
     """
 
     rules: Table
     depth: int = 0
     unroll: bool = False
     local: bool = False
+    data: bool = False
 
 
 def record(
@@ -180,7 +167,7 @@ def opened(
         graph = LOOPS[node.primitive](eqn, [use.flow.value for use in uses], node.line)
         depth = max(view.depth, level) + 2  # the loop and its steps are open
         return graph, uses, Box(node.name, node.line), dataclasses.replace(view, depth=depth)
-    if node.primitive not in CALLS or level >= view.depth:
+    if node.primitive not in OPENED or level >= view.depth:
         return None
     if node.primitive == "cond":
         branch = int(uses[0].flow.value)
@@ -193,6 +180,8 @@ def written(node: Node, eqn: Any, rules: Table) -> tuple[str, str]:
     if node.primitive == "custom_vjp_call":
         gate = getattr(_jax.backward_function(eqn), "gate", None)
         return (gate.formula, gate.source) if gate else ("", "")
+    if _jax.is_foreign(eqn.primitive):
+        return "", f"the rule of {_jax.author_of(eqn.primitive)}"
     if node.primitive in rules:
         rule = rules[node.primitive]
         return rule.formula, rule.source

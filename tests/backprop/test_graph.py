@@ -343,3 +343,24 @@ def test_a_cell_of_a_notebook_is_called_that():
     exec(compile("def f(x):\n    return jnp.sin(x)", "/tmp/ipykernel_123/4567.py", "exec"), names)
     (node,) = funcnet.trace(names["f"])(1.0).nodes
     assert node.line.startswith("notebook cell:2:")
+
+
+def test_what_is_data_only_is_one_constant():
+    """A graph is of its arguments; how a constant comes about is shown on demand."""
+
+    def f(x):
+        return jnp.sum(x * jnp.sin(jnp.linspace(0.0, 1.0, 3)))
+
+    graph = funcnet.trace(f)(np.ones(3, np.float32))
+    assert [node.primitive for node in graph.nodes] == ["mul", "reduce_sum"]
+    assert len(graph.constants) == 1
+    whole = funcnet.trace(f, data=True)(np.ones(3, np.float32))
+    assert "sin" in {node.primitive for node in whole.nodes}
+    for one in (graph, whole):
+        values = one.forward(np.ones(3, np.float32))
+        np.testing.assert_allclose(one.backward(values, 1.0)[0], np.sin(np.linspace(0, 1, 3)), rtol=1e-6)
+
+
+def test_an_integer_argument_stays_an_argument():
+    graph = funcnet.trace(lambda x, n: x * n)(2.0, 3)
+    assert graph.forward(2.0, 5)[-1] == 10.0

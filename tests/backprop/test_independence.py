@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from jax import lax
 from jax._src.interpreters import ad
+from jax.extend import core
 
 import funcnet
-from funcnet import nn
+from funcnet import _jax, nn
 
 X = np.array([0.3, 0.7, 1.1])
 A = np.array([[3.0, 1.0, 0.2], [1.0, 4.0, 0.5], [0.2, 0.5, 2.0]])
@@ -153,6 +154,25 @@ def test_nothing_of_jax_differentiates(request):
     for name, expected in values_before.items():
         np.testing.assert_array_equal(values_after[name], expected)
         assert np.isfinite(expected).all()
+
+
+def test_no_primitive_of_jax_is_taken_for_somebody_elses():
+    """Others' primitives are differentiated by the rule that they registered; JAX's own never are."""
+    own = [value for value in vars(core.primitives).values() if isinstance(value, core.Primitive)]
+    assert len(own) > 150
+    for primitive in own:
+        assert not _jax.is_foreign(primitive), primitive
+        assert _jax.registered(primitive) == (None, None), primitive
+
+
+def test_a_primitive_of_others_is_told_by_who_says_what_it_computes():
+    doubled = core.Primitive("doubled")
+    doubled.def_impl(lambda x: 2 * x)
+    doubled.def_abstract_eval(lambda x: x)
+    assert _jax.is_foreign(doubled)
+    ad.deflinear(doubled, lambda y_bar: [2 * y_bar])
+    assert _jax.author_of(doubled) == __name__
+    assert funcnet.grad(lambda x: jnp.sin(doubled.bind(x)))(0.5) == pytest.approx(2 * np.cos(1.0))
 
 
 DIFFERENTIATES = {

@@ -426,3 +426,9 @@ def test_a_model_of_equinox_names_its_leaves(key):
     d = diagram(f, arrays, jnp.ones(4))
     expected = jax.grad(f)(arrays, jnp.ones(4)).layers[0].weight
     np.testing.assert_allclose(d["arrays/layers/0/weight"].gradient, expected, rtol=1e-5)
+
+
+def test_data_is_drawn_gate_by_gate_on_demand():
+    f = lambda x: jnp.sum(x * jnp.sin(jnp.linspace(0.0, 1.0, 3)))  # noqa: E731
+    folded, whole = (funcnet.draw(f, data=data)(jnp.ones(3)).diagram for data in (False, True))
+    assert len(folded.gates) == 2 < len(whole.gates)

@@ -1,0 +1,87 @@
+"""Activity: through which values of a program a gradient can flow.
+
+An output of an equation is active if an active input can change it, other than by steps: rounding,
+comparisons and everything on integers have no gradient. A call is as active as the program it calls.
+"""
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from funcnet import _jax
+from funcnet._errors import MissingRuleError
+from funcnet.backprop.program import CALLS
+from funcnet.rules import PIECEWISE_CONSTANT, RULES, Table
+
+Mask = tuple[bool, ...]
+
+TRANSPARENT = CALLS - {"custom_jvp_call", "custom_vjp_call"}
+"""Calls whose gradient is that of the program they run."""
+
+STOPPED = _jax.Transparent("stopped")
+STOPPED.run = lambda x: [x]
+"""A value through which no gradient flows."""
+
+STEPS_OF_REALS = frozenset({"sign"})
+"""Primitives with a rule that are piecewise constant in the real numbers, if not in the complex ones."""
+
+
+def differentiable(aval: Any) -> bool:
+    """Whether values of this type have gradients: real and complex floats do, integers and keys do not."""
+    return jnp.issubdtype(getattr(aval, "dtype", bool), jnp.inexact)
+
+
+def is_in(variables: Collection[_jax.Var], atom: Any) -> bool:
+    """Whether an operand is one of these variables."""
+    return not _jax.is_literal(atom) and atom in variables
+
+
+@functools.lru_cache(maxsize=2048)
+def active(jaxpr: _jax.Jaxpr, asked: Mask, rules: Table) -> frozenset[_jax.Var]:
+    """The variables of a program through which an input asked for can change an output.
+
+    Raises:
+        MissingRuleError: one of them goes through a mutable array.
+    """
+    found = {v for v, one in zip(jaxpr.invars, asked, strict=True) if one}
+    for eqn in jaxpr.eqns:
+        inputs = tuple(is_in(found, atom) for atom in eqn.invars)
+        if any(inputs):
+            if _jax.uses_a_ref(eqn):
+                raise MissingRuleError(_mutable(eqn))
+            name, avals = _jax.rule_name(eqn.primitive, eqn.params), [v.aval for v in eqn.outvars]
+            outs = moved(name, eqn.params, inputs, avals, rules)
+            found.update(v for v, one in zip(eqn.outvars, outs, strict=True) if one)
+    return frozenset(found)
+
+
+def moved(
+    name: str, params: Mapping[str, Any], inputs: Mask, outs: Sequence[Any], rules: Table
+) -> list[bool]:
+    """Which outputs of an equation, of these types, its active inputs can change."""
+    if not any(inputs) or name == STOPPED.name or (name in PIECEWISE_CONSTANT and name not in rules):
+        return [False] * len(outs)
+    if name in TRANSPARENT:
+        return _moved_by(_jax.called_by(params), inputs, rules)
+    if name == "cond":
+        branches = [_moved_by(_jax.open_jaxpr(one), inputs[1:], rules) for one in params["branches"]]
+        return [any(outs) for outs in zip(*branches, strict=True)]
+    if name in STEPS_OF_REALS and rules[name] is RULES[name]:
+        return [jnp.issubdtype(aval.dtype, jnp.complexfloating) for aval in outs]
+    return list(map(differentiable, outs))
+
+
+def _moved_by(program: Any, inputs: Mask, rules: Table) -> list[bool]:
+    jaxpr = _jax.without_local_refs(program[0])
+    found = active(jaxpr, inputs, rules)
+    return [is_in(found, v) for v in jaxpr.outvars]
+
+
+def _mutable(eqn: _jax.Equation) -> str:
+    return (
+        f"{eqn.primitive.name!r} takes a value whose gradient is asked for through a mutable array, at "
+        f"{_jax.blamed_line(eqn)}: gradients follow values only; return the value instead of writing it into "
+        f"a ref, or put `jax.lax.stop_gradient` around it if it is only recorded there"
+    )

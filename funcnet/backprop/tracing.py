@@ -1,0 +1,336 @@
+"""Tracing: what depends on the arguments becomes a program, the rest is computed as it comes.
+
+A function is run once, on stand-ins for the arguments that matter. Each operation on a stand-in is
+written into a program and gives a further stand-in. An operation on anything else (data, labels, shapes,
+flags) is none of the program's business: it runs where it would have run without us, and its result is
+an ordinary value, which Python may look at, branch on and index with. That holds inside jit, vmap, scan
+and another gradient as well.
+
+A stand-in has no value of its own, but where the arguments have values, so has all that is made of
+them: it is computed when Python asks for it (`if x > 0`, `x[x > 0]`), from the operations that lead there.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+
+from funcnet import _jax
+from funcnet.backprop.activity import differentiable, moved
+from funcnet.rules import RULES, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """The program of a function.
+
+    Attributes:
+        jaxpr: from the arguments that matter to those results that depend on them.
+        consts: the values of its constants.
+        results: for each leaf of the result its place among the program's outputs, or None and its value.
+        out_tree: the structure of the result.
+    """
+
+    jaxpr: _jax.Jaxpr
+    consts: Sequence[Any]
+    results: Sequence[tuple[int | None, Any]]
+    out_tree: Any
+
+    def leaves(self, ys: Sequence[Any]) -> list[Any]:
+        """The leaves of the result, from the outputs of the program."""
+        return [value if place is None else ys[place] for place, value in self.results]
+
+
+class Step:
+    """How values come about: what to run on which inputs, and what came out of it, once it has run."""
+
+    __slots__ = ("inputs", "run", "values")
+
+    def __init__(
+        self, run: Callable[..., Any] | None, inputs: Sequence[Any], values: list[Any] | None = None
+    ):
+        self.run, self.inputs, self.values = run, inputs, values
+
+
+class StandIn(jax.core.Tracer):
+    """What a function gets in the place of an array that its program depends on.
+
+    Attributes:
+        staged: the tracer of the program.
+        active: whether a gradient can flow through it.
+        step: how to compute it; None if it has no value before the program runs.
+        place: its place among the values of that step.
+    """
+
+    __slots__ = ("active", "place", "staged", "step")
+
+    _trace: "Trace"
+
+    def __init__(self, trace: "Trace", staged: Any, active: bool, step: Step | None, place: int):
+        super().__init__(trace, staged.aval)
+        self.staged, self.active, self.step, self.place = staged, active, step, place
+
+    def to_concrete_value(self) -> Any:
+        """Its value where that can be known now, else None."""
+        return self._trace.value(self)
+
+    def _constant(self) -> Any:
+        """Its value if no gradient flows through it: as good as an ordinary array."""
+        return None if self.active else self.to_concrete_value()
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        value = self._constant()
+        return super().__array__(*args, **kwargs) if value is None else np.asarray(value, *args, **kwargs)
+
+    def __float__(self) -> float:
+        value = self._constant()
+        return super().__float__() if value is None else float(value)
+
+    def __complex__(self) -> complex:
+        value = self._constant()
+        return super().__complex__() if value is None else complex(value)
+
+    def tolist(self) -> Any:
+        """The value as nested lists, if no gradient flows through it."""
+        value = self._constant()
+        return super().tolist() if value is None else np.asarray(value).tolist()
+
+    def cur_qdd(self) -> Any:
+        """JAX's own question to values of types with a state."""
+        return self.staged.cur_qdd()
+
+    def _origin_msg(self) -> str:
+        return self.staged._origin_msg()
+
+    def _short_repr(self) -> str:
+        return f"Traced<{self.aval.str_short()}>"
+
+
+class LocalRef(jax.core.Tracer):
+    """A mutable array that a function has made for itself: a place with a value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, trace: "Trace", aval: Any, value: Any):
+        super().__init__(trace, aval)
+        self.value = value
+
+
+class Trace(jax.core.Trace):
+    """Hands operations on stand-ins to the program that is being traced, and all others on.
+
+    Custom derivatives stay with their functions: each is one operation of the program.
+
+    Attributes:
+        staging: JAX's trace that writes the program.
+        around: the trace that was there before; None where there is none to hand on to.
+        rules: the table of rules, which says where gradients flow.
+    """
+
+    __slots__ = ("around", "rules", "staging")
+
+    def __init__(self, staging: Any, around: Any, rules: Table):
+        super().__init__()
+        self.requires_low = False
+        self.staging, self.around, self.rules = staging, around, rules
+
+    def owns(self, x: Any) -> bool:
+        """Whether this is a stand-in of this trace."""
+        return type(x) is StandIn and x._trace is self
+
+    def is_active(self, x: Any) -> bool:
+        """Whether a gradient can flow through this."""
+        return self.owns(x) and x.active
+
+    def stand_in(self, staged: Any, active: bool, step: Step | None, place: int = 0) -> StandIn:
+        """The stand-in for a value of the program."""
+        return StandIn(self, staged, active, step, place)
+
+    def stage_value(self, val: Any) -> Any:
+        """JAX's question where a constant belongs."""
+        return val if self.owns(val) or self.around is None else self.around.stage_value(val)
+
+    def process_primitive(self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any], /) -> Any:
+        """An operation."""
+        if primitive.ref_allocating or any(type(x) is LocalRef and x._trace is self for x in tracers):
+            return self._on_refs(primitive, tracers, params)
+        if not self.takes(tracers):
+            avals = [jax.typeof(x) for x in tracers]
+            return primitive.bind_with_trace(self.around, tracers, avals, params)
+        outs = _listed(primitive, self.staging.process_primitive(primitive, self.lowered(tracers), params))
+        inputs = tuple(map(self.is_active, tracers))
+        name = _jax.rule_name(primitive, params)
+        active = moved(name, params, inputs, [out.aval for out in outs], self.rules)
+        step = None
+        if outs and not _jax.has_effects(primitive, params):
+            step = Step(lambda *xs: _listed(primitive, primitive.bind(*xs, **params)), tracers)
+        results = self.stand_ins(outs, active, step)
+        if step and not any(active) and _jax.evaluates(self.around) and self.computed(step):
+            results = step.values or results
+        return results if primitive.multiple_results else results[0]
+
+    def _on_refs(self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any]) -> Any:
+        """An operation on mutable arrays of the function's own: one on their values, which it replaces."""
+        avals = [jax.typeof(x) for x in tracers]
+        if primitive.ref_allocating:
+            aval, _ = primitive.abstract_eval(*avals, **params)
+            value = tracers[0] if tracers else _jax.zeros(aval.inner_aval)
+            return LocalRef(self, aval, value)
+        program, consts = _jax.without_refs(lambda *xs: primitive.bind(*xs, **params), avals)
+        refs = [x for x in tracers if type(x) is LocalRef]
+        with _jax.set_current_trace(self):
+            values = [x.value if type(x) is LocalRef else x for x in tracers]
+            results = jax.core.eval_jaxpr(program, consts, *values)
+        n = len(results) - len(refs)
+        for ref, value in zip(refs, results[n:], strict=True):
+            ref.value = value
+        return results[:n] if primitive.multiple_results else results[0]
+
+    def process_call(self, call_primitive: Any, f: Any, tracers: Sequence[Any], params: Any, /) -> Any:
+        """A function that is called under a name of JAX's."""
+        process = self.chosen(tracers).process_call
+        return self.handed_on(process, tracers, None, call_primitive, f, self.lowered(tracers), params)
+
+    def process_shard_map(self, primitive: Any, f: Any, tracers: Sequence[Any], /, **params: Any) -> Any:
+        """A function that runs on each device of a mesh."""
+        process = self.chosen(tracers).process_shard_map
+        return self.handed_on(process, tracers, None, primitive, f, self.lowered(tracers), **params)
+
+    def process_custom_jvp_call(
+        self, primitive: Any, fun: Any, jvp: Any, tracers: Sequence[Any], /, **params: Any
+    ) -> Any:
+        """A function with a tangent rule."""
+        process = self.chosen(tracers).process_custom_jvp_call
+        step = Step(fun.call_wrapped, tracers)
+        return self.handed_on(process, tracers, step, primitive, fun, jvp, self.lowered(tracers), **params)
+
+    def process_custom_vjp_call(
+        self, primitive: Any, fun: Any, fwd: Any, bwd: Any, tracers: Sequence[Any], /, **params: Any
+    ) -> Any:
+        """A function with a forward and a backward."""
+        process = self.chosen(tracers).process_custom_vjp_call
+        step = Step(fun.call_wrapped, tracers)
+        return self.handed_on(
+            process, tracers, step, primitive, fun, fwd, bwd, self.lowered(tracers), **params
+        )
+
+    def within(self, f: Any, tracers: Sequence[Any]) -> Any:
+        """The operations of a function of JAX's, in this trace."""
+        with _jax.set_current_trace(self):
+            return f.call_wrapped(*tracers)
+
+    def takes(self, tracers: Sequence[Any]) -> bool:
+        """Whether an operation on these belongs to the program."""
+        return self.around is None or any(map(self.owns, tracers))
+
+    def chosen(self, tracers: Sequence[Any]) -> Any:
+        """The trace that an operation on these belongs to."""
+        return self.staging if self.takes(tracers) else self.around
+
+    def lowered(self, tracers: Iterable[Any]) -> list[Any]:
+        """The same values as the program knows them."""
+        return [x.staged if self.owns(x) else x for x in tracers]
+
+    def handed_on(
+        self, process: Callable, tracers: Sequence[Any], step: Step | None, *args: Any, **params: Any
+    ) -> Any:
+        """What JAX makes of an operation, as stand-ins if it belongs to the program."""
+        outs = process(*args, **params)
+        if not self.takes(tracers):
+            return outs
+        active = any(map(self.is_active, tracers))
+        return self.stand_ins(outs, [active and differentiable(out.aval) for out in outs], step)
+
+    def stand_ins(self, outs: Sequence[Any], active: Sequence[bool], step: Step | None) -> list[StandIn]:
+        """The stand-ins for the outputs of one operation."""
+        flags = zip(outs, active, strict=True)
+        return [self.stand_in(out, one, step, i) for i, (out, one) in enumerate(flags)]
+
+    def value(self, stand_in: StandIn) -> Any:
+        """The value of a stand-in, or None: an outer jit, vmap or scan has none to give."""
+        return _concrete(self._known(stand_in)) if self.computed(stand_in.step) else None
+
+    def computed(self, step: Step | None) -> bool:
+        """Compute the values of a step, and whether that could be done."""
+        steps = self._steps_to(step)
+        if steps is None:
+            return False
+        with _jax.set_current_trace(self.around or _jax.eval_trace):
+            for step in steps:
+                assert step.run is not None
+                step.values = step.run(*map(self._known, step.inputs))
+        return True
+
+    def _known(self, x: Any) -> Any:
+        return x.step.values[x.place] if self.owns(x) else x
+
+    def _steps_to(self, last: Step | None) -> list[Step] | None:
+        """The steps still to run, in order; None if one of their inputs has no value."""
+        order: dict[Step, None] = {}
+        pending: list[tuple[Step | None, bool]] = [(last, False)]
+        while pending:
+            step, is_ready = pending.pop()
+            if step is None:
+                return None
+            if is_ready:
+                order[step] = None
+            elif step.values is None and step not in order:
+                if any(not self.owns(x) and _concrete(x) is None for x in step.inputs):
+                    return None
+                pending.append((step, True))
+                pending.extend((x.step, False) for x in step.inputs if self.owns(x))
+        return list(order)
+
+
+def trace_function(
+    f: Callable,
+    xs: Sequence[Any],
+    active: Sequence[bool] | None = None,
+    kind: type[Trace] = Trace,
+    rules: Table = RULES,
+    complete: bool = False,
+    alone: bool = False,
+) -> Traced:
+    """Trace `f(*xs)`.
+
+    Args:
+        f: a function of arrays to a pytree.
+        xs: the arguments that matter, or types in their place.
+        active: which of them a gradient is asked for; all by default.
+        kind: what becomes of custom derivatives.
+        rules: the table of rules, which says where gradients flow.
+        complete: whether results that do not depend on the arguments are outputs of the program too.
+        alone: whether all operations belong to the program: it may then be run anywhere.
+    """
+    around = None if alone else _jax.current_trace()
+    found: list[Any] = []
+
+    def program(*tracers: Any) -> list[Any]:
+        trace = kind(_jax.current_trace(), around, rules)
+        asked = [True] * len(tracers) if active is None else active
+        steps = [None if _concrete(x) is None else Step(None, (), [x]) for x in xs]
+        arguments = map(trace.stand_in, tracers, asked, steps)
+        with _jax.set_current_trace(trace):
+            leaves, out_tree = jax.tree.flatten(f(*arguments))
+        outs = [y for y in leaves if complete or trace.owns(y)]
+        places = iter(range(len(outs)))
+        found.append([(next(places), None) if complete or trace.owns(y) else (None, y) for y in leaves])
+        found.append(out_tree)
+        trace.invalidate()
+        return trace.lowered(outs)
+
+    return Traced(*_jax.staged(program, list(map(_jax.type_of, xs)), _jax.function_info(f)), *found)
+
+
+def _listed(primitive: Any, outs: Any) -> list[Any]:
+    return list(outs) if primitive.multiple_results else [outs]
+
+
+def _concrete(x: Any) -> Any:
+    """The value of x if it has one now: a type has none, nor has a tracer of jit."""
+    if isinstance(x, jax.core.Tracer):
+        return x.to_concrete_value()
+    return None if isinstance(x, (jax.core.AbstractValue, jax.ShapeDtypeStruct)) else x
