@@ -25,7 +25,7 @@ def names(requirements):
 
 NEEDED = names(PROJECT["dependencies"])
 EXTRAS = {extra: names(its) for extra, its in PROJECT["optional-dependencies"].items()}
-OPTIONAL = set().union(*(its for extra, its in EXTRAS.items() if extra not in ("dev", "torch")))
+OPTIONAL = set().union(*(its for extra, its in EXTRAS.items() if extra not in ("dev", "peers", "torch")))
 
 
 def imports(node, late=False):
