@@ -196,8 +196,11 @@ class Trace(jax.core.Trace):
 
     def process_shard_map(self, primitive: Any, f: Any, tracers: Sequence[Any], /, **params: Any) -> Any:
         """A function that runs on each device of a mesh."""
-        process = self.chosen(tracers).process_shard_map
-        return self.handed_on(process, tracers, None, primitive, f, self.lowered(tracers), **params)
+        outs = self.chosen(tracers).process_shard_map(primitive, f, self.lowered(tracers), **params)
+        if not self.takes(tracers):
+            return outs
+        active = any(map(self.is_active, tracers))
+        return outs.map(lambda out: self.stand_in(out, active and differentiable(out.aval), None))
 
     def process_custom_jvp_call(
         self, primitive: Any, fun: Any, jvp: Any, tracers: Sequence[Any], /, **params: Any
