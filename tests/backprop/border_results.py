@@ -214,7 +214,6 @@ OF_A_PYTHON_FLOAT = {
     "a narrower conversion": lambda x: (x * jnp.bfloat16(2)).astype(jnp.float32),
     "a carry that stays weak": lambda x: lax.fori_loop(0, 3, lambda _, c: c * 2, x),
     "a carry that becomes strong": lambda x: lax.scan(lambda c, y: (c * y, None), x, Y)[0],
-    "a loop's carry that becomes strong": lambda x: lax.fori_loop(0, 3, lambda _, c: c * np.float32(2), x),
     "a constant of a scan": lambda x: lax.scan(lambda c, y: (c * y * x, None), 1.0, Y)[0],
     "a branch": lambda x: lax.cond(x > 0, jnp.sin, jnp.cos, x),
     "branches of strong type": lambda x: lax.cond(x > 0, lambda x: x * np.float32(2), lambda x: x * Y[0], x),

@@ -135,7 +135,7 @@ def assert_as_jax(row: Row) -> None:
     assert_same(ours, theirs, row.ulps)
 
 
-@pytest.mark.in_turns(8)
+@pytest.mark.in_turns(16)
 @pytest.mark.parametrize("row", [row for kind in KINDS for row in kind.rows], ids=str)
 def test_as_jax_does(row):
     assert_as_jax(row)
