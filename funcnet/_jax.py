@@ -424,7 +424,7 @@ def author_of(primitive: Any) -> str:
 
 
 def _author(function: Any) -> str:
-    """The module of the first function, of this and those it is made of, that is not JAX's; else empty."""
+    """The module of the first function, of this and what it is made of, that is not JAX's or ours."""
     pending, seen = [function], set()
     while pending:
         part = pending.pop()
@@ -438,7 +438,7 @@ def _author(function: Any) -> str:
         elif isinstance(part, types.MethodType):
             pending.append(part.__func__)
         elif isinstance(part, types.FunctionType):
-            if not re.match(r"jax(lib)?\.|functools", part.__module__):
+            if not re.match(r"(jax|jaxlib|functools|funcnet)\b", part.__module__):
                 return part.__module__
             pending += [cell.cell_contents for cell in part.__closure__ or () if _is_full(cell)]
     return ""

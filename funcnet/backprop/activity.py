@@ -22,6 +22,7 @@ TRANSPARENT = CALLS - {"custom_jvp_call", "custom_vjp_call"}
 
 STOPPED = _jax.Transparent("stopped")
 STOPPED.run = lambda x: [x]
+STOPPED.def_abstract_eval(lambda x: [x])
 """A value through which no gradient flows."""
 
 STEPS_OF_REALS = frozenset({"sign"})

@@ -227,6 +227,7 @@ class UserRule:
 
 ruled = _jax.Transparent("ruled")
 ruled.run = lambda *operands, rule: rule.split(operands)[0]
+ruled.def_abstract_eval(lambda *operands, rule: list(rule.ys))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
