@@ -106,6 +106,28 @@ def staged(
     return jaxpr, consts
 
 
+def writes(trace: Any) -> bool:
+    """Whether operations that come to this trace are written into a program."""
+    return hasattr(trace, "emit_eqn")
+
+
+def call(function: Any, *operands: Any) -> Any:
+    """Call a function, which JAX may have wrapped."""
+    return getattr(function, "call_wrapped", function)(*operands)
+
+
+def like(wrapped: Any, function: Callable) -> Any:
+    """A function in the place of one that JAX may have wrapped."""
+    if hasattr(wrapped, "debug_info"):
+        return linear_util.wrap_init(function, debug_info=wrapped.debug_info)
+    return function
+
+
+def mapped(function: Callable, outs: Any) -> Any:
+    """A function of each of the results that JAX's own code returns, in a list or in a tree of its own."""
+    return outs.map(function) if hasattr(outs, "map") else list(map(function, outs))
+
+
 def has_effects(primitive: Any, params: dict[str, Any]) -> bool:
     """Whether to run an operation twice is not to run it once: it allocates a ref, or has other effects."""
     programs = core.jaxprs_in_params(params)
@@ -158,7 +180,8 @@ def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
     """
     trace = core.find_top_trace(inputs)
     transparent = isinstance(eqn.primitive, Transparent)
-    as_it_stands = hasattr(trace, "emit_eqn") and not (eqn.effects or transparent or is_high(eqn))
+    of_program = writes(trace) and any(isinstance(x, jax.core.Tracer) for x in inputs)
+    as_it_stands = of_program and not (eqn.effects or transparent or is_high(eqn))
     if as_it_stands and _of_the_same_types(eqn, inputs):
         info = source_info_util.current()
         tracers = [trace.to_jaxpr_tracer(x, source_info=info) for x in inputs]
@@ -272,7 +295,8 @@ def without_local_refs(jaxpr: Jaxpr) -> Jaxpr:
     discharged, consts = open_jaxpr(discharge_state(closed, should_discharge=given, lower=False))
     assert not consts
     n = len(jaxpr.invars)
-    return discharged.replace(invars=discharged.invars[:n], constvars=discharged.invars[n:])
+    values = {"consts": jaxpr.consts} if hasattr(jaxpr, "consts") else {}  # in newer JAX
+    return discharged.replace(invars=discharged.invars[:n], constvars=discharged.invars[n:], **values)
 
 
 def called(eqn: Equation) -> tuple[Jaxpr, Sequence[Any]]:
@@ -291,13 +315,40 @@ def is_ref(x: Any) -> bool:
     return hasattr(getattr(x, "aval", None) or getattr(x, "_aval", None), "inner_aval")
 
 
-def is_array(x: Any) -> bool:
-    """Whether this is an array to JAX, or a number."""
-    return isinstance(x, (jax.Array, np.ndarray, np.generic, bool, int, float, complex))
+def is_value(x: Any) -> bool:
+    """Whether this is an array to JAX, a number, or a value of a type that JAX was told of; a ref is none."""
+    try:
+        return not hasattr(jax.typeof(x), "inner_aval")
+    except TypeError:
+        return False
+
+
+def as_value(x: Any) -> Any:
+    """A number as an array."""
+    return x if isinstance(x, jax.Array) or hasattr(jax.typeof(x), "vspace_zero") else jnp.asarray(x)
+
+
+def is_of_numbers(aval: Any) -> bool:
+    """Whether this is the type of arrays of numbers, and not one that says itself how to add its values."""
+    return isinstance(aval, jax.core.ShapedArray) and isinstance(aval.dtype, np.dtype)
+
+
+def has_own_tangents(aval: Any) -> bool:
+    """Whether this is a type that is none of numbers, but has tangents: of hijax, or of an extended dtype."""
+    if isinstance(aval, jax.core.ShapedArray):
+        return not is_of_numbers(aval) and aval.to_tangent_aval().dtype != jax.dtypes.float0
+    return hasattr(aval, "vspace_zero")
+
+
+def add(x: Any, y: Any) -> Any:
+    """The sum, as the type of the two defines it."""
+    return jax.lax.add(x, y) if is_of_numbers(jax.typeof(x)) else ad.add_jaxvals(x, y)
 
 
 def zeros(aval: Any) -> Any:
     """Zeros of this type, varying over the same mesh axes."""
+    if not is_of_numbers(aval):
+        return ad.zeros_like_aval(aval.to_ct_aval())
     array = jax.lax.full(aval.shape, 0, aval.dtype)
     array = weak(array) if aval.weak_type else array
     axes = tuple(getattr(aval, "vma", ()))
@@ -345,6 +396,13 @@ def residuals(made: Sequence[Any], xs: Sequence[Any], out_trees: Callable) -> tu
     return [next(fresh) if place is None else xs[place] for place in forwarded], list(made[n:])
 
 
+def holds_a_rule(operation: Any) -> bool:
+    """Whether an operation of hijax brings the derivative of whoever wrote it: JAX's own are programs."""
+    kind = type(operation)
+    holding = kind.__name__ in ("CustomVJPTraced", "CustomJVPTraced", "VmapOf")
+    return holding or not kind.__module__.startswith("jax.")
+
+
 def expanded(operation: Any) -> Callable[..., list[Any]]:
     """An operation of hijax as a function of flat arguments."""
     return lambda *xs: jax.tree.leaves(operation.expand(*operation.in_tree.unflatten(xs)))
@@ -381,6 +439,8 @@ def as_cotangent(x_bar: Any, aval: Any) -> Any:
         or getattr(x_bar, "dtype", None) == jax.dtypes.float0
     ):
         return None
+    if not is_of_numbers(aval):
+        return x_bar
     if jnp.iscomplexobj(x_bar) and not jnp.issubdtype(aval.dtype, jnp.complexfloating):
         raise RuleError(
             f"the backward of a custom_vjp returned {jnp.result_type(x_bar)} for an input of {aval.dtype}, "
@@ -469,10 +529,8 @@ def emit(trace: Any, primitive: Any, operands: Sequence[Any], outs: Sequence[Any
 
 
 def _canonical(x: Any) -> Any:
-    if isinstance(x, (jax.Array, jax.core.Tracer)):
-        return x
     with set_current_trace(eval_trace):
-        return jnp.asarray(x)
+        return as_value(x)
 
 
 def evaluates(trace: Any) -> bool:

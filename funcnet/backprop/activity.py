@@ -31,7 +31,7 @@ STEPS_OF_REALS = frozenset({"sign"})
 
 def differentiable(aval: Any) -> bool:
     """Whether values of this type have gradients: real and complex floats do, integers and keys do not."""
-    return jnp.issubdtype(getattr(aval, "dtype", bool), jnp.inexact)
+    return jnp.issubdtype(getattr(aval, "dtype", bool), jnp.inexact) or _jax.has_own_tangents(aval)
 
 
 def is_in(variables: Collection[_jax.Var], atom: Any) -> bool:

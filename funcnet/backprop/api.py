@@ -17,6 +17,7 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet._errors import GradientError
+from funcnet.backprop.activity import differentiable
 from funcnet.backprop.tape import Pullback, Tape, record
 from funcnet.rules import RULES, Table
 
@@ -294,7 +295,7 @@ def _check_callable(name: str, fun: Any) -> None:
 
 def _check_arrays(name: str, fun: Callable, primals: Any) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(primals):
-        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex)):
+        if not _jax.is_value(leaf):
             raise GradientError(
                 f"{name} of {_where(fun)}: argument {jax.tree_util.keystr(path)} is {type(leaf).__name__}, "
                 f"expected an array or a number; close over what is none"
@@ -304,8 +305,8 @@ def _check_arrays(name: str, fun: Callable, primals: Any) -> None:
 def _check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, allow_int: bool) -> None:
     _check_arrays(name, fun, primals)
     for path, leaf in jax.tree_util.tree_leaves_with_path(primals):
-        dtype = jnp.result_type(leaf)
-        if jnp.issubdtype(dtype, jnp.complexfloating if holomorphic else jnp.inexact):
+        aval = jax.typeof(leaf)
+        if jnp.issubdtype(aval.dtype, jnp.complexfloating) if holomorphic else differentiable(aval):
             continue
         if holomorphic:
             advice = "expected complex numbers with holomorphic=True"
@@ -315,7 +316,7 @@ def _check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, all
             advice = "expected floats; convert it, differentiate another argument, or pass allow_int=True"
         raise GradientError(
             f"{name} of {_where(fun)}: argument {jax.tree_util.keystr(path)} is "
-            f"{dtype}{list(jnp.shape(leaf))}, {advice}"
+            f"{aval.dtype}{list(aval.shape)}, {advice}"
         )
 
 

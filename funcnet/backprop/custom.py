@@ -70,10 +70,18 @@ class Differentiated(Trace):
         active = super().is_active(x)
         if active and self.ruling:
             raise GradientError(
-                f"{self.ruling} is the rule of a function and closes over a value whose gradient is asked "
-                f"for; it speaks of its arguments only: pass the value as one"
+                f"{self.ruling} belongs to a function with a rule and closes over a value whose gradient is "
+                f"asked for; the rule speaks of its arguments only: pass the value as one"
             )
         return active
+
+    def process_primitive(self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any], /) -> Any:
+        """An operation; one of hijax that holds a rule is run by it."""
+        if primitive.name == "call_hi_primitive" and any(map(self.is_active, tracers)):
+            operation = params["_prim"]
+            if _jax.holds_a_rule(operation):
+                return self.by_hijax(operation, tracers)
+        return super().process_primitive(primitive, tracers, params)
 
     def process_custom_jvp_call(
         self, primitive: Any, fun: Any, jvp: Any, tracers: Sequence[Any], /, **params: Any
@@ -82,8 +90,9 @@ class Differentiated(Trace):
         if any(map(self.is_active, tracers)):
             zero = _jax.symbolic_zero if params["symbolic_zeros"] else _jax.zero_tangent
             return self.by_tangent(_halves(jvp.call_wrapped), tracers, zero, _jax.name_of(jvp))
-        if self.evaluates(tracers):
-            return self.within(fun, tracers)
+        if _jax.evaluates(self.around):
+            with self.ruled(_jax.name_of(fun)):
+                return self.within(fun, tracers)
         return super().process_custom_jvp_call(primitive, fun, jvp, tracers, **params)
 
     def process_custom_vjp_call(
@@ -101,8 +110,9 @@ class Differentiated(Trace):
             back = functools.partial(_jax.call_backward, bwd)
             rule = functools.partial(Backward, bwd=back, active=active, zero=zero)
             return self.call(rule, tracers, ys, residuals)
-        if self.evaluates(tracers):
-            return self.within(fun, tracers)
+        if _jax.evaluates(self.around):
+            with self.ruled(_jax.name_of(fun)):
+                return self.within(fun, tracers)
         return super().process_custom_vjp_call(primitive, fun, fwd, bwd, tracers, **params)
 
     def by_tangent(self, rule: Callable, xs: Sequence[Any], zero: Callable, name: str) -> list[Any]:
@@ -181,10 +191,6 @@ class Differentiated(Trace):
             yield
         finally:
             self.ruling = before
-
-    def evaluates(self, tracers: Sequence[Any]) -> bool:
-        """Whether these are ours, and nothing around us wants to know of rules."""
-        return self.takes(tracers) and _jax.evaluates(self.around)
 
 
 OPERAND = object()
@@ -379,16 +385,6 @@ def custom_linear_solve(engine: Engine, eqn: _jax.Equation, given: Mask, asked: 
 
     gives = plan.gives[:k] + (False,) * (m - k) + asked[m:]
     return Pullback(gives, backward, forward=forward)
-
-
-def calls_backward(jaxpr: _jax.Jaxpr) -> bool:
-    """Whether a program, or one that it calls, has a custom_vjp in it."""
-    return any(
-        isinstance(eqn.params.get("rule"), Backward)
-        or eqn.primitive.name == "custom_vjp_call"
-        or any(calls_backward(part) for part, _ in _jax.programs(eqn))
-        for eqn in jaxpr.eqns
-    )
 
 
 def only_true(values: Iterable[Any], wanted: Sequence[bool]) -> list[Any]:

@@ -18,9 +18,6 @@ from funcnet.backprop.custom import Differentiated, written_out
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.sweep import Engine
 
-HOLD_RULES = frozenset({"CustomVJPTraced", "CustomJVPTraced", "VmapOf"})
-"""Operations of hijax that are JAX's, and hold the rule of a user's."""
-
 
 def by_their_rule(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback | None:
     """The way back through somebody else's primitive; None if it is none, or has no rule."""
@@ -36,13 +33,12 @@ def by_their_rule(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) 
 
 def _by_hijax(operation: Any, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """An operation of hijax: a user's by its rule, JAX's own as the program that it stands for."""
-    kind = type(operation)
-    if kind.__name__ == "RematTraced":
+    if type(operation).__name__ == "RematTraced":
         params = {"jaxpr": operation.jaxpr, "policy": operation.policy, "prevent_cse": True}
         return control.remat(engine, eqn.replace(params=params), given, asked)
-    if kind.__module__.startswith("jax.") and kind.__name__ not in HOLD_RULES:
-        return written_out(_jax.expanded(operation), engine, eqn, given, asked)
-    return written_out(lambda *xs: _tracing().by_hijax(operation, xs), engine, eqn, given, asked)
+    if _jax.holds_a_rule(operation):
+        return written_out(lambda *xs: _jax.bind(eqn, xs), engine, eqn, given, asked)
+    return written_out(_jax.expanded(operation), engine, eqn, given, asked)
 
 
 def _tracing() -> Differentiated:

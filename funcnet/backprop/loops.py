@@ -82,7 +82,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
             extras = [a if one else b for a, b, one in zip(once, stacked, fixed, strict=True)]
             inputs = [*consts, *[None] * carries, *slices]
             x_bars = staged.backward(inputs, extras, [*carry_bars, *y_bars])
-            sums = [lax.add(total, x_bars[i]) for total, (_, i) in zip(sums, summed, strict=True)]
+            sums = [_jax.add(total, x_bars[i]) for total, (_, i) in zip(sums, summed, strict=True)]
             return (_like(carry_bars, x_bars[n : n + carries]), sums), x_bars[n + carries :]
 
         zeros = [_jax.zeros(aval) for aval, _ in summed]
@@ -125,7 +125,7 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
             _, stashes = plan.forward(values, [*consts, *carry])
             x_bars = plan.backward(stashes, carry_bars)
             return _like(carry_bars, x_bars[n:]), [
-                total if x_bars[i] is None else lax.add(total, x_bars[i])
+                total if x_bars[i] is None else _jax.add(total, x_bars[i])
                 for total, i in zip(sums, summed, strict=True)
             ]
 
@@ -273,8 +273,12 @@ def _invariant(staged: Staged, consts: int) -> list[bool]:
 
 
 def _like(carry_bars: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:
-    """The cotangents of the carry before a step, as dense as those after it."""
+    """The cotangents of the carry before a step, as dense and as strongly typed as those after it."""
     return [
-        None if before is None else jnp.zeros_like(before) if x_bar is None else x_bar
+        None if before is None else jnp.zeros_like(before) if x_bar is None else _as_strong(x_bar, before)
         for before, x_bar in zip(carry_bars, x_bars, strict=True)
     ]
+
+
+def _as_strong(x: Any, like: Any) -> Any:
+    return x if jax.typeof(like).weak_type else lax.convert_element_type(x, like.dtype)

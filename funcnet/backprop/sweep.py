@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from jax import lax
-
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in
@@ -220,7 +218,7 @@ def stash_of(pullback: Pullback, eqn: _jax.Equation, values: Mapping[_jax.Var, A
 def accumulate(bars: dict[_jax.Var, Any], atom: Any, x_bar: Any) -> None:
     """Add what one use of a variable sends back to what the others have sent."""
     if x_bar is not None:
-        bars[atom] = lax.add(bars[atom], x_bar) if atom in bars else x_bar
+        bars[atom] = _jax.add(bars[atom], x_bar) if atom in bars else x_bar
 
 
 def _missing(eqn: _jax.Equation) -> str:

@@ -5,7 +5,6 @@ traced program; results that do not are values already; and what stands beside t
 never differentiated, and may be anything.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import GradientError, ShapeError
 from funcnet.backprop.activity import differentiable
-from funcnet.backprop.custom import Differentiated, calls_backward, only_true
+from funcnet.backprop.custom import Differentiated, only_true
 from funcnet.backprop.engine import engine
 from funcnet.backprop.sweep import Plan
 from funcnet.backprop.tracing import Traced, trace_function
@@ -43,11 +42,6 @@ class Tape:
     out_tree: Any
     aux_tree: Any
 
-    @functools.cached_property
-    def weakens(self) -> bool:
-        """Whether the gradient of a number is as weakly typed: what a user's backward returns is as it is."""
-        return any(aval.weak_type for aval in self.types) and not calls_backward(self.traced.jaxpr)
-
     @property
     def outs(self) -> list[Any]:
         """The types of the leaves of the result."""
@@ -65,7 +59,7 @@ class Tape:
     def forward(self, primals: Any) -> tuple[Any, Any, Any]:
         """The result, what is beside it, and the stash."""
         xs = [x for x, aval in zip(jax.tree.leaves(primals), self.types, strict=True) if differentiable(aval)]
-        ys, stashes = self.plan.forward(self.traced.consts, [jnp.asarray(x) for x in xs])
+        ys, stashes = self.plan.forward(self.traced.consts, [_jax.as_value(x) for x in xs])
         leaves = self.traced.leaves(ys)
         n = self.out_tree.num_leaves
         aux = None if self.aux_tree is None else self.aux_tree.unflatten(leaves[n:])
@@ -83,9 +77,6 @@ class Tape:
         y_bars = [_jax.zeros(v.aval) if bar is None and one else bar for bar, one, v in given]
         x_bars = iter(self.plan.backward(stashes, y_bars))
         dense = [_dense(next(x_bars) if differentiable(aval) else None, aval) for aval in self.types]
-        if self.weakens:
-            typed = zip(dense, self.types, strict=True)
-            dense = [_jax.weak(x) if aval.weak_type and differentiable(aval) else x for x, aval in typed]
         return self.in_tree.unflatten(dense)
 
 
@@ -209,7 +200,7 @@ def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table,
 
 def _check_results(name: str, results: Sequence[tuple[int | None, Any]]) -> None:
     for place, value in results:
-        if place is None and not _jax.is_array(value):
+        if place is None and not _jax.is_value(value):
             raise GradientError(
                 f"{name} returned {type(value).__name__} {value!r}, expected arrays; return what is none "
                 f"beside the result, with has_aux=True"
@@ -241,6 +232,8 @@ def cotangents(y_bar: Any, out_tree: Any, outs: Sequence[Any]) -> list[Any]:
 def _cotangent(i: int, y_bar: Any, aval: Any) -> Any:
     if y_bar is None or not differentiable(aval):
         return None
+    if _jax.has_own_tangents(aval):
+        return y_bar
     if (jnp.shape(y_bar), jnp.result_type(y_bar)) != (aval.shape, aval.dtype):
         raise ShapeError(
             f"y_bar, output {i}: got {jnp.result_type(y_bar)}{list(jnp.shape(y_bar))}, expected "

@@ -10,6 +10,8 @@ A stand-in has no value of its own, but where the arguments have values, so has 
 them: it is computed when Python asks for it (`if x > 0`, `x[x > 0]`), from the operations that lead there.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,9 @@ import numpy as np
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable, moved
 from funcnet.rules import RULES, Table
+
+PRINTS = frozenset({"debug_callback", "debug_print"})
+"""Primitives that only tell of values: where these are known, they tell at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,25 +165,33 @@ class Trace(jax.core.Trace):
         if not self.takes(tracers):
             avals = [jax.typeof(x) for x in tracers]
             return primitive.bind_with_trace(self.around, tracers, avals, params)
+        step = Step(lambda *xs: _listed(primitive, primitive.bind(*xs, **params)), tracers)
+        now = primitive.name in PRINTS and _jax.evaluates(self.around)
+        results = self.computed(step) if now else None
+        if results is None:
+            results = self.staged_primitive(primitive, tracers, params, step)
+        return results if primitive.multiple_results else results[0]
+
+    def staged_primitive(
+        self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any], step: Step
+    ) -> Sequence[Any]:
+        """The results of an operation of the program: ordinary values where no gradient flows to them."""
         outs = _listed(primitive, self.staging.process_primitive(primitive, self.lowered(tracers), params))
         inputs = tuple(map(self.is_active, tracers))
         name = _jax.rule_name(primitive, params)
         active = moved(name, params, inputs, [out.aval for out in outs], self.rules)
-        step = None
-        if outs and not _jax.has_effects(primitive, params):
-            step = Step(lambda *xs: _listed(primitive, primitive.bind(*xs, **params)), tracers)
-        results = self.stand_ins(outs, active, step)
-        if step and not any(active) and _jax.evaluates(self.around) and self.computed(step):
-            results = step.values or results
-        return results if primitive.multiple_results else results[0]
+        if not outs or _jax.has_effects(primitive, params):
+            return self.stand_ins(outs, active, None)
+        known = None if any(active) or not _jax.evaluates(self.around) else self.computed(step)
+        return self.stand_ins(outs, active, step) if known is None else known
 
     def _on_refs(self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any]) -> Any:
         """An operation on mutable arrays of the function's own: one on their values, which it replaces."""
         avals = [jax.typeof(x) for x in tracers]
         if primitive.ref_allocating:
             aval, _ = primitive.abstract_eval(*avals, **params)
-            value = tracers[0] if tracers else _jax.zeros(aval.inner_aval)
-            return LocalRef(self, aval, value)
+            with _jax.set_current_trace(self):
+                return LocalRef(self, aval, tracers[0] if tracers else _jax.zeros(aval.inner_aval))
         program, consts = _jax.without_refs(lambda *xs: primitive.bind(*xs, **params), avals)
         refs = [x for x in tracers if type(x) is LocalRef]
         with _jax.set_current_trace(self):
@@ -191,33 +204,54 @@ class Trace(jax.core.Trace):
 
     def process_call(self, call_primitive: Any, f: Any, tracers: Sequence[Any], params: Any, /) -> Any:
         """A function that is called under a name of JAX's."""
-        process = self.chosen(tracers).process_call
-        return self.handed_on(process, tracers, None, call_primitive, f, self.lowered(tracers), params)
+        process = self.staging.process_call
+        return self.staged_function(lambda f, xs: process(call_primitive, f, xs, params), f, tracers)
 
     def process_shard_map(self, primitive: Any, f: Any, tracers: Sequence[Any], /, **params: Any) -> Any:
         """A function that runs on each device of a mesh."""
-        outs = self.chosen(tracers).process_shard_map(primitive, f, self.lowered(tracers), **params)
-        if not self.takes(tracers):
-            return outs
-        active = any(map(self.is_active, tracers))
-        return outs.map(lambda out: self.stand_in(out, active and differentiable(out.aval), None))
+        process = self.staging.process_shard_map
+        return self.staged_function(lambda f, xs: process(primitive, f, xs, **params), f, tracers)
 
     def process_custom_jvp_call(
         self, primitive: Any, fun: Any, jvp: Any, tracers: Sequence[Any], /, **params: Any
     ) -> Any:
         """A function with a tangent rule."""
-        process = self.chosen(tracers).process_custom_jvp_call
-        step = Step(fun.call_wrapped, tracers)
-        return self.handed_on(process, tracers, step, primitive, fun, jvp, self.lowered(tracers), **params)
+        if not self.takes(tracers) and not _jax.writes(self.around):
+            return self.around.process_custom_jvp_call(primitive, fun, jvp, tracers, **params)
+        process = self.staging.process_custom_jvp_call
+        return self.staged_function(
+            lambda f, xs: process(primitive, f, jvp, xs, **params), fun, tracers, fun.call_wrapped
+        )
 
     def process_custom_vjp_call(
         self, primitive: Any, fun: Any, fwd: Any, bwd: Any, tracers: Sequence[Any], /, **params: Any
     ) -> Any:
         """A function with a forward and a backward."""
-        process = self.chosen(tracers).process_custom_vjp_call
-        step = Step(fun.call_wrapped, tracers)
-        return self.handed_on(
-            process, tracers, step, primitive, fun, fwd, bwd, self.lowered(tracers), **params
+        if not self.takes(tracers) and not _jax.writes(self.around):
+            return self.around.process_custom_vjp_call(primitive, fun, fwd, bwd, tracers, **params)
+        process = self.staging.process_custom_vjp_call
+        return self.staged_function(
+            lambda f, xs: process(primitive, f, fwd, bwd, xs, **params), fun, tracers, fun.call_wrapped
+        )
+
+    def staged_function(
+        self, process: Callable, f: Any, tracers: Sequence[Any], run: Callable | None = None
+    ) -> Any:
+        """The stand-ins for the results of a function that becomes a program by itself.
+
+        Args:
+            process: what JAX makes of such a function and its operands.
+            f: the function; it may refer to stand-ins of ours.
+            tracers: the operands.
+            run: how it is run on values; None where that cannot be known before the program runs.
+        """
+        inner = Inner(self)
+        outs = process(_jax.like(f, functools.partial(inner.program, f)), self.lowered(tracers))
+        active = any(map(self.is_active, [*tracers, *inner.closed_over]))
+        step = Step(run, tracers) if run and not inner.closed_over else None
+        places = itertools.count()
+        return _jax.mapped(
+            lambda out: self.stand_in(out, active and differentiable(out.aval), step, next(places)), outs
         )
 
     def within(self, f: Any, tracers: Sequence[Any]) -> Any:
@@ -229,23 +263,13 @@ class Trace(jax.core.Trace):
         """Whether an operation on these belongs to the program."""
         return self.around is None or any(map(self.owns, tracers))
 
-    def chosen(self, tracers: Sequence[Any]) -> Any:
-        """The trace that an operation on these belongs to."""
-        return self.staging if self.takes(tracers) else self.around
-
     def lowered(self, tracers: Iterable[Any]) -> list[Any]:
         """The same values as the program knows them."""
-        return [x.staged if self.owns(x) else x for x in tracers]
+        return list(map(self.known, tracers))
 
-    def handed_on(
-        self, process: Callable, tracers: Sequence[Any], step: Step | None, *args: Any, **params: Any
-    ) -> Any:
-        """What JAX makes of an operation, as stand-ins if it belongs to the program."""
-        outs = process(*args, **params)
-        if not self.takes(tracers):
-            return outs
-        active = any(map(self.is_active, tracers))
-        return self.stand_ins(outs, [active and differentiable(out.aval) for out in outs], step)
+    def known(self, x: Any) -> Any:
+        """The same value as the program knows it."""
+        return x.staged if self.owns(x) else x
 
     def stand_ins(self, outs: Sequence[Any], active: Sequence[bool], step: Step | None) -> list[StandIn]:
         """The stand-ins for the outputs of one operation."""
@@ -254,20 +278,21 @@ class Trace(jax.core.Trace):
 
     def value(self, stand_in: StandIn) -> Any:
         """The value of a stand-in, or None: an outer jit, vmap or scan has none to give."""
-        return _concrete(self._known(stand_in)) if self.computed(stand_in.step) else None
+        values = self.computed(stand_in.step)
+        return None if values is None else _concrete(values[stand_in.place])
 
-    def computed(self, step: Step | None) -> bool:
-        """Compute the values of a step, and whether that could be done."""
+    def computed(self, step: Step | None) -> list[Any] | None:
+        """The values of a step, or None if they cannot be known now."""
         steps = self._steps_to(step)
-        if steps is None:
-            return False
+        if step is None or steps is None:
+            return None
         with _jax.set_current_trace(self.around or _jax.eval_trace):
-            for step in steps:
-                assert step.run is not None
-                step.values = step.run(*map(self._known, step.inputs))
-        return True
+            for one in steps:
+                assert one.run is not None
+                one.values = one.run(*map(self._value_of, one.inputs))
+        return step.values
 
-    def _known(self, x: Any) -> Any:
+    def _value_of(self, x: Any) -> Any:
         return x.step.values[x.place] if self.owns(x) else x
 
     def _steps_to(self, last: Step | None) -> list[Step] | None:
@@ -286,6 +311,39 @@ class Trace(jax.core.Trace):
                 pending.append((step, True))
                 pending.extend((x.step, False) for x in step.inputs if self.owns(x))
         return list(order)
+
+
+class Inner(Trace):
+    """The trace of a function that becomes a program by itself, within the program of another trace.
+
+    Attributes:
+        outer: the other trace.
+        closed_over: the stand-ins of the other trace that the function has used.
+    """
+
+    __slots__ = ("closed_over", "outer")
+
+    def __init__(self, outer: Trace):
+        super().__init__(None, None, outer.rules)
+        self.outer, self.closed_over = outer, []
+
+    def program(self, f: Any, *operands: Any) -> Any:
+        """Run the function on these operands of the program that is now being traced."""
+        self.staging = _jax.current_trace()
+        with _jax.set_current_trace(self):
+            outs = _jax.call(f, *(self.stand_in(x, False, None) for x in operands))
+        return _jax.mapped(self.known, outs)
+
+    def owns(self, x: Any) -> bool:
+        """Whether this is a stand-in of this trace, or of one around it."""
+        return super().owns(x) or self.outer.owns(x)
+
+    def known(self, x: Any) -> Any:
+        """The same value as the program knows it."""
+        if not self.outer.owns(x):
+            return super().known(x)
+        self.closed_over.append(x)
+        return self.outer.known(x)
 
 
 def trace_function(

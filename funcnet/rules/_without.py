@@ -41,13 +41,11 @@ _UNREDUCED = "a sum over devices that is not taken yet has gradients of another 
 
 _KERNEL = "it is what a GPU makes of a product of jax.experimental.sparse; use that product"
 _REFERENCE = "it reads or writes a mutable array; gradients follow values only"
-_HIGH_LEVEL = "it works on types that only JAX knows the gradients of"
 
 REFUSED = {
     **dict.fromkeys(["get", "swap", "addupdate", "accum_grad_in_ref", "run_state"], _REFERENCE),
     **dict.fromkeys(["new_ref", "empty_ref", "free_ref", "freeze"], _REFERENCE),
     **dict.fromkeys(["new_box", "box_get", "box_set", "new_log", "log_extend", "log_read"], _REFERENCE),
-    **dict.fromkeys(["to_edtype", "from_edtype"], _HIGH_LEVEL),
     "remat_opt": "jax.custom_vjp(optimize_remat=True) has first derivatives only",
     "igamma_grad_a": "the second derivative of the incomplete gamma function in its order is not offered",
     "zeta": "the Hurwitz zeta function has no rule; its derivative in q is −s · ζ(s + 1, q)",
