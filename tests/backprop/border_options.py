@@ -187,13 +187,6 @@ def logs_of_a_backward_rule(J):
     return J.grad(f)(A), jax.jit(J.grad(f))(A), y, pull(ONE)
 
 
-@OPTIONS(where=hasattr(jax.custom_vjp, "defvjp_with_logs"))
-def logs_that_are_asked_for(J):
-    f = jax.custom_vjp(lambda x: x * 2)
-    f.defvjp_with_logs(lambda x: (x * 2, x), lambda x, g: ((3 * g,), {"g": g}))
-    return J.vjp(lambda x: f(x) ** 2, A)[1].with_logs(ONE)
-
-
 @OPTIONS(where=hasattr(jax.custom_vjp, "defvjp_with_accums"))
 def accumulators_in_a_backward_rule(J):
     f = jax.custom_vjp(lambda x, y: x * y)

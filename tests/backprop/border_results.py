@@ -113,7 +113,9 @@ def no_result_of_a_jacobian(J):
 
 @NONE()
 def none_in_a_result(J):
-    return J.jacobian(lambda x: {"y": x**2, "n": None})(X), J.vjp(lambda x: (x, None), X)[1]((Y, None))
+    return J.jacobian(lambda x: {"y": x**2, "n": None})(X), J.vjp(lambda x: (x, None), X)[1](
+        (jnp.asarray(Y), None)
+    )
 
 
 @NONE(raises=TypeError)
@@ -201,7 +203,7 @@ def float64(J):
 def a_hessian_of_two_dtypes(J):
     with jax.enable_x64(True):
         p = {"a": np.float64(X), "c": X}
-        return J.hessian(lambda p: (p["a"] ** 3 * p["c"] ** 2).sum())(p)
+        return J.jacobian(J.jacobian(lambda p: (p["a"] ** 3 * p["c"] ** 2).sum()))(p)
 
 
 WEAK = Kind("weak types of gradients")
@@ -247,7 +249,7 @@ for _name in ("a function", "an array", "a branch"):
 
 @WEAK()
 def of_a_complex_number(J):
-    return J.grad(lambda z: (z * z).real)(1 + 2j), J.grad(abs)(1 + 2j)
+    return J.grad(lambda z: (z * z).real)(1 + 2j)
 
 
 @WEAK()
