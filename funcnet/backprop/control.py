@@ -1,4 +1,4 @@
-"""Equations that call programs: jit and its kin, cond and switch, remat."""
+"""Equations that call programs: jit and its kin, cond and switch."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,7 +9,6 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.program import Program, evaluate, program
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
 from funcnet.backprop.sweep import Engine, Plan
@@ -67,7 +66,7 @@ def cond(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     """
     branches = [_jax.open_jaxpr(branch) for branch in eqn.params["branches"]]
     staged = [stage(engine.kept_plan(jaxpr, asked[1:], given), given) for jaxpr, _ in branches]
-    types, slots = _shared_slots([[v.aval for v in one.extras] for one in staged])
+    types, slots = shared_slots([[v.aval for v in one.extras] for one in staged])
     gives = tuple(map(any, zip(*(one.gives for one in staged), strict=True)))
     consts = [len(values) for _, values in branches]
     reads = tuple(map(any, zip(*(one.reads[n:] for one, n in zip(staged, consts, strict=True)), strict=True)))
@@ -84,26 +83,31 @@ def cond(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
 
     def forward(inputs: Sequence[Any]) -> tuple[list[Any], Any]:
         which, *xs = inputs
-        results = _switch(which, ahead, len(branches), xs)
+        results = switch(eqn, which, ahead, xs)
         return results[: len(given)], (which, only(xs, reads), results[len(given) :])
 
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
         which, xs, extras = stash
-        x_bars = iter(_switch(which, back, len(branches), xs, extras, list(y_bars)))
+        x_bars = iter(switch(eqn, which, back, xs, extras, list(y_bars)))
         return [None, *(next(x_bars) if one else None for one in gives)]
 
     return Pullback((False, *gives), backward, forward=forward)
 
 
-def _switch(which: Any, branch: Callable[..., list[Any]], n: int, *operands: Any) -> list[Any]:
-    """Run branch number `which` of n."""
+def switch(eqn: _jax.Equation, which: Any, branch: Callable[..., list[Any]], *operands: Any) -> list[Any]:
+    """Run branch number `which`, or the one for the platform where that is what an equation chooses by."""
+    n, platforms = len(eqn.params["branches"]), eqn.params.get("branches_platforms")
     branches = [functools.partial(branch, k) for k in range(n)]
+    if platforms is not None:
+        named = {name: one for names, one in zip(platforms, branches, strict=True) for name in names or ()}
+        default = branches[platforms.index(None)] if None in platforms else None
+        return lax.platform_dependent(*operands, default=default, **named)
     if n == 2:
         return lax.cond(lax.ne(which, lax.full_like(which, 0)), branches[1], branches[0], *operands)
     return lax.switch(which, branches, *operands)
 
 
-def _shared_slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
+def shared_slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
     """The types of as many slots as the neediest branch has for each type; each branch's own slots."""
     types: list[Any] = []
     slots = []
@@ -120,69 +124,6 @@ def _shared_slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[
             own.append(slot)
         slots.append(own)
     return types, slots
-
-
-def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-    """`jax.checkpoint`: keep the inputs and what its policy saves, and run forward again on the way back.
-
-    The way back stands in a `jax.checkpoint` of its own, so that a second derivative recomputes too, and
-    behind a barrier, so that XLA does not find the first run again among common subexpressions.
-    """
-    policy = eqn.params["policy"]
-    jaxpr, consts = _jax.open_jaxpr(eqn.params["jaxpr"])
-    if policy is not None:
-        jaxpr, consts = _jax.open_jaxpr(inlined(jaxpr, consts))
-    saved = _saved(jaxpr, policy)
-    plan = engine.plan(jaxpr, asked, given)
-    m = len(jaxpr.invars)
-
-    def recompute(*operands: Any) -> list[Any]:
-        xs, known, y_bars = operands[:m], operands[m : m + len(saved)], iter(operands[m + len(saved) :])
-        _, stashes = plan.forward(consts, xs, dict(zip(saved, known, strict=True)))
-        return plan.backward(stashes, [next(y_bars) if has else None for has in given])
-
-    cotangents = [v.aval for v, has in zip(eqn.outvars, given, strict=True) if has]
-    again, sent = program(recompute, *(v.aval for v in (*jaxpr.invars, *saved)), *cotangents)
-    run = Program([*jaxpr.constvars, *jaxpr.invars], {}, jaxpr.eqns, [*jaxpr.outvars, *saved], ())
-
-    def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
-        values = run([*consts, *xs])
-        kept = [*xs, *values[len(given) :]]
-        return values[: len(given)], only(kept, again.reads[: len(kept)])
-
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        operands = [*stash, *(y_bar for y_bar in y_bars if y_bar is not None)]
-
-        @functools.partial(jax.checkpoint, prevent_cse=False, policy=policy)
-        def behind_a_barrier(operands: Any) -> list[Any]:
-            return again(lax.optimization_barrier(operands) if eqn.params["prevent_cse"] else operands)
-
-        x_bars = iter(behind_a_barrier(only(operands, again.reads)))
-        return [None if x_bar is None else next(x_bars) for x_bar in sent]
-
-    return Pullback(tuple(x_bar is not None for x_bar in sent), backward, forward=forward)
-
-
-def inlined(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Any:
-    """The program with the bodies of its jitted calls in their place."""
-
-    def run(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
-        return evaluate(*_jax.called(eqn), xs, run) if eqn.primitive.name == "jit" else _jax.bind(eqn, xs)
-
-    return jax.make_jaxpr(lambda *xs: evaluate(jaxpr, consts, xs, run))(*(v.aval for v in jaxpr.invars))
-
-
-def _saved(jaxpr: _jax.Jaxpr, policy: Callable | None) -> list[_jax.Var]:
-    """The variables that a policy saves from the forward run."""
-    if policy is None:
-        return []
-    decisions = [policy(eqn.primitive, *(v.aval for v in eqn.invars), **eqn.params) for eqn in jaxpr.eqns]
-    return [
-        v
-        for eqn, decision in zip(jaxpr.eqns, decisions, strict=True)
-        if _jax.saves(decision)
-        for v in eqn.outvars
-    ]
 
 
 def only(values: Sequence[Any], reads: Sequence[bool]) -> list[Any]:

@@ -3,7 +3,7 @@
 import functools
 
 from funcnet._errors import ParameterError
-from funcnet.backprop import control, custom, foreign, loops, sharding
+from funcnet.backprop import control, custom, foreign, loops, remat, sharding
 from funcnet.backprop.program import CALLS
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
@@ -12,7 +12,8 @@ from funcnet.rules.folds import WRITTEN_OUT
 PULLBACKS = {
     **dict.fromkeys(CALLS, control.call),
     "cond": control.cond,
-    "remat2": control.remat,
+    "remat2": remat.remat,
+    "saved": remat.saved,
     "custom_jvp_call": custom.custom,
     "custom_vjp_call": custom.custom,
     "ruled": custom.by_rule_of_user,

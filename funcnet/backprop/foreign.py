@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from funcnet import _jax
-from funcnet.backprop import control
+from funcnet.backprop import control, remat
 from funcnet.backprop.activity import Mask
 from funcnet.backprop.custom import Differentiated, written_out
 from funcnet.backprop.pullback import Pullback
@@ -34,8 +34,8 @@ def by_their_rule(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) 
 def _by_hijax(operation: Any, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """An operation of hijax: a user's by its rule, JAX's own as the program that it stands for."""
     if type(operation).__name__ == "RematTraced":
-        params = {"jaxpr": operation.jaxpr, "policy": operation.policy, "prevent_cse": True}
-        return control.remat(engine, eqn.replace(params=params), given, asked)
+        params = {"prevent_cse": True, **operation.params}
+        return remat.remat(engine, eqn.replace(params=params), given, asked)
     if _jax.holds_a_rule(operation):
         return written_out(lambda *xs: _jax.bind(eqn, xs), engine, eqn, given, asked)
     return written_out(_jax.expanded(operation), engine, eqn, given, asked)

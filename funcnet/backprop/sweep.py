@@ -12,7 +12,6 @@ sweep runs the pullbacks in reverse:
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from funcnet import _jax
@@ -109,15 +108,12 @@ class Plan:
     given: Mask
     wanted: Mask
 
-    def forward(
-        self, consts: Sequence[Any], xs: Sequence[Any], known: Mapping[_jax.Var, Any] = MappingProxyType({})
-    ) -> tuple[list[Any], list[Any]]:
+    def forward(self, consts: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Run every live equation: the outputs, and the stashes of the pullbacks, last one first.
 
         Args:
             consts: the values of the jaxpr's constants.
             xs: its inputs.
-            known: values of variables that need not be computed again.
         """
         values = dict(zip([*self.jaxpr.constvars, *self.jaxpr.invars], [*consts, *xs], strict=True))
         stashes = []
@@ -133,7 +129,6 @@ class Plan:
                         values.update(zip(eqn.outvars, outputs, strict=True))
                     else:
                         step(values, eqn)
-                values.update((v, known[v]) for v in eqn.outvars if v in known)
             if pullback and not pullback.forward:
                 stashes.append(stash_of(pullback, eqn, values))
             for v in dead:

@@ -81,7 +81,7 @@ class Tape:
 
 
 @jax.tree_util.register_pytree_node_class
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pullback:
     """The function that pulls an upstream gradient back to the arguments: a tape with its stash.
 
@@ -108,6 +108,9 @@ class Pullback:
                 f"gradient of its result; where that is a tuple, pass a tuple"
             )
         return self.tape.pull(self.stashes, y_bar)
+
+    def __repr__(self) -> str:
+        return f"<the pullback of {self.name}>"
 
     def with_refs(self, *refs: Any) -> Callable[[Any], tuple[Any, ...]]:
         """The pullback that adds gradients to mutable arrays.
