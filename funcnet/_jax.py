@@ -20,8 +20,8 @@ import jax.core
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
-from jax._src.core import eval_trace  # of these four there are no public ones
-from jax._src.interpreters.ad import ValAccum
+from jax._src.core import eval_trace  # of these five there are no public ones
+from jax._src.interpreters.ad import NullAccum, ValAccum
 from jax._src.interpreters.partial_eval import trace_to_jaxpr_dynamic
 from jax._src.state.discharge import discharge_state
 from jax.custom_derivatives import SymbolicZero
@@ -418,9 +418,10 @@ def hijax_forward(
 
     def backward(*operands: Any) -> list[Any]:
         aside, bars = tree.unflatten(operands[: len(leaves)]), operands[len(leaves) :]
-        sums = [ValAccum(aval.to_ct_aval()) for aval in primitive.in_avals_flat]
+        kinds = zip(primitive.in_avals_flat, active, strict=True)
+        sums = [(ValAccum if one else NullAccum)(aval.to_ct_aval()) for aval, one in kinds]
         primitive.vjp_bwd(aside, primitive.out_tree.unflatten(bars), *primitive.in_tree.unflatten(sums))
-        return [total.freeze() for total in sums]
+        return [total.freeze() if one else None for total, one in zip(sums, active, strict=True)]
 
     return jax.tree.leaves(ys), leaves, backward
 
@@ -513,7 +514,8 @@ def _is_full(cell: Any) -> bool:
 
 def zero_tangent(aval: Any) -> Any:
     """Zeros of the type of this type's tangents."""
-    return zeros(aval) if jnp.issubdtype(aval.dtype, jnp.inexact) else float0(aval)
+    is_float = not is_of_numbers(aval) or jnp.issubdtype(aval.dtype, jnp.inexact)
+    return zeros(aval) if is_float else float0(aval)
 
 
 def name_of(function: Any) -> str:

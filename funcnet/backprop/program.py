@@ -83,19 +83,26 @@ class Program:
 
 
 def program(function: Callable, *avals: Any) -> tuple[Program, Any]:
-    """Trace a function into a program over the leaves of its arguments; beside it, its result as types."""
+    """Trace a function into a program over the leaves of its arguments; beside it, its result as types.
+
+    A mutable array among its results is one of its arguments.
+    """
     leaves, in_tree = jax.tree.flatten(avals)
-    out_trees = []
+    found: list[Any] = []
 
     def flat(*xs: Any) -> list[Any]:
         ys, out_tree = jax.tree.flatten(function(*in_tree.unflatten(xs)))
-        out_trees.append(out_tree)
-        return ys
+        refs = {i: next(j for j, x in enumerate(xs) if x is y) for i, y in enumerate(ys) if _jax.is_ref(y)}
+        found.extend((out_tree, refs))
+        return [y for i, y in enumerate(ys) if i not in refs]
 
     jaxpr, consts = _jax.staged(flat, list(map(_jax.type_of, leaves)), "a rule")
     known = dict(zip(jaxpr.constvars, consts, strict=True))
-    types = out_trees[0].unflatten([v.aval for v in jaxpr.outvars])
-    return _without_dead_equations(jaxpr.invars, known, jaxpr.eqns, jaxpr.outvars), types
+    out_tree, refs = found
+    arrays = iter(jaxpr.outvars)
+    results = [jaxpr.invars[refs[i]] if i in refs else next(arrays) for i in range(out_tree.num_leaves)]
+    types = out_tree.unflatten([atom.aval for atom in results])
+    return _without_dead_equations(jaxpr.invars, known, jaxpr.eqns, results), types
 
 
 def live(eqns: Sequence[_jax.Equation], wanted: Iterable[Any]) -> tuple[list[_jax.Equation], set[_jax.Var]]:

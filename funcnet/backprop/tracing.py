@@ -158,6 +158,10 @@ class Trace(jax.core.Trace):
         """JAX's question where a constant belongs."""
         return val if self.owns(val) or self.around is None else self.around.stage_value(val)
 
+    def cur_qdd(self, x: Any) -> Any:
+        """JAX's question to values of types with a state."""
+        return x.cur_qdd() if self.owns(x) else (self.around or _jax.eval_trace).cur_qdd(x)
+
     def process_primitive(self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any], /) -> Any:
         """An operation."""
         if primitive.ref_allocating or any(type(x) is LocalRef and x._trace is self for x in tracers):
