@@ -321,7 +321,7 @@ SINGLE = [
 TABLES = ACTIVATIONS + SPECIAL + STATS + SCIPY_LINALG + NUMPY_LINALG + LOSSES + SINGLE
 
 
-@pytest.mark.in_turns(3)
+@pytest.mark.in_turns(6)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", TABLES, ids=str)
 def test_function(row):

@@ -50,6 +50,7 @@ def both_in_double_precision(program):
         return jax.jit(both).lower(*program.sample()).compile()
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_single_precision(program):
     arguments = program.sample()

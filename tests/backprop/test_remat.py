@@ -91,6 +91,7 @@ INSIDE = [
 ]
 
 
+@pytest.mark.in_turns(3)
 @pytest.mark.parametrize("f", INSIDE)
 @pytest.mark.parametrize("policy", [SAVE.dots_saveable, SAVE.save_only_these_names("first")])
 def test_a_policy_decides_within_loops_and_branches(f, policy):

@@ -185,6 +185,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.parametrize(
     ("function", "args", "options"), [row[1:] for row in RIGHT], ids=[row[0] for row in RIGHT]
 )

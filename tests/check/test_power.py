@@ -91,7 +91,7 @@ def same(one, other):
     return all(a.dtype == b.dtype and np.allclose(a, b, rtol=1e-6, atol=0) for a, b in pairs)
 
 
-@pytest.mark.in_turns(len(SIZES))
+@pytest.mark.in_turns(2 * len(SIZES))
 @pytest.mark.parametrize("n", SIZES)
 @each_rule
 def test_a_right_rule_is_accepted(rule, n):
@@ -105,7 +105,7 @@ def test_a_right_rule_is_accepted_on_short_floats(rule):
 
 
 EACH_WRONG = [(rule, name) for rule in RULES for name in wrong(rule)]
-DAYS = 4
+DAYS = 8
 
 
 def test_there_are_many_ways_to_break_each_rule():

@@ -130,6 +130,7 @@ def test_tells_its_formula_and_source(row):
     assert any(character.isdigit() for character in row.gate.source), "a source has a year or a section"
 
 
+@pytest.mark.in_turns(2)
 @each_gate
 def test_the_rule_of(row):
     check_vjp(row.gate, *row.sample(), dtypes=["float32", "bfloat16", "float16"])

@@ -30,7 +30,7 @@ def with_rule(function):
     return decorated
 
 
-@pytest.mark.in_turns(3)
+@pytest.mark.in_turns(6)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.filterwarnings("ignore:Casting complex values to real")
 @pytest.mark.parametrize(

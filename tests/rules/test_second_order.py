@@ -15,7 +15,7 @@ def test_second_order(row):
     check_second_order(row)
 
 
-@pytest.mark.in_turns(4)
+@pytest.mark.in_turns(8)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.filterwarnings("ignore:Casting complex values to real")
 @pytest.mark.parametrize("row", [row for row in BOTH if row.name], ids=str)

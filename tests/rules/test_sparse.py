@@ -213,6 +213,7 @@ ROWS = [*TO_DENSE, *FROM_DENSE, *REARRANGED]
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.in_turns(3)
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_row(row):
     check(row)
@@ -259,6 +260,7 @@ MATRICES = {
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.in_turns(3)
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in MATRICES for name in MATRICES[kind][2]])
 def test_a_sparse_array_as_an_argument(kind, name):
     """The gradient is a sparse array again, of the same places, which have float0 as all integers have."""

@@ -236,6 +236,7 @@ ROWS = [*PRODUCTS, *SOLVES]
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.in_turns(3)
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_row(row):
     check(row)
@@ -306,6 +307,7 @@ BESIDE_DENSE = {
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.in_turns(3)
 @pytest.mark.parametrize("name", BESIDE_DENSE)
 def test_two_orders_beside_jax_on_dense_arrays(name):
     function, shapes, formats = BESIDE_DENSE[name]
