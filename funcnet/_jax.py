@@ -172,35 +172,79 @@ def parameters(eqn: Equation) -> dict[str, Any]:
     return {name: value for name, value in eqn.params.items() if name not in _PLACEMENT}
 
 
-def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
-    """Run one equation on new inputs; its outputs as a list.
+class Ready:
+    """An equation made ready to be run again.
 
-    Where a program is being traced and the inputs have the types that the equation was traced with, it
-    is written there as it stands: its types need not be inferred, nor its own programs traced, again.
+    Where a program is being traced, and the inputs have the types that the equation was traced with, it is
+    written there as it stands: its types need not be inferred, nor its own programs traced, again.
     """
-    trace = core.find_top_trace(inputs)
-    transparent = isinstance(eqn.primitive, Transparent)
-    of_program = writes(trace) and any(isinstance(x, jax.core.Tracer) for x in inputs)
-    as_it_stands = of_program and not (eqn.effects or transparent or is_high(eqn))
-    if as_it_stands and _of_the_same_types(eqn, inputs):
-        info = source_info_util.current()
+
+    __slots__ = ("eqn", "ins", "outs", "stands")
+
+    def __init__(self, eqn: Equation):
+        self.eqn = eqn
+        self.ins = [None if is_literal(atom) else atom.aval for atom in eqn.invars]
+        self.outs = [v.aval for v in eqn.outvars]
+        self.stands = not (eqn.effects or isinstance(eqn.primitive, Transparent) or is_high(eqn))
+
+    def bind(self, inputs: Sequence[Any]) -> list[Any]:
+        """Its outputs for new inputs."""
+        trace = core.find_top_trace(inputs)
+        if self.fits(trace, inputs):
+            return self.written(trace, inputs, source_info_util.current(), None)
+        return self.run(inputs)
+
+    def again(self, inputs: Sequence[Any]) -> list[Any]:
+        """Its outputs for new inputs, run as it was: with its source line, named scopes and settings."""
+        trace = core.find_top_trace(inputs)
+        if self.fits(trace, inputs):
+            info, names = self.eqn.source_info, source_info_util.current_name_stack()
+            info = info.replace(name_stack=names + info.name_stack) if names.stack else info
+            return self.written(trace, inputs, info, self.eqn.ctx)
+        with context_of(self.eqn):
+            return self.run(inputs)
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Its outputs, whatever the inputs are."""
+        primitive = self.eqn.primitive
+        outputs = primitive.bind(*inputs, **primitive.get_bind_params(self.eqn.params))
+        return list(outputs) if primitive.multiple_results else [outputs]
+
+    def fits(self, trace: Any, inputs: Sequence[Any]) -> bool:
+        """Whether it can be written as it stands."""
+        if not (self.stands and writes(trace)):
+            return False
+        traced = False
+        for x, expected in zip(inputs, self.ins, strict=True):
+            if expected is not None:
+                aval = getattr(x, "aval", None)
+                if aval is not expected and aval != expected:
+                    return False
+                traced = traced or getattr(x, "_trace", None) is trace
+        return traced
+
+    def written(self, trace: Any, inputs: Sequence[Any], info: Any, ctx: Any) -> list[Any]:
+        """Its outputs once it is written."""
+        eqn = self.eqn
         tracers = [trace.to_jaxpr_tracer(x, source_info=info) for x in inputs]
-        outs = [v.aval for v in eqn.outvars]
-        return list(trace.emit_eqn(tracers, outs, eqn.primitive, eqn.params, eqn.effects, source_info=info))
-    outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
-    return list(outputs) if eqn.primitive.multiple_results else [outputs]
+        return trace.emit_eqn(
+            tracers, self.outs, eqn.primitive, eqn.params, eqn.effects, source_info=info, ctx=ctx
+        )
+
+
+def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
+    """Run one equation on new inputs; its outputs as a list."""
+    return Ready(eqn).bind(inputs)
+
+
+def again(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
+    """Run one equation on new inputs as it was run."""
+    return Ready(eqn).again(inputs)
 
 
 def is_high(eqn: Equation) -> bool:
     """Whether an equation must be written out before a program is compiled (newer JAX has such)."""
     return eqn.primitive.is_high(*(v.aval for v in eqn.invars), **eqn.params)
-
-
-def _of_the_same_types(eqn: Equation, inputs: Sequence[Any]) -> bool:
-    return all(
-        is_literal(atom) or (isinstance(x, jax.Array) and (x.aval is atom.aval or x.aval == atom.aval))
-        for x, atom in zip(inputs, eqn.invars, strict=True)
-    )
 
 
 @contextlib.contextmanager
@@ -342,6 +386,14 @@ def has_own_tangents(aval: Any) -> bool:
 
 def add(x: Any, y: Any) -> Any:
     """The sum, as the type of the two defines it."""
+    trace = core.find_top_trace((x, y))
+    if (
+        writes(trace)
+        and getattr(x, "_trace", None) is getattr(y, "_trace", None) is trace
+        and x.aval == y.aval
+    ):
+        info = source_info_util.current()
+        return trace.emit_eqn([x, y], [x.aval], jax.lax.add_p, {}, core.no_effects, source_info=info)[0]
     return jax.lax.add(x, y) if is_of_numbers(jax.typeof(x)) else ad.add_jaxvals(x, y)
 
 

@@ -6,7 +6,6 @@ differentiated: under jit Python's own `if` and `while` may not depend on their 
 """
 
 import functools
-import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +16,14 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet._errors import GradientError
-from funcnet.backprop.activity import differentiable
+from funcnet.backprop.checks import (
+    check_arrays,
+    check_callable,
+    check_inputs,
+    check_outputs,
+    check_scalar,
+    where,
+)
 from funcnet.backprop.tape import Pullback, Tape, record
 from funcnet.rules import RULES, Table
 
@@ -51,11 +57,11 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
         >>> float(y), [float(g) for g in pullback(1.0)]
         (-6.0, [-2.0, 3.0])
     """
-    _check_callable("vjp", fun)
-    _check_arrays("vjp", fun, primals)
-    tape = record(fun, primals, has_aux, rules, _where(fun))
+    check_callable("vjp", fun)
+    check_arrays("vjp", fun, primals)
+    tape = record(fun, primals, has_aux, rules, where(fun))
     y, aux, stashes = tape.forward(primals)
-    pullback = Pullback(stashes, tape, _where(fun))
+    pullback = Pullback(stashes, tape, where(fun))
     return (y, pullback, aux) if has_aux else (y, pullback)
 
 
@@ -95,15 +101,15 @@ def value_and_grad(
         >>> float(value), float(gradient)
         (8.0, 12.0)
     """
-    _check_callable("value_and_grad", fun)
+    check_callable("value_and_grad", fun)
 
     @functools.wraps(fun)
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         of_arguments, primals, single = _differentiated(fun, argnums, args, kwargs)
-        _check_inputs("grad", fun, primals, holomorphic, allow_int)
-        tape = record(of_arguments, primals, has_aux, rules, _where(fun))
-        _check_scalar(fun, tape)
-        _check_outputs("grad", fun, tape, holomorphic)
+        check_inputs("grad", fun, primals, holomorphic, allow_int)
+        tape = record(of_arguments, primals, has_aux, rules, where(fun))
+        check_scalar(fun, tape)
+        check_outputs("grad", fun, tape, holomorphic)
         y, aux, stashes = tape.forward(primals)
         x_bars = tape.pull(stashes, jnp.ones_like(y))
         return (y, aux) if has_aux else y, x_bars[0] if single else x_bars
@@ -194,14 +200,14 @@ def jacobian(
         Array([[3., 2.],
                [0., 1.]], dtype=float32)
     """
-    _check_callable("jacobian", fun)
+    check_callable("jacobian", fun)
 
     @functools.wraps(fun)
     def matrix(*args: Any, **kwargs: Any) -> Any:
         of_arguments, primals, single = _differentiated(fun, argnums, args, kwargs)
-        _check_inputs("jacobian", fun, primals, holomorphic, allow_int)
-        tape = record(of_arguments, primals, has_aux, rules, _where(fun))
-        _check_outputs("jacobian", fun, tape, holomorphic)
+        check_inputs("jacobian", fun, primals, holomorphic, allow_int)
+        tape = record(of_arguments, primals, has_aux, rules, where(fun))
+        check_outputs("jacobian", fun, tape, holomorphic)
         _, aux, stashes = tape.forward(primals)
         rows = [_rows(tape, stashes, i) for i in range(len(tape.outs))]
         result = jax.tree.unflatten(tape.out_tree, [row[0] if single else row for row in rows])
@@ -274,85 +280,15 @@ def _differentiated(
     places = [operator.index(place) for place in (argnums if isinstance(argnums, Sequence) else (argnums,))]
     if any(not -len(args) <= place < len(args) for place in places):
         raise GradientError(
-            f"argnums={argnums} of {_where(fun)}: got {len(args)} positional arguments; pass the "
+            f"argnums={argnums} of {where(fun)}: got {len(args)} positional arguments; pass the "
             f"arguments to differentiate by position, and number them from 0"
         )
     places = [place % len(args) for place in places]
     if len(set(places)) < len(places):
-        raise GradientError(f"argnums={argnums} of {_where(fun)} names an argument twice, expected it once")
+        raise GradientError(f"argnums={argnums} of {where(fun)} names an argument twice, expected it once")
 
     def of_arguments(*primals: Any) -> Any:
         replaced = dict(zip(places, primals, strict=True))
         return fun(*(replaced.get(i, arg) for i, arg in enumerate(args)), **kwargs)
 
     return functools.wraps(fun)(of_arguments), tuple(args[place] for place in places), single
-
-
-def _check_callable(name: str, fun: Any) -> None:
-    if not callable(fun):
-        raise GradientError(f"{name}: got {fun!r}, expected a function; write {name}(f)(x)")
-
-
-def _check_arrays(name: str, fun: Callable, primals: Any) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(primals):
-        if not _jax.is_value(leaf):
-            raise GradientError(
-                f"{name} of {_where(fun)}: argument {jax.tree_util.keystr(path)} is {type(leaf).__name__}, "
-                f"expected an array or a number; close over what is none"
-            )
-
-
-def _check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, allow_int: bool) -> None:
-    _check_arrays(name, fun, primals)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(primals):
-        aval = jax.typeof(leaf)
-        if jnp.issubdtype(aval.dtype, jnp.complexfloating) if holomorphic else differentiable(aval):
-            continue
-        if holomorphic:
-            advice = "expected complex numbers with holomorphic=True"
-        elif allow_int:
-            continue
-        else:
-            advice = "expected floats; convert it, differentiate another argument, or pass allow_int=True"
-        raise GradientError(
-            f"{name} of {_where(fun)}: argument {jax.tree_util.keystr(path)} is "
-            f"{aval.dtype}{list(aval.shape)}, {advice}"
-        )
-
-
-def _check_scalar(fun: Callable, tape: Tape) -> None:
-    came = ", ".join(f"{aval.dtype}{list(aval.shape)}" for aval in tape.outs)
-    if tape.out_tree != jax.tree.structure(0):
-        raise GradientError(
-            f"grad of {_where(fun)}: the result is a {tape.out_tree} of {came or 'nothing'}, expected a "
-            f"scalar; return the loss alone, with has_aux=True for what else there is, or use vjp"
-        )
-    if tape.outs[0].shape != ():
-        raise GradientError(
-            f"grad of {_where(fun)}: the result is {came}{_made_at(tape, 0)}, "
-            f"expected a scalar; sum or average it, or use vjp or jacobian"
-        )
-
-
-def _check_outputs(name: str, fun: Callable, tape: Tape, holomorphic: bool) -> None:
-    kind = jnp.complexfloating if holomorphic else jnp.floating
-    for i, aval in enumerate(tape.outs):
-        if not jnp.issubdtype(aval.dtype, kind):
-            expected = "complex numbers with holomorphic=True" if holomorphic else "real floats"
-            raise GradientError(
-                f"{name} of {_where(fun)}: the result is {aval.dtype}{list(aval.shape)}"
-                f"{_made_at(tape, i)}, expected {expected}; use vjp for results of other types"
-            )
-
-
-def _made_at(tape: Tape, i: int) -> str:
-    line = tape.made_at(i)
-    return f", made at {line}" if line else ""
-
-
-def _where(fun: Callable) -> str:
-    """A function's name and the line where it is written."""
-    plain = inspect.unwrap(fun)
-    code = getattr(plain, "__code__", None)
-    name = getattr(plain, "__qualname__", repr(plain))
-    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name

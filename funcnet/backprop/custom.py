@@ -1,4 +1,4 @@
-"""Functions with derivatives of their users' own: custom_jvp, custom_vjp, linear_call, custom_linear_solve.
+"""Functions with derivatives of their users' own: custom_jvp and custom_vjp.
 
 The user's rule is the gradient, and it is run as JAX runs it: on the values that the function is run on,
 when it is run. A custom_vjp brings both sweeps. Its forward is traced in the place of the function, and
@@ -8,29 +8,25 @@ that program walked backward, x̄ = J(x)ᵀ·ȳ.
 
 In a program such a call is one equation, `ruled`: of the arguments to which gradients go, the results,
 which it hands through, and what the rule has put aside.
-
-A linear_call y = A(r)·x brings a function for Aᵀ: x̄ = A(r)ᵀ·ȳ. A custom_linear_solve x = A(c)⁻¹·b brings
-a solver for Aᵀ: b̄ = A⁻ᵀ·x̄ and c̄ = −(∂(A(c)·x)/∂c)ᵀ·b̄. The solution does not depend on how it is
-found: the constants of the solvers have no gradient.
 """
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import jax
-from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import GradientError
 from funcnet.backprop.activity import STOPPED, Mask, differentiable
-from funcnet.backprop.control import only
 from funcnet.backprop.program import evaluate
 from funcnet.backprop.pullback import Pullback
+from funcnet.backprop.standin import StandIn, Step
 from funcnet.backprop.sweep import Engine
-from funcnet.backprop.tracing import StandIn, Step, Trace, trace_function
+from funcnet.backprop.tracing import Trace, trace_function
+from funcnet.backprop.user_rules import OPERAND, Backward, Tangent, UserRule, ruled
 from funcnet.rules import Table
 
 
@@ -134,7 +130,7 @@ class Differentiated(Trace):
             count.append(len(ys))
             return [*ys, *y_dots]
 
-        kinds = only_true(map(jax.typeof, xs), active)
+        kinds = list(compress(map(jax.typeof, xs), active))
         with self.ruled(name), _jax.set_current_trace(self):
             linear = trace_function(tangent, kinds, kind=Linear, rules=self.rules)
             mixed = any(place is not None for place, _ in linear.results[: count[0]])
@@ -142,10 +138,10 @@ class Differentiated(Trace):
             made = evaluate(linear.jaxpr, linear.consts, zeros) if mixed else []
             ys = linear.leaves(made)[: count[0]] if mixed else [y for _, y in linear.results[: count[0]]]
             any(map(self.is_active, [*ys, *linear.consts]))
-        places = [place for place, _ in linear.results[count[0] :]]
-        moved = [place is not None for place in places]
-        back = functools.partial(Tangent, jaxpr=linear.jaxpr, places=only_true(places, moved))
-        results = iter(self.call(back, xs, only_true(ys, moved), linear.consts))
+        moved = [place is not None for place, _ in linear.results[count[0] :]]
+        places = [place for place, _ in linear.results[count[0] :] if place is not None]
+        back = functools.partial(Tangent, jaxpr=linear.jaxpr, places=places)
+        results = iter(self.call(back, xs, list(compress(ys, moved)), linear.consts))
         return [next(results) if one else self.stopped(y) for y, one in zip(ys, moved, strict=True)]
 
     def by_hijax(self, primitive: Any, xs: Sequence[Any]) -> list[Any]:
@@ -193,113 +189,6 @@ class Differentiated(Trace):
             self.ruling = before
 
 
-OPERAND = object()
-"""In the place of a residual that is an operand of the equation."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class UserRule:
-    """The way back through one call, whose equation has the operands [*xs, *ys, *residuals].
-
-    Attributes:
-        xs: how many arguments have gradients.
-        ys: the types of the results.
-        aside: what the rule has put aside, with `OPERAND` for what is an operand.
-    """
-
-    xs: int
-    ys: tuple[Any, ...]
-    aside: Sequence[Any]
-
-    def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """The results and the residuals among the operands."""
-        end = self.xs + len(self.ys)
-        return list(operands[self.xs : end]), list(operands[end:])
-
-    def residuals(self, operands: Sequence[Any]) -> list[Any]:
-        """All that the rule has put aside."""
-        operand = iter(operands)
-        return [next(operand) if one is OPERAND else one for one in self.aside]
-
-    def reads(self, operands: Sequence[Any]) -> Mask:
-        """What of [*results, *operands] is read when it runs: all but the arguments."""
-        rest = len(operands) - self.xs
-        return (False,) * (len(self.ys) + self.xs) + (True,) * rest
-
-    def pullback(self, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-        """The way back."""
-        raise NotImplementedError
-
-
-ruled = _jax.Transparent("ruled")
-ruled.run = lambda *operands, rule: rule.split(operands)[0]
-ruled.def_abstract_eval(lambda *operands, rule: list(rule.ys))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Backward(UserRule):
-    """The way back that a custom_vjp brings.
-
-    Attributes:
-        bwd: `bwd(*residuals, *y_bars) -> x_bars`, with the checks that JAX makes of it.
-        active: which of its arguments are the xs.
-        zero: what it gets for the cotangent of a result of this type that is zero.
-    """
-
-    bwd: Any
-    active: Mask
-    zero: Callable[[Any], Any]
-
-    def pullback(self, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-        """Call it."""
-        gives = tuple(one and i < self.xs for i, one in enumerate(asked))
-
-        def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-            bars = [self.zero(y) if bar is None else bar for y, bar in zip(self.ys, y_bars, strict=True)]
-            x_bars = only_true(self.bwd(*self.residuals(stash), *bars), self.active)
-            x_bars = [_jax.as_cotangent(x_bar, v.aval) for x_bar, v in zip(x_bars, eqn.invars, strict=False)]
-            return only([*x_bars, *[None] * (len(asked) - self.xs)], gives)
-
-        return Pullback(gives, backward, self.reads(asked), self.split)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Tangent(UserRule):
-    """The way back that a custom_jvp brings: its tangent, a program of (*ẋ,) that is linear.
-
-    Attributes:
-        jaxpr: the program.
-        places: where the ẏ of the results are among its outputs.
-    """
-
-    jaxpr: _jax.Jaxpr
-    places: Sequence[int]
-
-    def pullback(self, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-        """Walk the program backward, at ẋ = 0."""
-        outs = len(self.jaxpr.outvars)
-        has = dict(zip(self.places, given, strict=True))
-        y_bars_given = tuple(has.get(i, False) for i in range(outs))
-        plan = engine.of_tangents.plan(self.jaxpr, asked[: self.xs], y_bars_given, (False,) * outs)
-        rest = len(asked) - self.xs
-
-        def forward(operands: Sequence[Any]) -> tuple[list[Any], Any]:
-            ys, residuals = self.split(operands)
-            dots = [_jax.zero_tangent(v.aval) for v in self.jaxpr.invars]
-            return ys, plan.forward(self.residuals(residuals), dots)[1]
-
-        def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-            bars = dict(zip(self.places, y_bars, strict=True))
-            return [*plan.backward(stash, [bars.get(i) for i in range(outs)]), *[None] * rest]
-
-        return Pullback((*plan.gives, *(False,) * rest), backward, self.reads(asked), forward)
-
-
-def by_rule_of_user(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-    """A call that has been run by its rule."""
-    return eqn.params["rule"].pullback(engine, eqn, given, asked)
-
-
 def custom(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """A call within a program: run by its rule, and walked back through what that has written."""
     if eqn.primitive.name == "custom_vjp_call" and any(asked[: eqn.params["num_consts"]]):
@@ -328,68 +217,6 @@ def written_out(function: Callable, engine: Engine, eqn: _jax.Equation, given: M
         return plan.backward(stash, kept)
 
     return Pullback(plan.gives, backward, forward=forward)
-
-
-def linear_call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-    """A linear function with its transpose: called as a linear function whose transpose is the first."""
-    n = eqn.params["num_callee_consts"] + eqn.params["num_res"]
-    if any(asked[:n]):
-        raise GradientError(
-            f"linear_call at {_jax.source_line(eqn)}: the gradient of what it is not linear in is asked for, "
-            f"expected that of its linear arguments alone; put stop_gradient around the others"
-        )
-
-    def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
-        return _jax.bind(eqn, xs), xs[:n]
-
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        bars = [
-            _jax.zeros(v.aval) if bar is None else bar for bar, v in zip(y_bars, eqn.outvars, strict=True)
-        ]
-        return only([*[None] * n, *_jax.transposed_call(eqn, stash, bars)], asked)
-
-    return Pullback(asked, backward, forward=forward)
-
-
-def custom_linear_solve(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
-    """A linear solve whose operator is a function of its constants."""
-    lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
-    if jaxprs.transpose_solve is None:
-        raise GradientError(
-            f"custom_linear_solve at {_jax.source_line(eqn)} has no transpose_solve, expected the solver of "
-            f"Aᵀ·b̄ = x̄; pass transpose_solve= or symmetric=True"
-        )
-    matvec, consts = _jax.open_jaxpr(jaxprs.matvec)
-    k, n = lengths.matvec, len(matvec.outvars)
-    m = len(eqn.invars) - n
-    if any(given[n:]):
-        raise GradientError(
-            f"custom_linear_solve at {_jax.source_line(eqn)}: what the solver returns beside the solution "
-            f"has no gradient, expected a loss of the solution alone; put stop_gradient around the rest"
-        )
-    plan = engine.plan(matvec, asked=asked[:k] + (False,) * n, given=(True,) * n, wanted=(False,) * n)
-
-    def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
-        ys = _jax.bind(eqn, xs)
-        return ys, (xs[:m], ys[:n] if any(plan.gives) else None)
-
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        of_operator, solution = stash
-        x_bars = [_jax.zeros(v.aval) if y is None else y for y, v in zip(y_bars, eqn.outvars, strict=True)]
-        b_bars = _jax.transposed_solve(eqn, of_operator, x_bars[:n])[:n]
-        c_bars = [None] * k
-        if solution is not None:
-            _, stashes = plan.forward(consts, [*of_operator[:k], *solution])
-            c_bars = plan.backward(stashes, [lax.neg(b_bar) for b_bar in b_bars])[:k]
-        return only([*c_bars, *[None] * (m - k), *b_bars], gives)
-
-    gives = plan.gives[:k] + (False,) * (m - k) + asked[m:]
-    return Pullback(gives, backward, forward=forward)
-
-
-def only_true(values: Iterable[Any], wanted: Sequence[bool]) -> list[Any]:
-    """Those of the values that are wanted."""
-    return [value for value, one in zip(values, wanted, strict=True) if one]
 
 
 def _halves(jvp: Callable) -> Callable:

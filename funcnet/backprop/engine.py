@@ -3,7 +3,7 @@
 import functools
 
 from funcnet._errors import ParameterError
-from funcnet.backprop import control, custom, foreign, loops, remat, sharding
+from funcnet.backprop import control, custom, foreign, linear, loops, remat, sharding, user_rules
 from funcnet.backprop.program import CALLS
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
@@ -16,9 +16,9 @@ PULLBACKS = {
     "saved": remat.saved,
     "custom_jvp_call": custom.custom,
     "custom_vjp_call": custom.custom,
-    "ruled": custom.by_rule_of_user,
-    "linear_call": custom.linear_call,
-    "custom_linear_solve": custom.custom_linear_solve,
+    "ruled": user_rules.by_rule_of_user,
+    "linear_call": linear.linear_call,
+    "custom_linear_solve": linear.custom_linear_solve,
     "scan": loops.scan,
     "while": loops.while_loop,
     "shard_map": sharding.shard_map,

@@ -10,8 +10,7 @@ outputs of the nodes in the order in which they run. `values[n]` and `gradients[
 """
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,6 @@ from funcnet.backprop.engine import engine
 from funcnet.backprop.program import read, step
 from funcnet.backprop.sweep import stash_of
 from funcnet.backprop.tape import cotangents
-from funcnet.backprop.tracing import Traced, trace_function
 from funcnet.rules import RULES, Table
 
 
@@ -166,8 +164,7 @@ class Graph:
             )
         values = dict(zip([*self.jaxpr.invars, *self.jaxpr.constvars], [*leaves, *self.consts], strict=True))
         for eqn in self.jaxpr.eqns:
-            with _jax.context_of(eqn):
-                step(values, eqn)
+            step(values, eqn)
         return tuple(values[v] for v in self._values)
 
     def backward(self, values: Sequence[Any], y_bar: Any, *, rules: Table = RULES) -> tuple[Any, ...]:
@@ -261,88 +258,9 @@ class Graph:
         return "\n".join([", ".join(map(str, self.inputs)), *lines, ", ".join(map(str, self.outputs))])
 
 
-def trace(f: Callable, *, data: bool = False) -> Callable[..., Graph]:
-    """Turn a function into its computational graph.
-
-    Args:
-        f: a function of arrays, or of pytrees of arrays, to a pytree of arrays. It is run once, on
-            stand-ins that have shape and dtype but no values, as under `jax.jit`.
-        data: whether what depends on no argument is a part of the graph too; else it is computed at once,
-            and the graph has a constant in its place.
-
-    Returns:
-        `trace(f)(*args, **kwargs)` is the graph of f for arguments of these shapes and dtypes.
-
-    Source:
-        CS231n 2019, lecture 4, slide 56.
-
-    Example:
-        >>> import funcnet
-        >>> graph = funcnet.trace(lambda x, y: (x + y) * x)(2.0, 3.0)
-        >>> [node.primitive for node in graph.nodes]
-        ['add', 'mul']
-    """
-
-    @functools.wraps(f)
-    def traced(*args: Any, **kwargs: Any) -> Graph:
-        paths, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
-        names = argument_names(f, [path for path, _ in paths])
-        traced = _program(f, args, kwargs, data)
-        return Graph(traced.jaxpr, traced.consts, names, tree, traced.out_tree)
-
-    return traced
-
-
-def _program(f: Callable, args: Any, kwargs: Any, data: bool) -> Traced:
-    """The program of `f(*args, **kwargs)`, of the leaves of the arguments."""
-    leaves, in_tree = jax.tree.flatten((args, kwargs))
-
-    def flat(*leaves: Any) -> Any:
-        args, kwargs = in_tree.unflatten(leaves)
-        return f(*args, **kwargs)
-
-    try:
-        if data:
-            closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
-            return Traced(*_jax.open_jaxpr(closed), [], jax.tree.structure(shapes))
-        return trace_function(flat, list(map(jax.typeof, leaves)), complete=True)
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-        jax.errors.TracerIntegerConversionError,
-    ) as error:
-        error.add_note(
-            "A graph is traced as jax.jit traces: it holds for all values of its arguments, so they have "
-            "none while the function runs. Use jax.lax.cond or jnp.where for a branch that depends on them, "
-            "jnp for numpy."
-        )
-        raise
-
-
 def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
     """The graph of a program inside a graph."""
     ins, outs = ([None] * len(variables) for variables in (jaxpr.invars, jaxpr.outvars))
     in_tree = jax.tree.structure((tuple(ins), {}), is_leaf=lambda x: x is None)
     out_tree = jax.tree.structure(outs, is_leaf=lambda x: x is None)
     return Graph(jaxpr, consts, [""] * len(ins), in_tree, out_tree)
-
-
-def argument_names(f: Callable, paths: Sequence[Any]) -> list[str]:
-    """How the leaves of `(args, kwargs)` are called: `x`, `params['w']`, and `xs[0]` where f takes `*xs`."""
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        parameters = []
-    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    positional = [parameter.name for parameter in parameters if parameter.kind in by_position]
-    many = [parameter.name for parameter in parameters if parameter.kind == inspect.Parameter.VAR_POSITIONAL]
-    names = []
-    for part, place, *rest in paths:
-        if part.idx == 1:
-            head = place.key
-        elif place.idx < len(positional):
-            head = positional[place.idx]
-        else:
-            head = f"{many[0]}[{place.idx - len(positional)}]" if many else f"argument {place.idx}"
-        names.append(head + jax.tree_util.keystr(tuple(rest)))
-    return names

@@ -1,6 +1,6 @@
 """A program: the equations that lead from given inputs to wanted results, and nothing beside them."""
 
-import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,18 +35,23 @@ Run = Callable[[_jax.Equation, Sequence[Any]], Sequence[Any]]
 """How an equation is run: on its inputs, to its outputs."""
 
 
-def step(values: dict[_jax.Var, Any], eqn: _jax.Equation, run: Run = _jax.bind) -> None:
+def step(values: dict[_jax.Var, Any], eqn: _jax.Equation, run: Run = _jax.again) -> None:
     """Run one equation on the values that there are, and put its outputs among them."""
     outputs = run(eqn, [read(values, atom) for atom in eqn.invars])
     values.update(zip(eqn.outvars, outputs, strict=True))
 
 
-def evaluate(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any], run: Run = _jax.bind) -> list[Any]:
+def evaluate(
+    jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any], run: Run | None = None
+) -> list[Any]:
     """The outputs of a program."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *xs], strict=True))
     for eqn in jaxpr.eqns:
-        with _jax.context_of(eqn):
-            step(values, eqn, run)
+        if run is None:
+            step(values, eqn)
+        else:
+            with _jax.context_of(eqn):
+                step(values, eqn, run)
     return [read(values, atom) for atom in jaxpr.outvars]
 
 
@@ -71,10 +76,20 @@ class Program:
     def __call__(self, inputs: Iterable[Any]) -> list[Any]:
         """The results for these inputs; what it does not read may be None."""
         values = {**self.consts, **dict(zip(self.inputs, inputs, strict=True))}
-        for eqn in self.eqns:
-            with _jax.context_of(eqn) if _jax.is_scoped(eqn) else contextlib.nullcontext():
-                step(values, eqn)
+        for eqn, atoms, run in self._steps:
+            outputs = run([atom.val if known else values[atom] for known, atom in atoms])
+            values.update(zip(eqn.outvars, outputs, strict=True))
         return [None if atom is None else read(values, atom) for atom in self.results]
+
+    @functools.cached_property
+    def _steps(self) -> list[tuple[_jax.Equation, list[tuple[bool, Any]], Callable]]:
+        """For each equation: its operands, and whether they are known already; how it is run."""
+        steps = []
+        for eqn in self.eqns:
+            ready = _jax.Ready(eqn)
+            atoms = [(_jax.is_literal(atom), atom) for atom in eqn.invars]
+            steps.append((eqn, atoms, ready.again if _jax.is_scoped(eqn) else ready.bind))
+        return steps
 
     def only(self, wanted: Sequence[bool]) -> "Program":
         """The part that leads to these of its results; the others become None."""

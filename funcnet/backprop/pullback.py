@@ -66,13 +66,19 @@ def by_rule(eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullb
         asked,
         _jax.trace_context(),
     )
-    trace = trace_pair if rule.forward else trace_rule
-    if RULES.get(eqn.primitive.name) is rule and _hashable(signature):
-        return trace(*signature)
-    return trace.__wrapped__(*signature)
+    kept = _kept(*signature) if RULES.get(eqn.primitive.name) is rule and _hashable(signature) else []
+    if not kept:
+        with _jax.planning(eqn):
+            kept.append((trace_pair if rule.forward else trace_rule)(*signature))
+    return kept[0]
 
 
 @functools.lru_cache(maxsize=4096)
+def _kept(*signature: Any) -> list[Pullback]:
+    """Where the pullback of all equations with one signature is kept."""
+    return []
+
+
 def trace_rule(
     rule: Rule, params: tuple, ins: tuple, outs: tuple, many: bool, given: Mask, asked: Mask, context: tuple
 ) -> Pullback:
@@ -86,7 +92,6 @@ def trace_rule(
     return Pullback(_present(shapes), _run(backward, shapes), reads=backward.reads[sum(given) :])
 
 
-@functools.lru_cache(maxsize=4096)
 def trace_pair(
     rule: Rule, params: tuple, ins: tuple, outs: tuple, many: bool, given: Mask, asked: Mask, context: tuple
 ) -> Pullback:

@@ -48,12 +48,13 @@ class Engine:
     def pullback(self, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
         """The way back through one equation, from the given cotangents to the gradients asked for."""
         name = _jax.rule_name(eqn.primitive, eqn.params)
-        with _jax.planning(eqn):
-            if name in self.rules:
-                try:
-                    return by_rule(eqn, given, asked, self.rules)
-                except FuncnetError as error:
+        if name in self.rules:
+            try:
+                return by_rule(eqn, given, asked, self.rules)
+            except FuncnetError as error:
+                with _jax.planning(eqn):
                     raise type(error)(f"{error}; used at {_jax.blamed_line(eqn)}") from error
+        with _jax.planning(eqn):
             found = self.calls[name](self, eqn, given, asked) if name in self.calls else None
             found = found or self.others(self, eqn, given, asked)
         if found is None:
@@ -120,15 +121,15 @@ class Plan:
         for i, live, dead in self._schedule:
             eqn, pullback = self.jaxpr.eqns[i], self.pullbacks.get(i)
             if live:
-                with _jax.context_of(eqn):
-                    if pullback and pullback.forward:
-                        atoms = zip(eqn.invars, pullback.reads_inputs(eqn), strict=True)
-                        inputs = [read(values, v) if one else None for v, one in atoms]
+                if pullback and pullback.forward:
+                    atoms = zip(eqn.invars, pullback.reads_inputs(eqn), strict=True)
+                    inputs = [read(values, v) if one else None for v, one in atoms]
+                    with _jax.context_of(eqn):
                         outputs, stash = pullback.forward(inputs)
-                        stashes.append(stash)
-                        values.update(zip(eqn.outvars, outputs, strict=True))
-                    else:
-                        step(values, eqn)
+                    stashes.append(stash)
+                    values.update(zip(eqn.outvars, outputs, strict=True))
+                else:
+                    step(values, eqn)
             if pullback and not pullback.forward:
                 stashes.append(stash_of(pullback, eqn, values))
             for v in dead:

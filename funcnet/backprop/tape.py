@@ -7,6 +7,7 @@ never differentiated, and may be anything.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import GradientError, ShapeError
 from funcnet.backprop.activity import differentiable
-from funcnet.backprop.custom import Differentiated, only_true
+from funcnet.backprop.custom import Differentiated
 from funcnet.backprop.engine import engine
 from funcnet.backprop.sweep import Plan
 from funcnet.backprop.tracing import Traced, trace_function
@@ -191,7 +192,7 @@ def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table,
             raise GradientError(f"{name} returned {type(result).__name__}, expected a pair (result, aux)")
         return tuple(result) if has_aux else result
 
-    traced = trace_function(of_floats, only_true(leaves, asked), kind=Differentiated, rules=rules)
+    traced = trace_function(of_floats, list(compress(leaves, asked)), kind=Differentiated, rules=rules)
     out_tree, aux_tree = traced.out_tree.children() if has_aux else (traced.out_tree, None)
     results = traced.results[: out_tree.num_leaves]
     _check_results(name, results)

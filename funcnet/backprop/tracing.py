@@ -18,10 +18,10 @@ from typing import Any
 
 import jax
 import jax.core
-import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable, moved
+from funcnet.backprop.standin import LocalRef, StandIn, Step, concrete
 from funcnet.rules import RULES, Table
 
 PRINTS = frozenset({"debug_callback", "debug_print"})
@@ -47,81 +47,6 @@ class Traced:
     def leaves(self, ys: Sequence[Any]) -> list[Any]:
         """The leaves of the result, from the outputs of the program."""
         return [value if place is None else ys[place] for place, value in self.results]
-
-
-class Step:
-    """How values come about: what to run on which inputs, and what came out of it, once it has run."""
-
-    __slots__ = ("inputs", "run", "values")
-
-    def __init__(
-        self, run: Callable[..., Any] | None, inputs: Sequence[Any], values: list[Any] | None = None
-    ):
-        self.run, self.inputs, self.values = run, inputs, values
-
-
-class StandIn(jax.core.Tracer):
-    """What a function gets in the place of an array that its program depends on.
-
-    Attributes:
-        staged: the tracer of the program.
-        active: whether a gradient can flow through it.
-        step: how to compute it; None if it has no value before the program runs.
-        place: its place among the values of that step.
-    """
-
-    __slots__ = ("active", "place", "staged", "step")
-
-    _trace: "Trace"
-
-    def __init__(self, trace: "Trace", staged: Any, active: bool, step: Step | None, place: int):
-        super().__init__(trace, staged.aval)
-        self.staged, self.active, self.step, self.place = staged, active, step, place
-
-    def to_concrete_value(self) -> Any:
-        """Its value where that can be known now, else None."""
-        return self._trace.value(self)
-
-    def _constant(self) -> Any:
-        """Its value if no gradient flows through it: as good as an ordinary array."""
-        return None if self.active else self.to_concrete_value()
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        value = self._constant()
-        return super().__array__(*args, **kwargs) if value is None else np.asarray(value, *args, **kwargs)
-
-    def __float__(self) -> float:
-        value = self._constant()
-        return super().__float__() if value is None else float(value)
-
-    def __complex__(self) -> complex:
-        value = self._constant()
-        return super().__complex__() if value is None else complex(value)
-
-    def tolist(self) -> Any:
-        """The value as nested lists, if no gradient flows through it."""
-        value = self._constant()
-        return super().tolist() if value is None else np.asarray(value).tolist()
-
-    def cur_qdd(self) -> Any:
-        """JAX's own question to values of types with a state."""
-        return self.staged.cur_qdd()
-
-    def _origin_msg(self) -> str:
-        return self.staged._origin_msg()
-
-    def _short_repr(self) -> str:
-        return f"Traced<{self.aval.str_short()}>"
-
-
-class LocalRef(jax.core.Tracer):
-    """A mutable array that a function has made for itself: a place with a value."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, trace: "Trace", aval: Any, value: Any):
-        super().__init__(trace, aval)
-        self.value = value
 
 
 class Trace(jax.core.Trace):
@@ -283,7 +208,7 @@ class Trace(jax.core.Trace):
     def value(self, stand_in: StandIn) -> Any:
         """The value of a stand-in, or None: an outer jit, vmap or scan has none to give."""
         values = self.computed(stand_in.step)
-        return None if values is None else _concrete(values[stand_in.place])
+        return None if values is None else concrete(values[stand_in.place])
 
     def computed(self, step: Step | None) -> list[Any] | None:
         """The values of a step, or None if they cannot be known now."""
@@ -310,7 +235,7 @@ class Trace(jax.core.Trace):
             if is_ready:
                 order[step] = None
             elif step.values is None and step not in order:
-                if any(not self.owns(x) and _concrete(x) is None for x in step.inputs):
+                if any(not self.owns(x) and concrete(x) is None for x in step.inputs):
                     return None
                 pending.append((step, True))
                 pending.extend((x.step, False) for x in step.inputs if self.owns(x))
@@ -376,7 +301,7 @@ def trace_function(
     def program(*tracers: Any) -> list[Any]:
         trace = kind(_jax.current_trace(), around, rules)
         asked = [True] * len(tracers) if active is None else active
-        steps = [None if _concrete(x) is None else Step(None, (), [x]) for x in xs]
+        steps = [None if concrete(x) is None else Step(None, (), [x]) for x in xs]
         arguments = map(trace.stand_in, tracers, asked, steps)
         with _jax.set_current_trace(trace):
             leaves, out_tree = jax.tree.flatten(f(*arguments))
@@ -392,10 +317,3 @@ def trace_function(
 
 def _listed(primitive: Any, outs: Any) -> list[Any]:
     return list(outs) if primitive.multiple_results else [outs]
-
-
-def _concrete(x: Any) -> Any:
-    """The value of x if it has one now: a type has none, nor has a tracer of jit."""
-    if isinstance(x, jax.core.Tracer):
-        return x.to_concrete_value()
-    return None if isinstance(x, (jax.core.AbstractValue, jax.ShapeDtypeStruct)) else x
