@@ -69,6 +69,9 @@ def moved(
     if name == "cond":
         branches = [_moved_by(_jax.open_jaxpr(one), inputs[1:], rules) for one in params["branches"]]
         return [any(outs) for outs in zip(*branches, strict=True)]
+    if name == "custom_linear_solve":  # what a solver returns beside the solution has no gradient
+        n = len(_jax.open_jaxpr(params["jaxprs"].matvec)[0].outvars)
+        return [differentiable(aval) and i < n for i, aval in enumerate(outs)]
     if name in STEPS_OF_REALS and rules[name] is RULES[name]:
         return [jnp.issubdtype(aval.dtype, jnp.complexfloating) for aval in outs]
     return list(map(differentiable, outs))
