@@ -57,7 +57,7 @@ class Transparent(core.Primitive):
         return self.run(*operands, **params)
 
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE, _JAX = Path(__file__).parent, Path(jax.__file__).parent
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
@@ -99,11 +99,12 @@ def staged(
 
     It is what `jax.make_jaxpr` gives, in a fifth of its time.
     """
-    if jax.__version_info__ >= (0, 11):  # where constants are inputs until `make_jaxpr` tells them apart
+    leading = jax.__version_info__ >= (0, 11)  # constants are the first inputs there until they have values
+    if leading and not hasattr(core.Jaxpr, "with_consts"):
         return open_jaxpr(jax.make_jaxpr(function)(*avals))
     info = core.DebugInfo("funcnet", name, None, None)
     jaxpr, _, consts = trace_to_jaxpr_dynamic(linear_util.wrap_init(function, debug_info=info), avals)
-    return jaxpr, consts
+    return jaxpr.with_consts(consts) if leading else jaxpr, consts
 
 
 def writes(trace: Any) -> bool:
@@ -111,9 +112,26 @@ def writes(trace: Any) -> bool:
     return hasattr(trace, "emit_eqn")
 
 
+def is_writing() -> bool:
+    """Whether what runs now is written into a program, and by no transformation before."""
+    return writes(core.find_top_trace(()))
+
+
 def call(function: Any, *operands: Any) -> Any:
     """Call a function, which JAX may have wrapped."""
     return getattr(function, "call_wrapped", function)(*operands)
+
+
+def repeatable(function: Any) -> Callable[..., Any]:
+    """A function that JAX has wrapped, which may be called more than once."""
+
+    def run(*operands: Any) -> Any:
+        for store in function.stores:
+            if store is not None:
+                store.reset()
+        return function.call_wrapped(*operands)
+
+    return run
 
 
 def like(wrapped: Any, function: Callable) -> Any:
@@ -148,6 +166,25 @@ def rule_name(primitive: Any, params: Mapping[str, Any]) -> str:
         return f"{primitive.name} of {author_of(primitive)}"
     kind = type(params["_prim"]).__name__ if primitive.name == "call_hi_primitive" else "Ldexp"
     return primitive.name if kind == "Ldexp" else kind
+
+
+def called_function(primitive: Any, params: Mapping[str, Any]) -> str:
+    """Where in JAX the function of a call is defined, `nn.functions.relu`; empty for all else."""
+    if primitive.name not in ("jit", "custom_jvp_call") or params.get("num_consts"):
+        return ""
+    program, _ = called_by(params)
+    return defined_in_jax(program.debug_info.func_src_info)
+
+
+@functools.lru_cache(maxsize=4096)
+def defined_in_jax(place: str | None) -> str:
+    """The module and the name of a function of JAX's own, from JAX's word for where a function is."""
+    name, _, line = (place or "").partition(" at ")
+    path = Path(line.rpartition(":")[0])
+    if not path.is_relative_to(_JAX):
+        return ""
+    module = path.relative_to(_JAX).with_suffix("").parts
+    return ".".join([*module[module[0] == "_src" :], name])
 
 
 def uses_a_ref(eqn: Equation) -> bool:
@@ -313,7 +350,8 @@ def is_scoped(eqn: Equation) -> bool:
 def trace_context() -> tuple[Any, ...]:
     """The settings that change what tracing a function gives, beside the arguments' types."""
     settings = ("enable_x64", "default_matmul_precision", "numpy_dtype_promotion", "numpy_rank_promotion")
-    return tuple(getattr(jax.config, f"jax_{name}") for name in settings)
+    mesh = jax.sharding.get_abstract_mesh()
+    return *(getattr(jax.config, f"jax_{name}") for name in settings), mesh
 
 
 def under_jit() -> bool:
@@ -386,15 +424,14 @@ def has_own_tangents(aval: Any) -> bool:
 
 def add(x: Any, y: Any) -> Any:
     """The sum, as the type of the two defines it."""
+    if not is_of_numbers(jax.typeof(x)):
+        return ad.add_jaxvals(x, y)
     trace = core.find_top_trace((x, y))
-    if (
-        writes(trace)
-        and getattr(x, "_trace", None) is getattr(y, "_trace", None) is trace
-        and x.aval == y.aval
-    ):
-        info = source_info_util.current()
-        return trace.emit_eqn([x, y], [x.aval], jax.lax.add_p, {}, core.no_effects, source_info=info)[0]
-    return jax.lax.add(x, y) if is_of_numbers(jax.typeof(x)) else ad.add_jaxvals(x, y)
+    traced = getattr(x, "_trace", None) is trace and getattr(y, "_trace", None) is trace
+    if not (traced and writes(trace) and x.aval == y.aval):
+        return jax.lax.add(x, y)
+    info = source_info_util.current()
+    return trace.emit_eqn([x, y], [x.aval], jax.lax.add_p, {}, core.no_effects, source_info=info)[0]
 
 
 def zeros(aval: Any) -> Any:
@@ -433,6 +470,29 @@ def transposed_call(eqn: Equation, constant: Sequence[Any], y_bars: Sequence[Any
         num_callee_consts=len(consts),
         num_res=eqn.params["num_res"],
     )
+
+
+def checkpointed(
+    inputs: Sequence[Var],
+    eqns: Sequence[Equation],
+    results: Sequence[Any],
+    fenced: Sequence[bool],
+    policy: Callable | None,
+) -> Callable[..., list[Any]]:
+    """A program as a function that `jax.checkpoint` has differentiated already.
+
+    Args:
+        inputs: its inputs.
+        eqns: its equations.
+        results: its results.
+        fenced: which inputs stand behind a barrier to XLA's search for common subexpressions.
+        policy: what a derivative of it may save.
+    """
+    info = core.DebugInfo("checkpoint", "the second run of a checkpoint", None, None)
+    effects = frozenset().union(*(eqn.effects for eqn in eqns))
+    jaxpr = core.Jaxpr((), inputs, results, eqns, effects, info, any(map(is_high, eqns)))
+    params = {"jaxpr": jaxpr, "prevent_cse": tuple(fenced), "differentiated": True, "policy": policy}
+    return functools.partial(core.primitives.remat_p.bind, **params)
 
 
 def saves(decision: Any) -> bool:
@@ -578,11 +638,12 @@ def name_of(function: Any) -> str:
 def emit(trace: Any, primitive: Any, operands: Sequence[Any], outs: Sequence[Any], params: dict) -> list[Any]:
     """Write an equation with results of these types into the program that is being traced."""
     info = source_info_util.current()
-    tracers = [trace.to_jaxpr_tracer(_canonical(x), source_info=info) for x in operands]
+    tracers = [trace.to_jaxpr_tracer(canonical(x), source_info=info) for x in operands]
     return trace.emit_eqn(tracers, outs, primitive, params, core.no_effects, source_info=info)
 
 
-def _canonical(x: Any) -> Any:
+def canonical(x: Any) -> Any:
+    """A number or an array of NumPy's as an array of JAX's, whatever is being traced."""
     with set_current_trace(eval_trace):
         return as_value(x)
 

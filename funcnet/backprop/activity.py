@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import MissingRuleError
 from funcnet.backprop.program import CALLS
-from funcnet.rules import PIECEWISE_CONSTANT, RULES, Table
+from funcnet.rules import PIECEWISE_CONSTANT, RULES, Table, rule_name
 
 Mask = tuple[bool, ...]
 
@@ -52,7 +52,7 @@ def active(jaxpr: _jax.Jaxpr, asked: Mask, rules: Table) -> frozenset[_jax.Var]:
         if any(inputs):
             if _jax.uses_a_ref(eqn):
                 raise MissingRuleError(_mutable(eqn))
-            name, avals = _jax.rule_name(eqn.primitive, eqn.params), [v.aval for v in eqn.outvars]
+            name, avals = rule_name(eqn.primitive, eqn.params, rules), [v.aval for v in eqn.outvars]
             outs = moved(name, eqn.params, inputs, avals, rules)
             found.update(v for v, one in zip(eqn.outvars, outs, strict=True) if one)
     return frozenset(found)

@@ -9,12 +9,10 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
+from funcnet.backprop.program import FEW
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
 from funcnet.backprop.sweep import Engine, Plan
-
-FEW = 4
-"""Up to so many equations a program costs less to trace inlined than as a call."""
 
 
 def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:

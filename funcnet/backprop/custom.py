@@ -28,6 +28,7 @@ from funcnet.backprop.sweep import Engine
 from funcnet.backprop.tracing import Trace, trace_function
 from funcnet.backprop.user_rules import OPERAND, Backward, Tangent, UserRule, ruled
 from funcnet.rules import Table
+from funcnet.rules.functions import DEFINED
 
 
 class Linear(Trace):
@@ -83,10 +84,10 @@ class Differentiated(Trace):
         self, primitive: Any, fun: Any, jvp: Any, tracers: Sequence[Any], /, **params: Any
     ) -> Any:
         """A function with a tangent rule."""
-        if any(map(self.is_active, tracers)):
+        if any(map(self.is_active, tracers)) and not self.has_rule(fun):
             zero = _jax.symbolic_zero if params["symbolic_zeros"] else _jax.zero_tangent
             return self.by_tangent(_halves(jvp.call_wrapped), tracers, zero, _jax.name_of(jvp))
-        if _jax.evaluates(self.around):
+        if _jax.evaluates(self.around) and not any(map(self.is_active, tracers)):
             with self.ruled(_jax.name_of(fun)):
                 return self.within(fun, tracers)
         return super().process_custom_jvp_call(primitive, fun, jvp, tracers, **params)
@@ -110,6 +111,10 @@ class Differentiated(Trace):
             with self.ruled(_jax.name_of(fun)):
                 return self.within(fun, tracers)
         return super().process_custom_vjp_call(primitive, fun, fwd, bwd, tracers, **params)
+
+    def has_rule(self, fun: Any) -> bool:
+        """Whether a function is one of JAX's for which there is a rule in the table."""
+        return DEFINED.get(_jax.defined_in_jax(fun.debug_info.func_src_info)) in self.rules
 
     def by_tangent(self, rule: Callable, xs: Sequence[Any], zero: Callable, name: str) -> list[Any]:
         """The results of a function with a tangent rule.

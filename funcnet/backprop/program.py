@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import jax
@@ -24,6 +25,10 @@ CALLS = frozenset(
     )
 )
 """Primitives that run one program once, on all their operands."""
+
+
+FEW = 4
+"""Up to so many equations a program costs less to trace inlined than as a call."""
 
 
 def read(values: Mapping[_jax.Var, Any], atom: Any) -> Any:
@@ -90,6 +95,27 @@ class Program:
             atoms = [(_jax.is_literal(atom), atom) for atom in eqn.invars]
             steps.append((eqn, atoms, ready.again if _jax.is_scoped(eqn) else ready.bind))
         return steps
+
+    def as_call(self, inputs: Sequence[Any]) -> list[Any]:
+        """The results; where a program is being traced, it is one equation there, if it is long: a call."""
+        if len(self.eqns) <= FEW or self.consts or not _jax.is_writing():
+            return self(inputs)
+        outputs = iter(self._call.bind(list(compress(inputs, self.reads))))
+        return [None if atom is None else next(outputs) for atom in self.results]
+
+    @functools.cached_property
+    def _call(self) -> _jax.Ready:
+        """The program as a jitted function of the inputs that it reads."""
+
+        def run(*read: Any) -> list[Any]:
+            given = iter(read)
+            results = self([next(given) if one else None for one in self.reads])
+            return [x for x in results if x is not None]
+
+        avals = [v.aval for v in compress(self.inputs, self.reads)]
+        jaxpr, consts = _jax.staged(jax.jit(run), avals, "a rule")
+        assert not consts
+        return _jax.Ready(*jaxpr.eqns)
 
     def only(self, wanted: Sequence[bool]) -> "Program":
         """The part that leads to these of its results; the others become None."""

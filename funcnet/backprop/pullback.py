@@ -43,10 +43,11 @@ class Pullback:
         return self.reads[len(eqn.outvars) :] if some else [True] * len(eqn.invars)
 
 
-def by_rule(eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullback:
-    """The pullback of an equation by the rule of its primitive.
+def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullback:
+    """The pullback of an equation by its rule.
 
     Args:
+        name: the name of the rule: its primitive's, or that of the function that it calls.
         eqn: the equation.
         given: which outputs have a cotangent.
         asked: which inputs want a gradient.
@@ -55,18 +56,20 @@ def by_rule(eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullb
     Raises:
         RuleError: the rule's answer has the wrong number, shape or dtype.
     """
-    rule = rules[eqn.primitive.name]
+    rule = rules[name]
+    of_primitive = name == _jax.rule_name(eqn.primitive, eqn.params)
+    parameters = _jax.parameters(eqn) if of_primitive else {}
     signature = (
         rule,
-        tuple(sorted(_jax.parameters(eqn).items())),
+        tuple(sorted(parameters.items())),
         tuple(v.aval for v in eqn.invars),
         tuple(v.aval for v in eqn.outvars),
-        eqn.primitive.multiple_results,
+        eqn.primitive.multiple_results if of_primitive else len(eqn.outvars) > 1,
         given,
         asked,
         _jax.trace_context(),
     )
-    kept = _kept(*signature) if RULES.get(eqn.primitive.name) is rule and _hashable(signature) else []
+    kept = _kept(*signature) if RULES.get(name) is rule and _hashable(signature) else []
     if not kept:
         with _jax.planning(eqn):
             kept.append((trace_pair if rule.forward else trace_rule)(*signature))
@@ -127,7 +130,7 @@ def _present(x_bars: Sequence[Any]) -> Mask:
 
 def _run(backward: Program, shapes: Sequence[Any]) -> Callable[[Any, Sequence[Any]], list[Any]]:
     def run(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        x_bars = iter(backward([*(y_bar for y_bar in y_bars if y_bar is not None), *stash]))
+        x_bars = iter(backward.as_call([*(y_bar for y_bar in y_bars if y_bar is not None), *stash]))
         return [None if shape is None else next(x_bars) for shape in shapes]
 
     return run

@@ -7,11 +7,10 @@ Nets with Sublinear Memory Cost).
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
-import jax
 from jax import lax
 
 from funcnet import _jax
@@ -32,8 +31,8 @@ SAVED.def_abstract_eval(lambda y, value: [y])
 def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """The way back through a checkpoint.
 
-    It stands in a `jax.checkpoint` of its own, so that a second derivative recomputes too, and behind a
-    barrier, so that XLA does not find the first run again among common subexpressions.
+    It stands in a checkpoint of its own, so that a second derivative recomputes too, and behind a barrier,
+    so that XLA does not find the first run again among common subexpressions.
     """
     policy = eqn.params["policy"]
     first, second, consts, types = _two_runs(*_jax.open_jaxpr(eqn.params["jaxpr"]), policy)
@@ -50,7 +49,13 @@ def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullb
     prevented = eqn.params["prevent_cse"]
     of_xs = prevented if isinstance(prevented, tuple) else (prevented,) * m
     fenced = (*of_xs, *(any(of_xs),) * (len(again.inputs) - m))
-    fenced = [one for one, reads in zip(fenced, again.reads, strict=True) if reads]
+    second_run = _jax.checkpointed(
+        [*again.consts, *compress(again.inputs, again.reads)],
+        again.eqns,
+        [atom for atom in again.results if atom is not None],
+        [*[False] * len(again.consts), *compress(fenced, again.reads)],
+        policy,
+    )
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
         results = first(xs)
@@ -58,14 +63,8 @@ def remat(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullb
         return results[:n], only(kept, again.reads[: len(kept)])
 
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        @functools.partial(jax.checkpoint, prevent_cse=False, policy=policy)
-        def second_run(operands: Any) -> list[Any]:
-            behind = iter(lax.optimization_barrier(list(itertools.compress(operands, fenced))))
-            operands = iter([next(behind) if one else x for x, one in zip(operands, fenced, strict=True)])
-            return again([next(operands) if reads else None for reads in again.reads])
-
         operands = [*stash, *(y_bar for y_bar in y_bars if y_bar is not None)]
-        x_bars = iter(second_run(list(itertools.compress(operands, again.reads))))
+        x_bars = iter(second_run(*again.consts.values(), *compress(operands, again.reads)))
         return [next(x_bars) if one else None for one in gives]
 
     gives = tuple(x_bar is not None for x_bar in sent[:m])

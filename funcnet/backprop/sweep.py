@@ -19,7 +19,7 @@ from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in
 from funcnet.backprop.program import read, step
 from funcnet.backprop.pullback import Pullback, by_rule
-from funcnet.rules import REFUSED, Table
+from funcnet.rules import REFUSED, Table, rule_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +47,10 @@ class Engine:
 
     def pullback(self, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
         """The way back through one equation, from the given cotangents to the gradients asked for."""
-        name = _jax.rule_name(eqn.primitive, eqn.params)
+        name = rule_name(eqn.primitive, eqn.params, self.rules)
         if name in self.rules:
             try:
-                return by_rule(eqn, given, asked, self.rules)
+                return by_rule(name, eqn, given, asked, self.rules)
             except FuncnetError as error:
                 with _jax.planning(eqn):
                     raise type(error)(f"{error}; used at {_jax.blamed_line(eqn)}") from error

@@ -22,7 +22,7 @@ import jax.core
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable, moved
 from funcnet.backprop.standin import LocalRef, StandIn, Step, concrete
-from funcnet.rules import RULES, Table
+from funcnet.rules import RULES, Table, rule_name
 
 PRINTS = frozenset({"debug_callback", "debug_print"})
 """Primitives that only tell of values: where these are known, they tell at once."""
@@ -107,7 +107,7 @@ class Trace(jax.core.Trace):
         """The results of an operation of the program: ordinary values where no gradient flows to them."""
         outs = _listed(primitive, self.staging.process_primitive(primitive, self.lowered(tracers), params))
         inputs = tuple(map(self.is_active, tracers))
-        name = _jax.rule_name(primitive, params)
+        name = rule_name(primitive, params, self.rules)
         active = moved(name, params, inputs, [out.aval for out in outs], self.rules)
         if not outs or _jax.has_effects(primitive, params):
             return self.stand_ins(outs, active, None)
@@ -149,7 +149,7 @@ class Trace(jax.core.Trace):
             return self.around.process_custom_jvp_call(primitive, fun, jvp, tracers, **params)
         process = self.staging.process_custom_jvp_call
         return self.staged_function(
-            lambda f, xs: process(primitive, f, jvp, xs, **params), fun, tracers, fun.call_wrapped
+            lambda f, xs: process(primitive, f, jvp, xs, **params), fun, tracers, _jax.repeatable(fun)
         )
 
     def process_custom_vjp_call(
@@ -160,7 +160,7 @@ class Trace(jax.core.Trace):
             return self.around.process_custom_vjp_call(primitive, fun, fwd, bwd, tracers, **params)
         process = self.staging.process_custom_vjp_call
         return self.staged_function(
-            lambda f, xs: process(primitive, f, fwd, bwd, xs, **params), fun, tracers, fun.call_wrapped
+            lambda f, xs: process(primitive, f, fwd, bwd, xs, **params), fun, tracers, _jax.repeatable(fun)
         )
 
     def staged_function(
@@ -175,7 +175,8 @@ class Trace(jax.core.Trace):
             run: how it is run on values; None where that cannot be known before the program runs.
         """
         inner = Inner(self)
-        outs = process(_jax.like(f, functools.partial(inner.program, f)), self.lowered(tracers))
+        operands = list(map(_jax.canonical, self.lowered(tracers)))
+        outs = process(_jax.like(f, functools.partial(inner.program, f)), operands)
         active = any(map(self.is_active, [*tracers, *inner.closed_over]))
         step = Step(run, tracers) if run and not inner.closed_over else None
         places = itertools.count()

@@ -1,5 +1,9 @@
 """One hand-written gradient for each primitive of JAX that has one: `RULES`."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from funcnet import _jax
 from funcnet.rules import (
     arithmetic,
     collectives,
@@ -9,6 +13,7 @@ from funcnet.rules import (
     exponentials,
     factorizations,
     fourier,
+    functions,
     incomplete,
     indexing,
     ordering,
@@ -37,6 +42,7 @@ RULES = table(
         exponentials,
         factorizations,
         fourier,
+        functions,
         incomplete,
         indexing,
         ordering,
@@ -53,6 +59,13 @@ RULES = table(
         windows,
     ]
 )
-"""The rules of the house, by primitive."""
+"""The rules of the house, by primitive, and by the name of a function of JAX's."""
 
-__all__ = ["PIECEWISE_CONSTANT", "REFUSED", "RULES", "Rule", "Table", "rule"]
+
+def rule_name(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
+    """Under which name to look for the rule of an operation: of a function of JAX's, or of its primitive."""
+    function = functions.DEFINED.get(_jax.called_function(primitive, params), "")
+    return function if function in rules else _jax.rule_name(primitive, params)
+
+
+__all__ = ["PIECEWISE_CONSTANT", "REFUSED", "RULES", "Rule", "Table", "rule", "rule_name"]

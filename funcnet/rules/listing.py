@@ -49,6 +49,7 @@ def entry(name: str) -> str:
         return f"{name} has no gradient: {REFUSED[name]}"
     if name in PIECEWISE_CONSTANT:
         return f"{name} lets no gradient through: {PIECEWISE_CONSTANT[name]}"
+    name = next((full for full in RULES if full.startswith("jax.") and full.endswith(f".{name}")), name)
     if name not in RULES:
         raise ParameterError(
             f"{name}: no such primitive; `funcnet rules` lists the {len(RULES)} that have a rule."

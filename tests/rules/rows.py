@@ -68,7 +68,7 @@ def check(row: Row) -> None:
     weights = [_signs(y.shape, y.dtype, 1) for y in jax.tree.leaves(jax.eval_shape(row.function, *xs))]
     points = _points(xs) if row.differences and row.name else None
     examples = [tuple(map(jnp.asarray, row.sample(seed))) for seed in (0, 1)] if callable(row.inputs) else []
-    stacked = [np.stack(parts) for parts in zip(*examples, strict=True)]
+    stacked = [jnp.stack(parts) for parts in zip(*examples, strict=True)]
 
     @jax.jit
     def everything(knobs: Any, *xs: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tests.rules.sparse_arrays import (
     squared,
 )
 
-JAX_RIGHT = jax.__version_info__ >= (0, 11)
+JAX_RIGHT = jax.__version_info__ >= (0, 12)
 TRANSPOSED = "before 0.11 JAX has a wrong gradient of d in the product with the transpose"
 
 
