@@ -172,7 +172,12 @@ class Plan:
             yield i, x_bars
 
     def _sent(self, i: int, pullback: Pullback, stash: Any, y_bars: Sequence[Any]) -> Sequence[Any]:
-        """What one equation sends back. A rule of a user's may say late that a gradient is zero."""
+        """What one equation sends back.
+
+        A result that no gradient goes through may have a cotangent nevertheless, which its user gives. And
+        a rule of a user's may say late that a gradient is zero.
+        """
+        y_bars = [bar if one else None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
         missing = [one and bar is None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
         if any(missing):
             eqn = self.jaxpr.eqns[i]

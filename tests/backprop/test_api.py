@@ -310,6 +310,16 @@ def test_in_every_nesting(number):
         np.testing.assert_allclose(a, b, rtol=1e-11)
 
 
+def test_a_cotangent_of_a_result_without_gradient_is_let_go():
+    @jax.jit
+    def f(x):
+        return jnp.sin(x), jnp.sign(x), jnp.floor(x) + 1, jnp.exp(x)
+
+    y, pullback = funcnet.vjp(f, 0.7)
+    (x_bar,) = pullback(jax.tree.map(jnp.ones_like, y))
+    assert float(x_bar) == pytest.approx(np.cos(0.7) + np.exp(0.7))
+
+
 def test_debug_print_prints_once(capfd):
     def f(x):
         jax.debug.print("x = {}", x)
