@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import GradientError
@@ -111,7 +112,7 @@ def value_and_grad(
         check_scalar(fun, tape)
         check_outputs("grad", fun, tape, holomorphic)
         y, aux, stashes = tape.forward(primals)
-        x_bars = tape.pull(stashes, jnp.ones_like(y))
+        x_bars = tape.pull(stashes, lax.full_like(y, 1))
         return (y, aux) if has_aux else y, x_bars[0] if single else x_bars
 
     return with_gradient

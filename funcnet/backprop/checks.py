@@ -12,6 +12,9 @@ from funcnet._errors import GradientError
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.tape import Tape
 
+_SINGLE = jax.tree.structure(0)
+"""The structure of a result that is one array."""
+
 
 def check_callable(name: str, fun: Any) -> None:
     if not callable(fun):
@@ -46,17 +49,18 @@ def check_inputs(name: str, fun: Callable, primals: Any, holomorphic: bool, allo
 
 
 def check_scalar(fun: Callable, tape: Tape) -> None:
+    if tape.out_tree == _SINGLE and tape.outs[0].shape == ():
+        return
     came = ", ".join(f"{aval.dtype}{list(aval.shape)}" for aval in tape.outs)
-    if tape.out_tree != jax.tree.structure(0):
+    if tape.out_tree != _SINGLE:
         raise GradientError(
             f"grad of {where(fun)}: the result is a {tape.out_tree} of {came or 'nothing'}, expected a "
             f"scalar; return the loss alone, with has_aux=True for what else there is, or use vjp"
         )
-    if tape.outs[0].shape != ():
-        raise GradientError(
-            f"grad of {where(fun)}: the result is {came}{_made_at(tape, 0)}, "
-            f"expected a scalar; sum or average it, or use vjp or jacobian"
-        )
+    raise GradientError(
+        f"grad of {where(fun)}: the result is {came}{_made_at(tape, 0)}, "
+        f"expected a scalar; sum or average it, or use vjp or jacobian"
+    )
 
 
 def check_outputs(name: str, fun: Callable, tape: Tape, holomorphic: bool) -> None:
