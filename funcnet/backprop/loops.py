@@ -93,7 +93,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         return [*(totals.get(i) for i in range(n)), *first, *x_bars]
 
     gives = (*staged.gives[:n], *carried, *staged.gives[n + carries :])
-    return _for_those_asked(gives, asked, forward, backward)
+    return dataclasses.replace(_for_those_asked(gives, asked, forward, backward), always=True)
 
 
 def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:

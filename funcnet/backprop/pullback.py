@@ -30,12 +30,16 @@ class Pullback:
         reads: which of [*ys, *xs] are the stash; those that are not are None in it.
         forward: where the equation must run differently to make its stash, `forward(xs) -> (ys, stash)`.
             Then `reads` says which inputs that reads, if not all; those that it does not read may be None.
+        always: whether it runs where nothing comes too: a rule of a user's may send something back then.
+        dense: whether it gets an array for each cotangent that it was made for, where that is late a zero.
     """
 
     gives: Mask
     backward: Callable[[Any, Sequence[Any]], list[Any]]
     reads: Mask = ()
     forward: Callable[[Sequence[Any]], tuple[list[Any], Any]] | None = None
+    always: bool = False
+    dense: bool = True
 
     def reads_inputs(self, eqn: _jax.Equation) -> Sequence[bool]:
         """Which inputs the equation reads when it runs."""

@@ -179,10 +179,10 @@ class Plan:
         """
         y_bars = [bar if one else None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
         missing = [one and bar is None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
-        if any(missing):
-            eqn = self.jaxpr.eqns[i]
-            if all(bar is None for bar in y_bars):
-                return [None] * len(eqn.invars)
+        eqn = self.jaxpr.eqns[i]
+        if not pullback.always and all(bar is None for bar in y_bars):
+            return [None] * len(eqn.invars)
+        if pullback.dense and any(missing):
             late = zip(y_bars, missing, eqn.outvars, strict=True)
             y_bars = [_jax.zeros(v.aval) if one else bar for bar, one, v in late]
         return pullback.backward(stash, y_bars)

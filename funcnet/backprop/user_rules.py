@@ -78,7 +78,7 @@ class Backward(UserRule):
             x_bars = [_jax.as_cotangent(x_bar, v.aval) for x_bar, v in zip(x_bars, eqn.invars, strict=False)]
             return only([*x_bars, *[None] * (len(asked) - self.xs)], gives)
 
-        return Pullback(gives, backward, self.reads(asked), self.split)
+        return Pullback(gives, backward, self.reads(asked), self.split, always=True, dense=False)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -355,3 +355,39 @@ def complex_numbers(J):
 def no_perturbed_input_in_a_scan(J):
     f = telling_vjp()
     return J.grad(lambda x, y: x * lax.scan(lambda c, y: (f(c, y), c), 1.0, y)[0])(2.0, Y)
+
+
+LATE = Kind("a backward that nothing comes to")
+
+
+def sends_three_times(x):
+    """A function whose backward sends 3x, whatever comes."""
+    return vjp_of(lambda x: x, lambda x: (x, x), lambda x, g: (3 * x,))(x)
+
+
+def sends_nothing(x):
+    return vjp_of(lambda x: x * 1.0, lambda x: (x, None), lambda _, g: (None,))(x)
+
+
+BEFORE = {
+    "alone": sends_three_times,
+    "in jit": jax.jit(sends_three_times),
+    "in a scan": lambda x: lax.scan(lambda c, _: (sends_three_times(c), None), x, length=2)[0],
+    "in a branch": lambda x: lax.cond(x > 0, sends_three_times, jnp.sin, x),
+    "in a checkpoint": jax.checkpoint(sends_three_times),
+    "with a function behind it": lambda x: jnp.sin(sends_three_times(x)),
+    "with two results": lambda x: sum(
+        vjp_of(lambda x: (x, x), lambda x: ((x, x), x), lambda x, g: (3 * x,))(x), 0.0
+    ),
+    "told of the zero": lambda x: vjp_of(
+        lambda x: x,
+        lambda x: (x.value, x.value),
+        lambda x, g: (5 * x if is_zero(g) else x,),
+        symbolic_zeros=True,
+    )(x),
+}
+for _name, _f in BEFORE.items():
+    LATE.add(_name, lambda J, f=_f: J.grad(lambda x: sends_nothing(f(x)))(np.float32(2)))
+    LATE.add(
+        f"{_name}, jit outside", lambda J, f=_f: jax.jit(J.grad(lambda x: sends_nothing(f(x))))(np.float32(2))
+    )
