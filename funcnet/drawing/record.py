@@ -18,7 +18,7 @@ from funcnet.backprop.program import CALLS
 from funcnet.drawing.diagram import Box, Role
 from funcnet.drawing.local import local_gradients
 from funcnet.drawing.unroll import LOOPS
-from funcnet.rules import Table
+from funcnet.rules import Table, rule_name
 
 OPENED = CALLS | {"cond"}
 """What can be opened; the first operand of a cond says which of its branches runs on the others."""
@@ -182,9 +182,9 @@ def written(node: Node, eqn: Any, rules: Table) -> tuple[str, str]:
         return (gate.formula, gate.source) if gate else ("", "")
     if _jax.is_foreign(eqn.primitive):
         return "", f"the rule of {_jax.author_of(eqn.primitive)}"
-    if node.primitive in rules:
-        rule = rules[node.primitive]
-        return rule.formula, rule.source
+    name = rule_name(eqn.primitive, eqn.params, rules)
+    if name in rules:
+        return rules[name].formula, rules[name].source
     return "", ""
 
 

@@ -153,7 +153,7 @@ def forgetting():
         jax.clear_caches()
 
 
-@pytest.mark.in_turns(20)
+@pytest.mark.in_turns(40)
 @pytest.mark.usefixtures("forgetting")
 @pytest.mark.parametrize("row", [row for kind in KINDS for row in kind.rows], ids=str)
 def test_as_jax_does(row):

@@ -34,7 +34,7 @@ def noise(notebook):
     return [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
 
-@pytest.mark.in_turns(6)
+@pytest.mark.in_turns(9)
 def test_it_runs_in_a_fresh_kernel(notebook, tmp_path, monkeypatch):
     name, notebook = notebook
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles in half the time

@@ -56,6 +56,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.filterwarnings("ignore:Casting complex values to real")
 @pytest.mark.parametrize("row", ROWS, ids=str)

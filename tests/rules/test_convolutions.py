@@ -88,12 +88,14 @@ ROWS = [
 ]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):
     check(row)
 
 
+@pytest.mark.in_turns(3)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_low_precision(dtype):

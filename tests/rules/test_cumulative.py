@@ -66,6 +66,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):

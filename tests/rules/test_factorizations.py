@@ -233,6 +233,7 @@ PRODUCTS = [
 ROWS = [*TRIANGULAR, *TRIDIAGONAL, *CHOLESKY, *LU, *QR, *PRODUCTS]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):

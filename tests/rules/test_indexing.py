@@ -255,6 +255,7 @@ EXTREMA = [
 ROWS = [*GATHERS, *SUMS, *REPLACEMENTS, *PRODUCTS, *EXTREMA]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):

@@ -151,6 +151,7 @@ CHOICES = [
 ROWS = [*REARRANGEMENTS, *COPIES, *PARTS, *TOGETHER, *CHOICES]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):

@@ -259,6 +259,7 @@ def test_solves_in_float64(row):
 NARROW = [row for row in PRODUCTS if str(row) in ("bcoo_dot_general", "bcsr_dot_general", "coo_matmat")]
 
 
+@pytest.mark.in_turns(3)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.filterwarnings("ignore:bcsr_dot_general cpu lowering not available")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

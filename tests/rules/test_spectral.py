@@ -199,6 +199,7 @@ SVD = [
 ROWS = [*EIGH, *EIG, *SVD]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):
