@@ -114,7 +114,7 @@ def writes(trace: Any) -> bool:
 
 def is_writing() -> bool:
     """Whether what runs now is written into a program, calls of jitted functions as calls."""
-    return writes(core.find_top_trace(())) and not jax.config.jax_disable_jit
+    return writes(core.find_top_trace(())) and not jax.config.read("jax_disable_jit")
 
 
 def call(function: Any, *operands: Any) -> Any:
