@@ -114,7 +114,7 @@ def writes(trace: Any) -> bool:
 
 def is_writing() -> bool:
     """Whether what runs now is written into a program, calls of jitted functions as calls."""
-    return writes(core.find_top_trace(())) and not jax.config.read("jax_disable_jit")
+    return writes(core.find_top_trace(())) and not _setting("disable_jit")
 
 
 def call(function: Any, *operands: Any) -> Any:
@@ -351,7 +351,11 @@ def trace_context() -> tuple[Any, ...]:
     """The settings that change what tracing a function gives, beside the arguments' types."""
     settings = ("enable_x64", "default_matmul_precision", "numpy_dtype_promotion", "numpy_rank_promotion")
     mesh = jax.sharding.get_abstract_mesh()
-    return *(getattr(jax.config, f"jax_{name}") for name in settings), mesh
+    return *map(_setting, settings), mesh
+
+
+def _setting(name: str) -> Any:
+    return getattr(jax.config, f"jax_{name}")
 
 
 def under_jit() -> bool:
