@@ -187,6 +187,26 @@ def defined_in_jax(place: str | None) -> str:
     return ".".join([*module[module[0] == "_src" :], name])
 
 
+def nameless(eqn: Equation) -> Equation:
+    """The same call of a function, of which it is no longer known where that is defined."""
+
+    def without_place(jaxpr: Jaxpr, consts: Sequence[Any]) -> Any:
+        info = jaxpr.debug_info._replace(func_src_info=None)
+        return core.ClosedJaxpr(jaxpr.replace(debug_info=info), consts)
+
+    return with_programs(eqn, without_place)
+
+
+def with_shape(aval: Any, shape: tuple[int, ...]) -> Any:
+    """The type of arrays of this shape of the same numbers, on no device in particular."""
+    return jax.core.ShapedArray(shape, aval.dtype, aval.weak_type)
+
+
+def bools(aval: Any) -> Any:
+    """The type of arrays of bools of the shape of this type, where it lies."""
+    return aval.update(dtype=np.dtype(bool), weak_type=False)
+
+
 def uses_a_ref(eqn: Equation) -> bool:
     """Whether an equation reads or writes a mutable array (`jax.new_ref`)."""
     return bool(eqn.effects) and any(hasattr(v.aval, "inner_aval") for v in (*eqn.invars, *eqn.outvars))

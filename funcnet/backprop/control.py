@@ -9,6 +9,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
+from funcnet.backprop.alive import Lives, known
 from funcnet.backprop.program import FEW
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
@@ -24,7 +25,8 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     jaxpr, consts = _jax.called(eqn)
     plan = engine.kept_plan(jaxpr, asked, given)
     if _jax.under_jit() and len(jaxpr.eqns) <= FEW:
-        return Pullback(plan.gives, plan.backward, forward=lambda xs: plan.forward(consts, xs))
+        ahead = functools.partial(plan.forward, consts)
+        return Pullback(plan.gives, plan.backward, forward=ahead, masked=plan.masked_backward)
     staged, ahead, back = _compiled(plan, given)
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -32,10 +34,15 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         ys, extras = ahead(inputs)
         return ys, (only(inputs, staged.reads), extras)
 
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        return back(*stash, list(y_bars))
+    def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[Sequence[Any], Lives]:
+        masks = [live and live.mask for live in lives]
+        x_bars, masks = back(*stash, list(y_bars), masks)
+        return x_bars, list(map(known, masks, x_bars))
 
-    return Pullback(staged.gives, backward, forward=forward)
+    def backward(stash: Any, y_bars: Sequence[Any]) -> Sequence[Any]:
+        return masked(stash, y_bars, [None] * len(y_bars))[0]
+
+    return Pullback(staged.gives, backward, forward=forward, masked=masked)
 
 
 def written_out(function: Callable) -> Callable[[Engine, _jax.Equation, Mask, Mask], Pullback]:
@@ -53,7 +60,7 @@ def written_out(function: Callable) -> Callable[[Engine, _jax.Equation, Mask, Ma
 def _compiled(plan: Plan, given: Mask) -> tuple[Staged, Callable, Callable]:
     """The two sweeps of a plan as compiled functions."""
     staged = stage(plan, given)
-    return staged, jax.jit(staged.forward), jax.jit(staged.backward)
+    return staged, jax.jit(staged.forward), jax.jit(staged.masked_backward)
 
 
 def cond(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:

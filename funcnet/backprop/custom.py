@@ -21,6 +21,7 @@ import jax
 from funcnet import _jax
 from funcnet._errors import GradientError
 from funcnet.backprop.activity import STOPPED, Mask, differentiable
+from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import evaluate
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.standin import StandIn, Step
@@ -113,8 +114,9 @@ class Differentiated(Trace):
         return super().process_custom_vjp_call(primitive, fun, fwd, bwd, tracers, **params)
 
     def has_rule(self, fun: Any) -> bool:
-        """Whether a function is one of JAX's for which there is a rule in the table."""
-        return DEFINED.get(_jax.defined_in_jax(fun.debug_info.func_src_info)) in self.rules
+        """Whether a function has the name of one of JAX's for which there is a rule in the table."""
+        names = DEFINED.get(_jax.defined_in_jax(fun.debug_info.func_src_info), ())
+        return any(name in self.rules for name in names)
 
     def by_tangent(self, rule: Callable, xs: Sequence[Any], zero: Callable, name: str) -> list[Any]:
         """The results of a function with a tangent rule.
@@ -201,7 +203,9 @@ def custom(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pull
             f"{_jax.function_name(eqn)} is a custom_vjp that closes over a value whose gradient is asked "
             f"for, at {_jax.source_line(eqn)}; its rule speaks of its arguments only: pass the value as one"
         )
-    return written_out(lambda *xs: _jax.bind(eqn, xs), engine, eqn, given, asked)
+    by_name = _jax.called_function(eqn.primitive, eqn.params) in DEFINED
+    call = _jax.nameless(eqn) if by_name else eqn
+    return written_out(lambda *xs: _jax.bind(call, xs), engine, eqn, given, asked)
 
 
 def written_out(function: Callable, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
@@ -217,11 +221,16 @@ def written_out(function: Callable, engine: Engine, eqn: _jax.Equation, given: M
         ys, stashes = plan.forward(traced.consts, xs)
         return traced.leaves(ys), stashes
 
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        kept = [bar for bar, place in zip(y_bars, places, strict=True) if place is not None]
-        return plan.backward(stash, kept)
+    def of_outputs(values: Sequence[Any]) -> list[Any]:
+        return [value for value, place in zip(values, places, strict=True) if place is not None]
 
-    return Pullback(plan.gives, backward, forward=forward)
+    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        return plan.backward(stash, of_outputs(y_bars))
+
+    def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
+        return plan.masked_backward(stash, of_outputs(y_bars), of_outputs(lives))
+
+    return Pullback(plan.gives, backward, forward=forward, masked=masked)
 
 
 def _halves(jvp: Callable) -> Callable:

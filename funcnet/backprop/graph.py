@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import ShapeError
 from funcnet.backprop.activity import differentiable
+from funcnet.backprop.alive import Alive, Lives
 from funcnet.backprop.engine import engine
 from funcnet.backprop.program import read, step
 from funcnet.backprop.sweep import stash_of
@@ -218,11 +219,33 @@ class Graph:
             >>> [[float(x_bar) for x_bar in x_bars] for x_bars in sent]
             [[2.0, 2.0], [2.0, 5.0]]
         """
+        y_bars = self.cotangents(y_bar)
+        bars, sent = self.masked_backward(values, y_bars, [None] * len(y_bars), rules)
+        return tuple(x_bar for x_bar, _ in bars), sent
+
+    def cotangents(self, y_bar: Any) -> list[Any]:
+        """The leaves of an upstream gradient of the result: None for zero, and for what is no float.
+
+        Raises:
+            ShapeError: y_bar does not have the result's structure, shapes and dtypes.
+        """
+        return cotangents(y_bar, self.out_tree, [v.aval for v in self.jaxpr.outvars])
+
+    def masked_backward(
+        self, values: Sequence[Any], y_bars: Sequence[Any], lives: Lives, rules: Table
+    ) -> tuple[Sequence[tuple[Any, Alive | None]], tuple[tuple[Any, ...], ...]]:
+        """What `backward_by_use` returns, with the places where each gradient is alive.
+
+        Args:
+            values: as for `backward`.
+            y_bars: the upstream gradients of the leaves of the result; None for zero.
+            lives: where these are alive.
+            rules: as for `backward`.
+        """
         if len(values) != len(self._values):
             raise ShapeError(
                 f"backward: got {len(values)} values, expected {len(self._values)}, all that forward returned"
             )
-        y_bars = cotangents(y_bar, self.out_tree, [v.aval for v in self.jaxpr.outvars])
         jaxpr = _jax.without_constants(self.jaxpr)
         asked = tuple(differentiable(v.aval) for v in jaxpr.invars)
         plan = engine(rules).plan(jaxpr, asked, tuple(y is not None for y in y_bars))
@@ -234,11 +257,11 @@ class Graph:
                 stashes.append(stash_of(pullback, eqn, known))
             else:
                 stashes.append(pullback.forward([read(known, atom) for atom in eqn.invars])[1])
-        bars = plan.start(y_bars)
+        bars = plan.start(y_bars, lives)
         sent = dict(plan.steps(stashes, bars))
         nothing = [(None,) * len(eqn.invars) for eqn in jaxpr.eqns]
         return (
-            tuple(bars.get(v) for v in self._values),
+            [bars.get(v, (None, None)) for v in self._values],
             tuple(tuple(sent.get(i, none)) for i, none in enumerate(nothing)),
         )
 

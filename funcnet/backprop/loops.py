@@ -16,6 +16,7 @@ at most 11 for any count of 32 bits: extra memory for 32 carries, however long t
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -170,7 +171,8 @@ def _while_any(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
 
     jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(loop)(*(v.aval for v in eqn.invars)))
     plan = engine.kept_plan(jaxpr, asked, given)
-    return Pullback(plan.gives, plan.backward, forward=lambda xs: plan.forward(consts, xs))
+    ahead = functools.partial(plan.forward, consts)
+    return Pullback(plan.gives, plan.backward, forward=ahead, masked=plan.masked_backward)
 
 
 def _runnable(program: Any) -> tuple[Program, Sequence[Any]]:

@@ -5,6 +5,7 @@ to a gradient somebody asked for, and what they read of the forward pass is the 
 the rule needs, no more. A rule of the table is traced once for each signature.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import RuleError
 from funcnet.backprop.activity import Mask
+from funcnet.backprop.alive import Lives, everywhere_or_nowhere, of_all, routed
 from funcnet.backprop.program import Program, program
-from funcnet.rules import RULES, Rule, Table
+from funcnet.rules import ELEMENTWISE, ROUTING, RULES, SELECTING, Rule, Table, for_call
+from funcnet.rules._sparing import spared
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +35,67 @@ class Pullback:
             Then `reads` says which inputs that reads, if not all; those that it does not read may be None.
         always: whether it runs where nothing comes too: a rule of a user's may send something back then.
         dense: whether it gets an array for each cotangent that it was made for, where that is late a zero.
+        masked: for cotangents alive in places only, `masked(stash, y_bars, lives) -> (x_bars, lives)`;
+            None for what takes them as they come.
     """
 
     gives: Mask
-    backward: Callable[[Any, Sequence[Any]], list[Any]]
+    backward: Callable[[Any, Sequence[Any]], Sequence[Any]]
     reads: Mask = ()
     forward: Callable[[Sequence[Any]], tuple[list[Any], Any]] | None = None
     always: bool = False
     dense: bool = True
+    masked: Callable[[Any, Sequence[Any], Lives], tuple[Sequence[Any], Lives]] | None = None
 
     def reads_inputs(self, eqn: _jax.Equation) -> Sequence[bool]:
         """Which inputs the equation reads when it runs."""
         some = self.forward is not None and self.reads
         return self.reads[len(eqn.outvars) :] if some else [True] * len(eqn.invars)
+
+
+@dataclass(frozen=True)
+class Use:
+    """A rule, and what of an equation that it is used for decides what it is traced to.
+
+    Attributes:
+        name: the name of the rule: its primitive's, or that of the function which is called.
+        rule: the rule.
+        call: the program of the function; None for a primitive.
+        params: the parameters of the primitive.
+        ins: the types of the inputs.
+        outs: the types of the outputs.
+        many: whether the rule gets tuples of outputs.
+        given: which outputs have a cotangent.
+        asked: which inputs want a gradient.
+        context: JAX's settings.
+    """
+
+    name: str
+    rule: Rule
+    call: _jax.Jaxpr | None
+    params: tuple[tuple[str, Any], ...]
+    ins: tuple[Any, ...]
+    outs: tuple[Any, ...]
+    many: bool
+    given: Mask
+    asked: Mask
+    context: tuple[Any, ...]
+
+    @property
+    def bars(self) -> list[Any]:
+        """The types of the cotangents; None for a symbolic zero."""
+        return [aval if has else None for aval, has in zip(self.outs, self.given, strict=True)]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the rule is that of the house."""
+        return RULES.get(self.name) is self.rule
+
+    def sparing(self) -> "Use":
+        """The use of the rule that spares elements, with an operand before the others which says where."""
+        rule = spared(self.rule) if self.call is None else for_call(self.rule, self.call, sparing=True)
+        ins, asked = (_jax.bools(self.outs[0]), *self.ins), (False, *self.asked)
+        return dataclasses.replace(self, rule=rule, call=None, ins=ins, asked=asked)
 
 
 def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Table) -> Pullback:
@@ -60,12 +111,12 @@ def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Tabl
     Raises:
         RuleError: the rule's answer has the wrong number, shape or dtype.
     """
-    rule = rules[name]
     of_primitive = name == _jax.rule_name(eqn.primitive, eqn.params)
-    parameters = _jax.parameters(eqn) if of_primitive else {}
-    signature = (
-        rule,
-        tuple(sorted(parameters.items())),
+    use = Use(
+        name,
+        rules[name],
+        None if of_primitive else _jax.called(eqn)[0],
+        tuple(sorted(_jax.parameters(eqn).items())) if of_primitive else (),
         tuple(v.aval for v in eqn.invars),
         tuple(v.aval for v in eqn.outvars),
         eqn.primitive.multiple_results if of_primitive else len(eqn.outvars) > 1,
@@ -73,59 +124,86 @@ def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Tabl
         asked,
         _jax.trace_context(),
     )
-    kept = _kept(*signature) if RULES.get(name) is rule and _hashable(signature) else []
+    kept = _kept(use) if use.is_ours and _hashable(use) else []
     if not kept:
         with _jax.planning(eqn):
-            kept.append((trace_pair if rule.forward else trace_rule)(*signature))
+            kept.append(_pullback(use))
     return kept[0]
 
 
 @functools.lru_cache(maxsize=4096)
-def _kept(*signature: Any) -> list[Pullback]:
-    """Where the pullback of all equations with one signature is kept."""
+def _kept(use: Use) -> list[Pullback]:
+    """Where the pullback of all equations that use a rule alike is kept."""
     return []
 
 
-def trace_rule(
-    rule: Rule, params: tuple, ins: tuple, outs: tuple, many: bool, given: Mask, asked: Mask, context: tuple
-) -> Pullback:
+def _pullback(use: Use) -> Pullback:
+    pullback = (trace_pair if use.rule.forward else trace_rule)(use)
+    if use.is_ours and use.name in ROUTING:
+        return dataclasses.replace(pullback, masked=functools.partial(_route, use, pullback))
+    if use.is_ours and use.name in ELEMENTWISE:
+        sparing = functools.cache(lambda: trace_rule(use.sparing()))
+        return dataclasses.replace(pullback, masked=functools.partial(_spare, use, pullback, sparing))
+    return pullback
+
+
+def _route(
+    use: Use, pullback: Pullback, stash: Any, y_bars: Sequence[Any], lives: Lives
+) -> tuple[Sequence[Any], Lives]:
+    """What a rule sends back that only routes, and where it is alive."""
+    x_bars, live = pullback.backward(stash, y_bars), of_all(y_bars, lives)
+    selects = use.name in SELECTING
+    if live and live.whole and not selects:
+        return x_bars, everywhere_or_nowhere(live.whole, x_bars)
+    if live or selects:
+        whole = use.name == "select_n" and not use.ins[0].shape
+        return x_bars, routed(pullback.backward, stash, y_bars, lives, x_bars, whole)
+    return x_bars, [None] * len(x_bars)
+
+
+def _spare(
+    use: Use, pullback: Pullback, sparing: Callable, stash: Sequence[Any], y_bars: Sequence[Any], lives: Lives
+) -> tuple[Sequence[Any], Lives]:
+    """What an elementwise rule sends back, 0 where ȳ is not alive, and where it is alive."""
+    live = of_all(y_bars, lives)
+    if live is None:
+        return pullback.backward(stash, y_bars), [None] * len(use.ins)
+    n = len(use.outs)
+    x_bars = sparing().backward([*stash[:n], live.array, *stash[n:]], y_bars)
+    return x_bars[1:], [live.along(x) for x in use.ins]
+
+
+def trace_rule(use: Use) -> Pullback:
     """A rule `(y_bar, y, *xs) -> x_bars`: the stash is what it reads of ys and xs."""
+    rule = use.rule if use.call is None else for_call(use.rule, use.call)
 
     def run(y_bars: Any, ys: Any, xs: Any) -> list[Any]:
-        y_bar, y = (tuple(y_bars), tuple(ys)) if many else (y_bars[0], ys[0])
-        return _checked(rule, ins, asked, rule.backward(y_bar, y, *xs, **dict(params)))
+        y_bar, y = (tuple(y_bars), tuple(ys)) if use.many else (y_bars[0], ys[0])
+        return _checked(use, rule.backward(y_bar, y, *xs, **dict(use.params)))
 
-    backward, shapes = program(run, _given(outs, given), outs, ins)
-    return Pullback(_present(shapes), _run(backward, shapes), reads=backward.reads[sum(given) :])
+    backward, shapes = program(run, use.bars, use.outs, use.ins)
+    return Pullback(_present(shapes), _run(backward, shapes), reads=backward.reads[sum(use.given) :])
 
 
-def trace_pair(
-    rule: Rule, params: tuple, ins: tuple, outs: tuple, many: bool, given: Mask, asked: Mask, context: tuple
-) -> Pullback:
+def trace_pair(use: Use) -> Pullback:
     """A rule `forward(*xs) -> (y, stash)` and `backward(stash, y_bar) -> x_bars`."""
-    assert rule.forward is not None
-    ahead, (_, stash) = program(functools.partial(rule.forward, **dict(params)), *ins)
+    assert use.rule.forward is not None
+    ahead, (_, stash) = program(functools.partial(use.rule.forward, **dict(use.params)), *use.ins)
     stash, tree = jax.tree.flatten(stash)
 
     def run(y_bars: Any, stash: Any) -> list[Any]:
-        y_bar = tuple(y_bars) if many else y_bars[0]
-        return _checked(
-            rule, ins, asked, rule.backward(jax.tree.unflatten(tree, stash), y_bar, **dict(params))
-        )
+        y_bar = tuple(y_bars) if use.many else y_bars[0]
+        return _checked(use, use.rule.backward(jax.tree.unflatten(tree, stash), y_bar, **dict(use.params)))
 
-    backward, shapes = program(run, _given(outs, given), stash)
-    ahead = ahead.only([True] * len(outs) + list(backward.reads[sum(given) :]))
+    backward, shapes = program(run, use.bars, stash)
+    n = len(use.outs)
+    ahead = ahead.only([True] * n + list(backward.reads[sum(use.given) :]))
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
         values = ahead(xs)
-        return values[: len(outs)], values[len(outs) :]
+        return values[:n], values[n:]
 
     return Pullback(_present(shapes), _run(backward, shapes), forward=forward)
-
-
-def _given(outs: Sequence[Any], given: Mask) -> list[Any]:
-    """The types of the cotangents; None for a symbolic zero."""
-    return [aval if has else None for aval, has in zip(outs, given, strict=True)]
 
 
 def _present(x_bars: Sequence[Any]) -> Mask:
@@ -140,17 +218,17 @@ def _run(backward: Program, shapes: Sequence[Any]) -> Callable[[Any, Sequence[An
     return run
 
 
-def _checked(rule: Rule, ins: tuple, asked: Mask, x_bars: Sequence[Any]) -> list[Any]:
+def _checked(use: Use, x_bars: Sequence[Any]) -> list[Any]:
     """The gradients that were asked for, once each is what the contract says."""
-    name = "/".join(rule.primitives)
-    if not isinstance(x_bars, (tuple, list)) or len(x_bars) != len(ins):
+    name = "/".join(use.rule.primitives)
+    if not isinstance(x_bars, (tuple, list)) or len(x_bars) != len(use.ins):
         came = f"{len(x_bars)} gradients" if isinstance(x_bars, (tuple, list)) else type(x_bars).__name__
         raise RuleError(
             f"the rule for {name} returned {came}, expected a tuple with one entry for each of its "
-            f"{len(ins)} inputs; return None for an input without a gradient"
+            f"{len(use.ins)} inputs; return None for an input without a gradient"
         )
-    x_bars = [x_bar if wanted else None for wanted, x_bar in zip(asked, x_bars, strict=True)]
-    for i, (x, x_bar) in enumerate(zip(ins, x_bars, strict=True)):
+    x_bars = [x_bar if wanted else None for wanted, x_bar in zip(use.asked, x_bars, strict=True)]
+    for i, (x, x_bar) in enumerate(zip(use.ins, x_bars, strict=True)):
         if x_bar is not None and (jnp.shape(x_bar), jnp.result_type(x_bar)) != (x.shape, x.dtype):
             raise RuleError(
                 f"the rule for {name} returned a gradient {jnp.result_type(x_bar)}{list(jnp.shape(x_bar))} "

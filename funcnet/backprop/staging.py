@@ -7,7 +7,8 @@ which values the backward sweep reads and which of them are new; only those beco
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
+from funcnet.backprop.alive import known
 from funcnet.backprop.program import Program, program
 from funcnet.backprop.sweep import Plan
 
@@ -29,6 +31,8 @@ class Staged:
         extras: the variables of `ahead` that the backward sweep reads beyond the inputs.
         leaves: for each leaf of the stash, its place in [*inputs, *extras], or None and its value.
         gives: which of the xs get a gradient.
+        masked: `masked(types)` is `back` for cotangents with masks of these types, or None: the masks follow
+            on the cotangents, and those of the gradients on these.
     """
 
     ahead: Program
@@ -36,6 +40,7 @@ class Staged:
     extras: Sequence[_jax.Var]
     leaves: Sequence[tuple[int | None, Any]]
     gives: Mask
+    masked: Callable[[tuple[Any, ...]], tuple[Program, Mask]]
 
     @property
     def reads(self) -> Mask:
@@ -51,10 +56,21 @@ class Staged:
 
     def backward(self, inputs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         """A gradient for each of the xs, or None; of the inputs, those that are not read may be None."""
-        values = [*inputs, *extras]
-        stash = [value if place is None else values[place] for place, value in self.leaves]
-        x_bars = iter(self.back([*stash, *(y_bar for y_bar in y_bars if y_bar is not None)]))
+        x_bars = iter(self.back([*self._stash(inputs, extras), *_present(y_bars)]))
         return [next(x_bars) if one else None for one in self.gives]
+
+    def masked_backward(
+        self, inputs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any], masks: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """The same for cotangents with masks, or None; beside the gradients, their masks."""
+        back, with_mask = self.masked(tuple(mask if mask is None else jax.typeof(mask) for mask in masks))
+        results = iter(back([*self._stash(inputs, extras), *_present(y_bars), *_present(masks)]))
+        x_bars = [next(results) if one else None for one in self.gives]
+        return x_bars, [next(results) if one else None for one in with_mask]
+
+    def _stash(self, inputs: Sequence[Any], extras: Sequence[Any]) -> list[Any]:
+        values = [*inputs, *extras]
+        return [value if place is None else values[place] for place, value in self.leaves]
 
 
 def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged:
@@ -71,10 +87,21 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
     ahead, (ys, stash) = program(lambda *xs: plan.forward(xs[:m], xs[m:]), *ins)
     n = len(jax.tree.leaves(ys))
     stash, tree = jax.tree.flatten(stash)
-    y_bars = [v.aval if has else None for v, has in zip(jaxpr.outvars, given, strict=True)]
+    outs = [v.aval for v in jaxpr.outvars]
+    y_bars = [aval if has else None for aval, has in zip(outs, given, strict=True)]
     back, x_bars = program(
         lambda stash, y_bars: plan.backward(jax.tree.unflatten(tree, stash), y_bars), stash, y_bars
     )
+
+    @functools.cache
+    def masked(types: tuple[Any, ...]) -> tuple[Program, Mask]:
+        def run(stash: Any, y_bars: Any, masks: Any) -> Any:
+            stash = jax.tree.unflatten(tree, stash)
+            x_bars, lives = plan.masked_backward(stash, y_bars, list(map(known, masks, outs)))
+            return x_bars, [live and live.mask for live in lives]
+
+        back, (_, masks) = program(run, stash, y_bars, list(types))
+        return back, tuple(mask is not None for mask in masks)
 
     places = {v: i for i, v in enumerate(ahead.inputs) if held is None or held[i]}
     extras: list[_jax.Var] = []
@@ -92,4 +119,8 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
                 extras.append(atom)
             leaves.append((places[atom], None))
     ahead = dataclasses.replace(ahead, results=[*ahead.results[:n], *extras]).only([True] * (n + len(extras)))
-    return Staged(ahead, back, extras, leaves, tuple(x_bar is not None for x_bar in x_bars))
+    return Staged(ahead, back, extras, leaves, tuple(x_bar is not None for x_bar in x_bars), masked)
+
+
+def _present(values: Sequence[Any]) -> list[Any]:
+    return [value for value in values if value is not None]

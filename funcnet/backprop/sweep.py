@@ -17,9 +17,15 @@ from typing import Any
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in
+from funcnet.backprop.alive import Alive, Lives, all_or_nothing, of_all
 from funcnet.backprop.program import read, step
 from funcnet.backprop.pullback import Pullback, by_rule
 from funcnet.rules import REFUSED, Table, rule_name
+
+Bars = dict[_jax.Var, tuple[Any, Alive | None]]
+"""Gradients, and where each is alive."""
+
+_NONE = (None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,21 +147,29 @@ class Plan:
 
     def backward(self, stashes: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         """Run the pullbacks from the last to the first: a gradient for each input, or None."""
-        bars = self.start(y_bars)
+        return self.masked_backward(stashes, y_bars, [None] * len(y_bars))[0]
+
+    def masked_backward(
+        self, stashes: Sequence[Any], y_bars: Sequence[Any], lives: Lives
+    ) -> tuple[list[Any], Lives]:
+        """The same for cotangents that are alive in places only, and where the gradients are alive."""
+        bars = self.start(y_bars, lives)
         for _ in self.steps(stashes, bars, dict.pop):
             pass
-        return [bars.get(v) if one else None for v, one in zip(self.jaxpr.invars, self.gives, strict=True)]
+        asked = zip(self.jaxpr.invars, self.gives, strict=True)
+        ends = [bars.get(v, _NONE) if one else _NONE for v, one in asked]
+        return [x_bar for x_bar, _ in ends], [live for _, live in ends]
 
-    def start(self, y_bars: Sequence[Any]) -> dict[_jax.Var, Any]:
+    def start(self, y_bars: Sequence[Any], lives: Lives | None = None) -> Bars:
         """The gradients before the first step back: those of the results."""
-        bars: dict[_jax.Var, Any] = {}
-        for atom, y_bar in zip(self.jaxpr.outvars, y_bars, strict=True):
+        bars: Bars = {}
+        for atom, y_bar, live in zip(self.jaxpr.outvars, y_bars, lives or [None] * len(y_bars), strict=True):
             if not _jax.is_literal(atom):
-                accumulate(bars, atom, y_bar)
+                accumulate(bars, atom, y_bar, live)
         return bars
 
     def steps(
-        self, stashes: Sequence[Any], bars: dict[_jax.Var, Any], take: Callable = dict.get
+        self, stashes: Sequence[Any], bars: Bars, take: Callable = dict.get
     ) -> Iterator[tuple[int, Sequence[Any]]]:
         """Run the pullbacks, adding what they send back to `bars`.
 
@@ -165,27 +179,34 @@ class Plan:
         for (i, pullback), stash in zip(self.pullbacks.items(), stashes, strict=True):
             eqn = self.jaxpr.eqns[i]
             with _jax.context_of(eqn):
-                y_bars = [take(bars, v, None) for v in eqn.outvars]
-                x_bars = self._sent(i, pullback, stash, y_bars)
-                for atom, x_bar in zip(eqn.invars, x_bars, strict=True):
-                    accumulate(bars, atom, x_bar)
+                x_bars, lives = self._sent(i, pullback, stash, [take(bars, v, _NONE) for v in eqn.outvars])
+                for atom, x_bar, live in zip(eqn.invars, x_bars, lives, strict=True):
+                    accumulate(bars, atom, x_bar, live)
             yield i, x_bars
 
-    def _sent(self, i: int, pullback: Pullback, stash: Any, y_bars: Sequence[Any]) -> Sequence[Any]:
-        """What one equation sends back.
+    def _sent(
+        self, i: int, pullback: Pullback, stash: Any, came: Sequence[tuple[Any, Alive | None]]
+    ) -> tuple[Sequence[Any], Lives]:
+        """What one equation sends back, and where that is alive.
 
         A result that no gradient goes through may have a cotangent nevertheless, which its user gives. And
         a rule of a user's may say late that a gradient is zero.
         """
-        y_bars = [bar if one else None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
+        y_bars = [bar if one else None for one, (bar, _) in zip(self.given_to[i], came, strict=True)]
+        lives = [live for _, live in came]
         missing = [one and bar is None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
         eqn = self.jaxpr.eqns[i]
+        nowhere = [None] * len(eqn.invars)
         if not pullback.always and all(bar is None for bar in y_bars):
-            return [None] * len(eqn.invars)
+            return nowhere, nowhere
         if pullback.dense and any(missing):
             late = zip(y_bars, missing, eqn.outvars, strict=True)
             y_bars = [_jax.zeros(v.aval) if one else bar for bar, one, v in late]
-        return pullback.backward(stash, y_bars)
+        if pullback.masked is not None:
+            return pullback.masked(stash, y_bars, lives)
+        x_bars = pullback.backward(stash, y_bars)
+        live = of_all(y_bars, lives) if pullback.dense else None
+        return all_or_nothing(live.whole, x_bars) if live and live.whole else (x_bars, nowhere)
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
@@ -216,10 +237,14 @@ def stash_of(pullback: Pullback, eqn: _jax.Equation, values: Mapping[_jax.Var, A
     return [read(values, atom) if one else None for atom, one in zip(atoms, pullback.reads, strict=True)]
 
 
-def accumulate(bars: dict[_jax.Var, Any], atom: Any, x_bar: Any) -> None:
+def accumulate(bars: Bars, atom: Any, x_bar: Any, live: Alive | None) -> None:
     """Add what one use of a variable sends back to what the others have sent."""
-    if x_bar is not None:
-        bars[atom] = _jax.add(bars[atom], x_bar) if atom in bars else x_bar
+    if x_bar is None:
+        return
+    if atom in bars:
+        others, before = bars[atom]
+        x_bar, live = _jax.add(others, x_bar), before and live and before | live
+    bars[atom] = x_bar, live
 
 
 def _missing(eqn: _jax.Equation) -> str:

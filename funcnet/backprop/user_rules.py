@@ -7,6 +7,7 @@ from typing import Any
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
+from funcnet.backprop.alive import Lives
 from funcnet.backprop.control import only
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.sweep import Engine
@@ -106,11 +107,19 @@ class Tangent(UserRule):
             dots = [_jax.zero_tangent(v.aval) for v in self.jaxpr.invars]
             return ys, plan.forward(self.residuals(residuals), dots)[1]
 
-        def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-            bars = dict(zip(self.places, y_bars, strict=True))
-            return [*plan.backward(stash, [bars.get(i) for i in range(outs)]), *[None] * rest]
+        def of_outputs(values: Sequence[Any]) -> list[Any]:
+            by_place = dict(zip(self.places, values, strict=True))
+            return [by_place.get(i) for i in range(outs)]
 
-        return Pullback((*plan.gives, *(False,) * rest), backward, self.reads(asked), forward)
+        def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+            return [*plan.backward(stash, of_outputs(y_bars)), *[None] * rest]
+
+        def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
+            x_bars, lives = plan.masked_backward(stash, of_outputs(y_bars), of_outputs(lives))
+            return [*x_bars, *[None] * rest], [*lives, *[None] * rest]
+
+        gives = (*plan.gives, *(False,) * rest)
+        return Pullback(gives, backward, self.reads(asked), forward, masked=masked)
 
 
 def by_rule_of_user(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:

@@ -35,7 +35,7 @@ def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any
     flows = [Flow(jnp.asarray(x), "input", path(name)) for x, name in zip(leaves, graph.names, strict=True)]
     view = dataclasses.replace(view, depth=view.depth + around(graph.nodes))
     y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
-    steps, results = record(graph, flows, y_bars, view)
+    steps, results = record(graph, flows, graph.cotangents(y_bars), view)
     steps = without_dead(steps, results)
     if not view.data:
         steps, results = with_constants(steps, results)

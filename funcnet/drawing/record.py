@@ -14,6 +14,7 @@ import jax
 
 from funcnet import _jax
 from funcnet.backprop import Constant, Graph, Node
+from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import CALLS
 from funcnet.drawing.diagram import Box, Role
 from funcnet.drawing.local import local_gradients
@@ -92,24 +93,29 @@ class View:
 
 
 def record(
-    graph: Graph, flows: Sequence[Flow], y_bars: Any, view: View, path: tuple[Box, ...] = ()
+    graph: Graph,
+    flows: Sequence[Flow],
+    y_bars: Sequence[Any],
+    view: View,
+    path: tuple[Box, ...] = (),
+    lives: Lives | None = None,
 ) -> tuple[list[Step], list[Use]]:
     """The steps of a graph on these flows, and the uses that its results are.
 
     Args:
         graph: what to run.
         flows: its arguments.
-        y_bars: the upstream gradients of its results, of their structure; None in it for zero.
+        y_bars: the upstream gradients of the leaves of its result; None for zero.
         view: what to open.
         path: the boxes around the graph.
+        lives: where the upstream gradients are alive; everywhere by default.
 
     Raises:
-        ShapeError: y_bars does not have the results' structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
     """
     args, kwargs = jax.tree.unflatten(graph.in_tree, [flow.value for flow in flows])
     values = graph.forward(*args, **kwargs)
-    gradients, sent = graph.backward_by_use(values, y_bars, rules=view.rules)
+    gradients, sent = graph.masked_backward(values, y_bars, lives or [None] * len(y_bars), view.rules)
     known = dict(enumerate(flows))
     known.update({v.number: Flow(values[v.number], "constant") for v in graph.constants})
 
@@ -123,8 +129,8 @@ def record(
         here = (*path, *map(Box, filter(None, node.scope.split("/"))))
         if inner := opened(node, eqn, uses, view, len(here)):
             program, operands, box, inner_view = inner
-            ys = [gradients[v.number] for v in node.outputs]
-            more, results = record(program, [u.flow for u in operands], ys, inner_view, (*here, box))
+            ys, alive = zip(*(gradients[v.number] for v in node.outputs), strict=True)
+            more, results = record(program, [u.flow for u in operands], ys, inner_view, (*here, box), alive)
             steps += more
             outputs = [result.flow for result in results]
         elif only_weak_type(node):
@@ -133,9 +139,7 @@ def record(
             outputs = [Flow(values[v.number]) for v in node.outputs]
             steps.append(step(node, eqn, uses, outputs, here, view))
         known.update((v.number, flow) for v, flow in zip(node.outputs, outputs, strict=True))
-    return steps, [
-        use(v, y_bar) for v, y_bar in zip(graph.outputs, jax.tree.leaves(y_bars, is_leaf=none), strict=True)
-    ]
+    return steps, [use(v, y_bar) for v, y_bar in zip(graph.outputs, y_bars, strict=True)]
 
 
 def step(node: Node, eqn: Any, uses: Sequence[Use], outputs: Sequence[Flow], path: Any, view: View) -> Step:
@@ -200,8 +204,3 @@ def only_weak_type(node: Node) -> bool:
     return node.primitive == "convert_element_type" and node.parameters["new_dtype"] == getattr(
         node.inputs[0], "dtype", None
     )
-
-
-def none(x: Any) -> bool:
-    """Whether a leaf of an upstream gradient is a symbolic zero."""
-    return x is None

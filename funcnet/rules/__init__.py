@@ -29,6 +29,9 @@ from funcnet.rules import (
     trigonometric,
     windows,
 )
+from funcnet.rules._named import for_call, function_of
+from funcnet.rules._routing import ROUTING, SELECTING
+from funcnet.rules._sparing import with_strong_zero
 from funcnet.rules._table import Rule, Table, rule, table
 from funcnet.rules._without import PIECEWISE_CONSTANT, REFUSED
 
@@ -62,10 +65,39 @@ RULES = table(
 """The rules of the house, by primitive, and by the name of a function of JAX's."""
 
 
+ELEMENTWISE = frozenset(
+    table([arithmetic, exponentials, functions, incomplete, powers, special, trigonometric])
+) - {"random_gamma", "call_hi_primitive"}
+"""Names of the rules that act on each element by itself."""
+
+STRONG_ZERO = RULES | {name: with_strong_zero(RULES[name]) for name in sorted(ELEMENTWISE - ROUTING)}
+"""The same, but where ȳ is 0 an elementwise rule sends back 0, also against an infinite slope.
+
+For `rules=`: sqrt(x)² has the gradient 0 at 0 then, where its own is NaN (0 · ∞). What a select has set to 0
+needs no such table. Enzyme calls this a strong zero (Moses and Churavy 2020).
+
+>>> import jax.numpy as jnp, funcnet
+>>> float(funcnet.grad(lambda x: jnp.sqrt(x) ** 2, rules=funcnet.STRONG_ZERO)(0.0))
+0.0
+"""
+
+
 def rule_name(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
     """Under which name to look for the rule of an operation: of a function of JAX's, or of its primitive."""
-    function = functions.DEFINED.get(_jax.called_function(primitive, params), "")
-    return function if function in rules else _jax.rule_name(primitive, params)
+    return function_of(primitive, params, rules) or _jax.rule_name(primitive, params)
 
 
-__all__ = ["PIECEWISE_CONSTANT", "REFUSED", "RULES", "Rule", "Table", "rule", "rule_name"]
+__all__ = [
+    "ELEMENTWISE",
+    "PIECEWISE_CONSTANT",
+    "REFUSED",
+    "ROUTING",
+    "RULES",
+    "SELECTING",
+    "STRONG_ZERO",
+    "Rule",
+    "Table",
+    "for_call",
+    "rule",
+    "rule_name",
+]

@@ -3,15 +3,15 @@
     (eˣ)′ = y       (eˣ − 1)′ = eˣ       (ln x)′ = 1/x       tanh′ = sech²       σ′ = σ(x) σ(−x)
 
 The usual forms 1 − y² for tanh, y (1 − y) for σ and y + 1 for eˣ − 1 are exactly 0 in float32 where the
-truth is still 1e-8 or smaller. The forms here add, multiply and divide numbers of one sign, and read x:
+truth is still 1e-8 or smaller. The forms here lose nothing there, and read x:
 
-    σ(x) σ(−x) = 1 / (eˣ + 2 + e⁻ˣ) = 1 / (4 + m²/(1 + m)),      m = e^|x| − 1
-    sech²(x) = 4 σ(2x) σ(−2x)
-    cosh, sinh(x) = (e/2) E ± 1 / (2e E),                        E = e^(|x| − 1)
+    σ′(x) = q (1 − q),           q = σ(−|x|)
+    sech²(x) = q (1 − q/4),      q = 4 / (1 + e^2|x|)
+    cosh, sinh(x) = (e/2) E ± 1 / (2e E),        E = e^(|x| − 1)
 
-With m, the second derivatives do not cancel near 0 either. The shift by 1 keeps E finite as long as cosh x
-is, and costs no rounding where |x| ≥ 1; lax.cosh and lax.sinh round their exponent x − ln 2 and are off by
-24 ulp. The price is one exponential for tanh, σ and expm1, and a short polynomial for sinh and cosh.
+The first two are even in x through |x|, so their derivatives are given and not derived: σ″ = −σ′ tanh(x/2),
+(sech²)′ = −2 tanh sech². The shift by 1 keeps E finite as long as cosh x is, and costs no rounding where
+|x| ≥ 1; lax.cosh and lax.sinh round their exponent x − ln 2 and are off by 24 ulp.
 """
 
 import math
@@ -19,7 +19,7 @@ import math
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import rule
+from funcnet.rules._table import rule, slope
 
 
 @rule("exp", formula="x̄ = ȳ · y", source="NIST DLMF §4.7(ii)")
@@ -56,7 +56,7 @@ def log1p(y_bar, y, x):
 @rule("logistic", formula="x̄ = ȳ · σ(x) σ(−x)", source="CS231n 2019, lecture 4, slide 76")
 def logistic(y_bar, y, x):
     """From x, not y (1 − y), which is 0 for x > 17 in float32."""
-    return (y_bar * _bell(x, 1),)
+    return (y_bar * logistic_slope(x),)
 
 
 @rule("tanh", formula="x̄ = ȳ · sech²(x)", source="NIST DLMF §4.34")
@@ -65,25 +65,31 @@ def tanh(y_bar, y, x):
     return (y_bar * sech2(x),)
 
 
+@slope(lambda y, x: -lax.tanh(0.5 * x) * y)
+def logistic_slope(x):
+    q = lax.logistic(-_size(x))
+    return q * (1 - q)
+
+
+@slope(lambda y, x: -2 * lax.tanh(x) * y)
+def twice_sech2(x):
+    """2 sech²(x) as far as it is a normal number, where e²ˣ overflows already."""
+    e = lax.exp(-_size(x))
+    ratio = e / (1 + e * e)
+    return 8 * ratio * ratio
+
+
+@slope(lambda y, x: -lax.tanh(x) * twice_sech2(x))
 def sech2(x):
-    return _bell(2 * x, 4)
+    q = 4 / (1 + lax.exp(2 * _size(x)))
+    return q * (1 - 0.25 * q)
 
 
-def _bell(x, height):
-    """height / (eˣ + 2 + e⁻ˣ), exactly 0 where eˣ overflows."""
+def _size(x):
+    """|x|; of a complex number itself or its negative, whose real part is not negative."""
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        e = lax.exp(lax.select(lax.real(x) > 0, -x, x))
-        return height * e / ((1 + e) * (1 + e))
-    limit = _log_max(x.dtype)
-    size = lax.abs(x)
-    m = lax.expm1(lax.min(size, lax.full_like(x, limit)))
-    return lax.select(size > limit, lax.full_like(x, 0), height / (4 + m * (m / (1 + m))))
-
-
-def _log_max(dtype):
-    """The largest number of this dtype whose exponential is finite, or the one below it."""
-    info = jnp.finfo(dtype)
-    return math.log(float(info.max)) * (1 - float(info.eps))
+        return lax.select(lax.real(x) < 0, -x, x)
+    return lax.abs(x)
 
 
 @rule("sinh", formula="x̄ = ȳ · cosh(x)", source="NIST DLMF §4.34")

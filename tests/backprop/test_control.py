@@ -372,12 +372,6 @@ def test_at_a_kink(f, x, expected):
     assert funcnet.grad(f)(x) == expected == jax.grad(f)(x)
 
 
-def test_nan_of_a_branch_that_where_does_not_select():
-    f = lambda x: jnp.where(x > 0, jnp.sqrt(x), 0.0)  # noqa: E731
-    assert np.isnan(funcnet.grad(f)(-1.0))
-    assert np.isnan(jax.grad(f)(-1.0))
-
-
 def test_a_jitted_function_is_traced_and_compiled_once(caplog):
     traces = []
 

@@ -207,9 +207,11 @@ OF_JAX = {"jax", "lax", "core", "primitives", "ad", "api"}
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_no_file_names_a_differentiation_of_jax(path):
+    """`slope` in rules/_table.py says to JAX what the derivative of a part of a rule is."""
+    said = {"custom_jvp"} if path.name == "_table.py" else set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert not (node.value.id in OF_JAX and node.attr in DIFFERENTIATES), f"line {node.lineno}"
+            assert not (node.value.id in OF_JAX and node.attr in DIFFERENTIATES - said), f"line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jax"):
             assert not DIFFERENTIATES & {name.name for name in node.names}, f"line {node.lineno}"
             assert "interpreters" not in node.module, f"line {node.lineno}"

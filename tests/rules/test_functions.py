@@ -1,12 +1,16 @@
 """The rules of JAX's functions that have a name, row by row, and where JAX's own rules go wrong."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from jax.scipy.special import xlogy
+from jax.scipy.special import xlog1py, xlogy
+from jax.scipy.stats import bernoulli, poisson
 
+import funcnet
 from funcnet import RULES, grad
 from funcnet.rules.functions import DEFINED
 from tests.rules.rows import Row, check, check_low_precision
@@ -16,6 +20,10 @@ def normal(*shapes):
     return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
 
 
+def positive(*shapes):
+    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
+
+
 STEPS = np.array([-7.0, -0.3, 0.4, 2.0, 5.9, 8.0])
 
 ROWS = [
@@ -23,6 +31,13 @@ ROWS = [
     Row("jax.nn.relu", jax.nn.relu, normal(()), name="rank 0"),
     Row("jax.nn.relu6", jax.nn.relu6, (STEPS,)),
     Row("jax.nn.softplus", jax.nn.softplus, normal((3, 4))),
+    Row("jax.numpy.logaddexp", jnp.logaddexp, normal((3, 4), (3, 4))),
+    Row("jax.numpy.logaddexp", jnp.logaddexp, normal((3, 4), (4,)), name="broadcast"),
+    Row("jax.numpy.logaddexp", jnp.logaddexp, normal((3, 4), ()), name="with a scalar"),
+    Row("jax.scipy.special.xlogy", xlogy, positive((3, 4), (3, 4))),
+    Row("jax.scipy.special.xlogy", xlogy, positive((4,), (3, 4)), name="broadcast"),
+    Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 4), (3, 4))),
+    Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 1), (3, 4)), name="broadcast"),
     Row("jax.nn.softplus", jax.nn.log_sigmoid, normal((3, 4)), name="log_sigmoid"),
 ]
 
@@ -43,7 +58,9 @@ def test_rule_in_a_short_dtype(row, dtype):
 
 
 def test_every_name_has_a_rule():
-    assert sorted(DEFINED.values()) == sorted(name for name in RULES if name.startswith("jax."))
+    assert sorted(itertools.chain(*DEFINED.values())) == sorted(
+        name for name in RULES if name.startswith("jax.")
+    )
 
 
 AROUND = {
@@ -78,8 +95,8 @@ def test_a_function_of_the_same_name_is_another_one():
 def test_the_rule_is_printed_by_the_name_of_its_function(capsys):
     from funcnet.__main__ import main
 
-    assert main(["rules", "softplus"]) == 0
-    assert "x̄ = ȳ · σ(x)" in capsys.readouterr().out
+    assert main(["rules", "xlogy"]) == 0
+    assert "x̄ = ȳ · log y" in capsys.readouterr().out
 
 
 def logistic(x):
@@ -90,13 +107,62 @@ SOFTPLUS = [0.0, 1e-3, -1e-3, 5.0, 10.0, 15.0, 20.0, 80.0, -10.0, -20.0, -80.0]
 
 
 @pytest.mark.parametrize("x", SOFTPLUS)
-@pytest.mark.parametrize("f", [jax.nn.softplus, lambda x: -jax.nn.log_sigmoid(-x)])
+@pytest.mark.parametrize(
+    "f", [jax.nn.softplus, lambda x: jnp.logaddexp(x, 0.0), lambda x: -jax.nn.log_sigmoid(-x)]
+)
 def test_softplus_to_the_second_order(f, x):
     """JAX's second derivative is 0 from 15 on."""
     at = jnp.float32(x)
     first, second = logistic(x), logistic(x) * logistic(-x)
     np.testing.assert_allclose(float(grad(f)(at)), float(first), rtol=4 * 2**-23)
     np.testing.assert_allclose(float(grad(grad(f))(at)), float(second), rtol=8 * 2**-23)
+
+
+@pytest.mark.parametrize(("x1", "x2"), [(np.inf, np.inf), (-np.inf, -np.inf), (np.inf, 0), (0, -np.inf)])
+def test_logaddexp_of_infinities(x1, x2):
+    slopes = grad(jnp.logaddexp, (0, 1))(jnp.float32(x1), jnp.float32(x2))
+    assert [float(slope) for slope in slopes] == ([0.5, 0.5] if x1 == x2 else [1, 0])
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_logaddexp_of_a_difference_that_rounds(order):
+    rng = np.random.default_rng(4)
+    x1, x2 = (rng.uniform(-44, 44, 3000).astype(np.float32) for _ in range(2))
+    f = jnp.logaddexp
+    for _ in range(order):
+        f = grad(lambda x1, x2, f=f: f(x1, x2).sum())
+    apart = x1.astype(np.float64) - x2
+    truth = 1 / (1 + np.exp(-apart))
+    truth = truth if order == 1 else truth / (1 + np.exp(apart))
+    np.testing.assert_allclose(f(x1, x2), truth, rtol=(4 if order == 1 else 8) * 2**-24)
+
+
+EDGES = {
+    "xlogy in y": (lambda y: xlogy(0.0, y), 0.0, 0.0),
+    "xlogy in y, at 2": (lambda y: xlogy(0.0, y), 2.0, 0.0),
+    "xlog1py in y": (lambda y: xlog1py(0.0, y), -1.0, 0.0),
+    "poisson.logpmf(0, μ) in μ at 0": (lambda mu: poisson.logpmf(0, mu), 0.0, -1.0),
+    "bernoulli.logpmf(0, p) in p at 0": (lambda p: bernoulli.logpmf(0, p), 0.0, -1.0),
+    "bernoulli.logpmf(1, p) in p at 1": (lambda p: bernoulli.logpmf(1, p), 1.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize(("f", "at", "slope"), EDGES.values(), ids=EDGES)
+def test_at_the_edge_of_the_support(f, at, slope, around):
+    if around is AROUND["cond"] or around is AROUND["scan"]:
+        around = jax.jit
+    assert float(grad(around(f))(jnp.float32(at))) == slope
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x, y: xlogy(x, y), lambda x, y: xlog1py(x, y - 1)], ids=["xlogy", "xlog1py"]
+)
+@pytest.mark.parametrize("x", [0.0, 2.0])
+def test_the_second_derivatives_of_a_product_with_a_logarithm(f, x):
+    at = jnp.float32(x), jnp.float32(0.5)
+    (xx, xy), (yx, yy) = funcnet.hessian(f, (0, 1))(*at)
+    assert [float(one) for one in (xx, xy, yx, yy)] == [0, 2, 2, -4 * x]
 
 
 MAPPED = {
@@ -106,6 +172,7 @@ MAPPED = {
     "logaddexp of a scalar": (jnp.logaddexp, (0, None)),
     "xlogy": (xlogy, (1, 0)),
     "xlogy of a scalar": (xlogy, (0, None)),
+    "xlogy of a matrix": (lambda x, y: xlogy(x, y), (None, 0)),
 }
 
 
