@@ -15,11 +15,12 @@ is, and costs no rounding where |x| ≥ 1; lax.cosh and lax.sinh round their exp
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import rule
+from funcnet.rules._table import rule, slope
 
 
 @rule("exp", formula="x̄ = ȳ · y", source="NIST DLMF §4.7(ii)")
@@ -96,7 +97,8 @@ def cosh(y_bar, y, x):
     return (y_bar * _sinh(x),)
 
 
-def _cosh(x):
+@slope(lambda s, x: _sinh(x))
+def _cosh(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.cosh(x)
     e = lax.exp(lax.abs(x) - 1)
@@ -104,7 +106,8 @@ def _cosh(x):
     return lax.select(lax.abs(x) < 1, _series(x, first=2), far)
 
 
-def _sinh(x):
+@slope(lambda s, x: _cosh(x))  # pyright: ignore[reportGeneralTypeIssues]
+def _sinh(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.sinh(x)
     e = lax.exp(lax.abs(x) - 1)
