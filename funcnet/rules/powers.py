@@ -96,7 +96,7 @@ def _times_lower_power(c: Any, k: int, x1: Any, x2: Any) -> Any:
         root = lax.pow(size, 0.5 * (x2 - k * lax.convert_element_type(direct, x2.dtype)))
         divisor = lax.select(direct, lax.full_like(x1, 1), size)
         more, fewer = (lax.integer_pow(divisor, n) for n in (k - k // 2, k // 2))
-        product = c * root / more * (root / fewer)
+        product = c * root / fewer * root / more
         sign = lax.select(x1 < 0, (-1) ** k * lax.pow(lax.full_like(x1, -1), x2), lax.full_like(x1, 1))
         return lax.select(c == 0, lax.full_like(product, 0), sign * product)
 
