@@ -15,6 +15,7 @@ The first two are even in x through |x|, so their derivatives are given and not 
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -102,7 +103,8 @@ def cosh(y_bar, y, x):
     return (y_bar * _sinh(x),)
 
 
-def _cosh(x):
+@slope(lambda s, x: _sinh(x))
+def _cosh(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.cosh(x)
     e = lax.exp(lax.abs(x) - 1)
@@ -110,7 +112,8 @@ def _cosh(x):
     return lax.select(lax.abs(x) < 1, _series(x, first=2), far)
 
 
-def _sinh(x):
+@slope(lambda s, x: _cosh(x))  # pyright: ignore[reportGeneralTypeIssues]
+def _sinh(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.sinh(x)
     e = lax.exp(lax.abs(x) - 1)

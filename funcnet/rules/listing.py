@@ -20,19 +20,20 @@ _NO_DIGIT = 2.0**24
 def overview() -> str:
     """One line for each rule, then the primitives without one and the reason.
 
+    The errors in ulp are those of the gradient, ours and that of `jax.grad`, and those of its gradient.
+
     >>> print(overview().splitlines()[0])
-    primitive                    keeps             ulp    jax  formula
+    primitive                    keeps             ulp    jax   ulp″   jax″  formula
     """
-    rows = [("primitive", "keeps", "ulp", "jax", "formula")]
+    rows: list[tuple[str, ...]] = [("primitive", "keeps", "ulp", "jax", "ulp″", "jax″", "formula")]
     for name, rule in sorted(RULES.items()):
-        ours, theirs = (_ulp(name, whose) for whose in ("ulp", "jax"))
-        rows.append((name, ", ".join(reads(rule)) or "nothing", ours, theirs, rule.formula))
+        rows.append((name, ", ".join(reads(rule)) or "nothing", *_ulps(name), rule.formula))
     for name, reason in sorted({**PIECEWISE_CONSTANT, **REFUSED}.items()):
         word = "refused" if name in REFUSED else "zero"
-        rows.append((name, word, "", "", reason))
+        rows.append((name, word, *[""] * 4, reason))
     return "\n".join(
-        f"{_wide(name, 28)} {_wide(keeps, 14)} {ours:>6} {theirs:>6}  {formula}"
-        for name, keeps, ours, theirs, formula in rows
+        f"{_wide(name, 28)} {_wide(keeps, 14)} {' '.join(f'{ulp:>6}' for ulp in ulps)}  {formula}"
+        for name, keeps, *ulps, formula in rows
     )
 
 
@@ -62,8 +63,9 @@ def entry(name: str) -> str:
         f"keeps     {', '.join(reads(rule)) or 'nothing'}",
     ]
     if name in _record():
-        ours, theirs = (_ulp(name, whose).replace("all", "no digit right") for whose in ("ulp", "jax"))
-        lines.append(f"ulp       {ours} at most in float32; jax.grad: {theirs}")
+        ulps = [ulp.replace("all", "no digit right") for ulp in _ulps(name)]
+        lines.append(f"ulp       {ulps[0]} at most in float32; jax.grad: {ulps[1]}")
+        lines.append(f"ulp″      {ulps[2]} in the gradient of the gradient; jax.grad: {ulps[3]}")
     code = "".join(
         f"\n\n{textwrap.dedent(inspect.getsource(part))}" for part in (rule.forward, rule.backward) if part
     )
@@ -94,21 +96,26 @@ def reads(rule: Rule) -> tuple[str, ...]:
 
 
 @functools.cache
-def _record() -> dict[str, dict[str, float]]:
-    """The largest errors on record, in ulp, by primitive; there each argument has its own, `pow x1`."""
+def _record() -> dict[str, tuple[float, ...]]:
+    """The largest errors on record, ours and JAX's of both orders, by primitive.
+
+    There each argument has its own, `pow x1`.
+    """
     text = resources.files("funcnet.rules").joinpath("accuracy.json").read_text("utf-8")
-    errors: dict[str, dict[str, float]] = {}
-    for place, error in json.loads(text).items():
-        of = errors.setdefault(place.split()[0], {"ulp": 0.0, "jax": 0.0})
-        of.update({whose: max(of[whose], error[whose]) for whose in of})
-    return errors
+    largest: dict[str, tuple[float, ...]] = {}
+    for place, first in json.loads(text).items():
+        errors = tuple(order[whose] for order in (first, first["second"]) for whose in ("ulp", "jax"))
+        name = place.split()[0]
+        largest[name] = tuple(map(max, errors, largest.get(name, errors)))
+    return largest
 
 
-def _ulp(name: str, whose: str) -> str:
-    """An error in ulp, as short as it can be said."""
-    if name not in _record():
-        return ""
-    ulp = _record()[name][whose]
+def _ulps(name: str) -> list[str]:
+    """The errors of a rule in ulp, as short as they can be said."""
+    return [_short(ulp) for ulp in _record()[name]] if name in _record() else [""] * 4
+
+
+def _short(ulp: float) -> str:
     if ulp >= _NO_DIGIT or not math.isfinite(ulp):
         return "all"
     return f"{ulp:.1f}" if ulp < 100 else f"{ulp:.1e}"

@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import like, rule
+from funcnet.rules._table import like, rule, slope
 
 
 def in_float32(function: Callable) -> Callable:
@@ -43,9 +43,27 @@ def exp_of_square(scale: float, sign: int, x: Any) -> Any:
     product still is one. XLA may merge a product of exponentials into the exponential of a sum, which would
     undo the split, so the second factor is 1 + expm1.
     """
+    derivative = lambda s, x: _times_x_exp_of_square(2 * sign * scale, sign, x)  # noqa: E731
+    return slope(derivative)(functools.partial(_exp_of_square, scale, sign))(x)
+
+
+def _exp_of_square(scale: float, sign: int, x: Any) -> Any:
+    squared, rest = _split_square(x)
+    return scale * (1.0 + lax.expm1(sign * rest)) * lax.exp(sign * squared)
+
+
+def _times_x_exp_of_square(scale: float, sign: int, x: Any) -> Any:
+    """scale · x exp(±x²), which is a normal number a little farther out: there c stays and the rest grows."""
+    squared, rest = _split_square(x)
+    factor = lax.select(lax.abs(rest) < 0.25, 1.0 + lax.expm1(sign * rest), lax.exp(sign * rest))
+    return scale * x * factor * lax.exp(sign * squared)
+
+
+def _split_square(x: Any) -> tuple[Any, Any]:
+    """c² and (x − c)(x + c)."""
     steps, bound = (2.0**21, 26.5) if x.dtype == jnp.float64 else (2.0**7, 9.328125)
     c = lax.clamp(lax.full_like(x, -bound), lax.round(x * steps) / steps, lax.full_like(x, bound))
-    return scale * (1.0 + lax.expm1(sign * ((x - c) * (x + c)))) * lax.exp(sign * (c * c))
+    return c * c, (x - c) * (x + c)
 
 
 @rule("erf", formula="x̄ = ȳ · 2/√π · exp(−x²)", source="NIST DLMF §7.2.1")
@@ -64,16 +82,59 @@ def erf_inv(y_bar, y, x):
 
 
 @in_float32
+@slope(None, lambda s, y, x: 2.0 * s * _exact_erf_inv(y, x) * s)
 def erf_inv_slope(y: Any, x: Any) -> Any:
     """√π/2 · exp(y²) for the exact y = erf⁻¹(x), of which the one at hand is a rounding.
 
-    An error δ in y is one of 2yδ in exp(y²), 1000 ulp in the tails. Newton's step gives δ: the residual
-    erfc|y| − (1 − |x|), times the slope. At |x| = 1 the slope is ∞, and 6 stands for |y| in the correction.
+    An error δ in |y| is one of 2|y|δ in exp(y²), 1000 ulp in the tails. At |x| = 1 the slope is ∞.
     """
-    slope = exp_of_square(math.sqrt(math.pi) / 2, 1, y)
-    tail = lax.min(lax.abs(y), lax.full_like(y, 6.0))
-    step = (lax.erfc(tail) - (1.0 - lax.abs(x))) * (math.sqrt(math.pi) / 2 * lax.exp(tail * tail))
-    return slope * lax.stop_gradient(1.0 + 2.0 * tail * step)
+    return _erf_inv_slope(y) * (1.0 + 2.0 * _tail(y) * _newton_step(y, x))
+
+
+def _exact_erf_inv(y: Any, x: Any) -> Any:
+    """y to rounding; as it comes it is off by 64 ulp where |y| is 2.6."""
+    step = lax.sign(y) * lax.stop_gradient(_newton_step(y, x))
+    return y + lax.select(lax.abs(y) > 1.0, step, lax.full_like(step, 0.0))
+
+
+def _erf_inv_slope(y: Any) -> Any:
+    return _exp_of_square(math.sqrt(math.pi) / 2, 1, y)
+
+
+def _tail(y: Any) -> Any:
+    return lax.min(lax.abs(y), lax.full_like(y, 6.0))
+
+
+def _newton_step(y: Any, x: Any) -> Any:
+    """From |y| to the exact one: the residual erfc|y| − (1 − |x|), times the slope."""
+    s = lax.min(_erf_inv_slope(y), lax.full_like(y, float(jnp.finfo(y.dtype).max)))
+    return _scaled_erfc(_tail(y), s) - (1.0 - lax.abs(x)) * s
+
+
+# To one part in 10⁸ on 0 ≤ t ≤ 4, as far as float32 goes: the interpolant at ten Chebyshev nodes in
+# s = (t − 2)/(t + 2), the variable of Shepherd and Laframboise (1981).
+_SCALED_ERFC = (
+    2.49794107541e-5,
+    -0.000111388058622,
+    -0.0009241246128,
+    -0.000733506219628,
+    0.006216124589,
+    0.00330882592739,
+    -0.069993946712,
+    0.214163918145,
+    -0.378583581762,
+    0.226338525601,
+)
+
+
+def _scaled_erfc(t: Any, s: Any) -> Any:
+    """√π/2 · exp(t²) erfc(t) for t ≥ 0, where s is √π/2 · exp(t²)."""
+    if t.dtype == jnp.float64:
+        return s * lax.erfc(t)
+    ratio, value = (t - 2.0) / (t + 2.0), lax.full_like(t, 0.0)
+    for coefficient in _SCALED_ERFC:
+        value = value * ratio + coefficient
+    return value
 
 
 @rule("lgamma", formula="x̄ = ȳ · ψ(x)", source="NIST DLMF §5.2.2")

@@ -4,15 +4,18 @@
     asin′ = 1/√(1 − x²)            acos′ = −asin′         atan′ = 1/(1 + x²)
     asinh′ = 1/√(1 + x²)           acosh′ = 1/√(x² − 1)   atanh′ = 1/(1 − x²)
 
-1 − x² is written (1 − x)(1 + x), which does not cancel near ±1. A complex 1 + x² is (1 − ix)(1 + ix), which
-does not cancel near ±i, and a complex root of a product is the product of roots, which does not overflow
-and has its branch cuts where the functions have theirs.
+1 − x² is written (1 − x)(1 + x), which does not cancel near ±1, and has the derivative −2x, for that of the
+product cancels near 0. A complex 1 + x² is (1 − ix)(1 + ix), which does not cancel near ±i, and a complex
+root of a product is the product of roots, which does not overflow and has its branch cuts where the
+functions have theirs.
 """
+
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import like, rule, stretch
+from funcnet.rules._table import like, rule, slope, stretch
 from funcnet.rules.exponentials import sech2
 
 
@@ -44,6 +47,7 @@ def acos(y_bar, y, x):
     return (-y_bar / _sqrt_1_minus_square(x),)
 
 
+@slope(lambda root, x: -x / root)
 def _sqrt_1_minus_square(x):
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.sqrt(1 - x) * lax.sqrt(1 + x)
@@ -54,21 +58,36 @@ def _sqrt_1_minus_square(x):
 def atan(y_bar, y, x):
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return (y_bar / (1 - 1j * x) / (1 + 1j * x),)
-    return (y_bar / (1 + x * x),)
+    return (y_bar * _over_1_plus_square(x),)
+
+
+@slope(lambda s, x: -2 * x * s * s)
+def _over_1_plus_square(x):
+    return 1 / (1 + x * x)
 
 
 @rule("asinh", formula="x̄ = ȳ / √(1 + x²)", source="NIST DLMF §4.38(ii)")
 def asinh(y_bar, y, x):
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return (y_bar / _sqrt_1_minus_square(1j * x),)
-    return (y_bar / _unless_far(lax.abs(x), lax.sqrt(1 + x * x)),)
+    return (y_bar / _sqrt_1_plus_square(x),)
 
 
 @rule("acosh", formula="x̄ = ȳ / √((x − 1)(x + 1))", source="NIST DLMF §4.38(ii)")
 def acosh(y_bar, y, x):
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return (y_bar / (lax.sqrt(x - 1) * lax.sqrt(x + 1)),)
-    return (y_bar / _unless_far(x, lax.sqrt((x - 1) * (x + 1))),)
+    return (y_bar / _sqrt_square_minus_1(x),)
+
+
+@slope(lambda root, x: x / root)
+def _sqrt_1_plus_square(x):
+    return _unless_far(lax.abs(x), lax.sqrt(1 + x * x))
+
+
+@slope(lambda root, x: x / root)
+def _sqrt_square_minus_1(x):
+    return _unless_far(x, lax.sqrt((x - 1) * (x + 1)))
 
 
 def _unless_far(size, root):
@@ -80,7 +99,12 @@ def _unless_far(size, root):
 def atanh(y_bar, y, x):
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return (y_bar / (1 - x) / (1 + x),)
-    return (y_bar / ((1 - x) * (1 + x)),)
+    return (y_bar / _1_minus_square(x),)
+
+
+@slope(lambda s, x: -2 * x)
+def _1_minus_square(x):
+    return (1 - x) * (1 + x)
 
 
 @rule(
@@ -89,13 +113,42 @@ def atanh(y_bar, y, x):
     source="division as in Smith 1962, Algorithm 116",
 )
 def atan2(y_bar, y, x1, x2):
-    """With t = smaller/larger ≤ 1, x₁² + x₂² = larger (larger + t·smaller): no square overflows.
+    wide = [stretch(x, y.shape) for x in (x1, x2)]
+    first, second = _over_sum_of_squares(*wide)
+    return like(x1, y_bar * second), like(x2, -y_bar * first)
+
+
+def _over_sum_of_squares(x1: Any, x2: Any) -> Any:
+    """x₁ and x₂, each over x₁² + x₂².
 
     Beside the form with squares, right between 1e-19 and 1e19 only, that is one division more.
     """
-    wide = [stretch(x, y.shape) for x in (x1, x2)]
-    steep = lax.abs(wide[0]) > lax.abs(wide[1])
-    larger, smaller = lax.select(steep, *wide), lax.select(steep, *wide[::-1])
+    steep, _, _, t, q = _by_size(x1, x2)
+    first, second = lax.select(steep, q, q * t), lax.select(steep, q * t, q)
+    return _with_derivative(x2, x1, first), _with_derivative(x1, x2, second)
+
+
+def _by_size(x1, x2):
+    """Which is larger, t = smaller/larger ≤ 1, and q = larger/(x₁² + x₂²) = 1/(larger + t·smaller)."""
+    steep = lax.abs(x1) > lax.abs(x2)
+    larger, smaller = lax.select(steep, x1, x2), lax.select(steep, x2, x1)
     t = smaller / larger
-    q = y_bar / (larger + t * smaller)
-    return like(x1, lax.select(steep, q * t, q)), like(x2, -lax.select(steep, q, q * t))
+    return steep, larger, smaller, t, 1 / (larger + t * smaller)
+
+
+@slope(
+    lambda s, x1, x2, value: -2 * s * _over_sum_of_squares(x1, x2)[0],
+    lambda s, x1, x2, value: _difference_of_squares(x1, x2),
+    None,
+)
+def _with_derivative(x1, x2, value):
+    """x₂ / (x₁² + x₂²), which has been computed."""
+    return value
+
+
+def _difference_of_squares(x1, x2):
+    """(x₁² − x₂²) / (x₁² + x₂²)², with 1 − |t| as one quotient, which is small near the diagonals."""
+    steep, larger, smaller, t, q = _by_size(x1, x2)
+    size = lax.abs(larger)
+    product = (size - lax.abs(smaller)) / size * q * ((1 + lax.abs(t)) * q)
+    return lax.select(steep, product, -product)

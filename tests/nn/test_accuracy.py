@@ -21,7 +21,7 @@ from funcnet import nn
 from tests.nn.test_gates import GATES
 from tests.rules.ulp import AS_INSTALLED, SMALLEST, errors, near
 
-MAX_ULP = 4
+MAX_ULP, MAX_ULP_OF_SECOND = 4, 8
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ class Truth:
         name: what is special.
         terms: two functions like `derivative`, where it is their difference and its error is counted in
             ulp of the larger of them.
+        second: the derivative of `derivative`, of an activation.
     """
 
     gate: Callable
@@ -57,6 +58,7 @@ class Truth:
     argument: int = 0
     name: str = ""
     terms: Sequence[Callable[..., Any]] = ()
+    second: Callable[[Any], Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.gate.__name__} {self.name}".strip()
@@ -75,6 +77,10 @@ def spread(low, high, *roots, count=2000):
 
 def logistic(x):
     return 1 / (1 + mp.exp(-x))
+
+
+def bell(x):
+    return logistic(x) * logistic(-x)
 
 
 def softmax(scores):
@@ -142,27 +148,49 @@ def sign(x):
 X = spread(-89, 89)
 ANY = spread(-3e38, 3e38)
 SILU_ROOT, GELU_ROOT = 1.2784645427610738, 0.7517915246935645
+SILU_BEND, GELU_BEND = 2.3993572805154677, 2**0.5  # the roots of the second derivatives
 TWO, TEN = (scores(2), labels(2)), (scores(10), labels(10))
 SOFT = (scores(10), probabilities(10))
 TARGETS = np.random.default_rng(3).uniform(size=X.size).astype(np.float32)
 
 TRUTHS = [
-    Truth(nn.sigmoid, [X], lambda x: logistic(x) * logistic(-x)),
-    Truth(nn.tanh, [spread(-45, 45, 44.3614)], lambda x: mp.sech(x) ** 2),
-    Truth(nn.softplus, [X], logistic),
-    Truth(nn.relu, [ANY], lambda x: mpf(x > 0)),
-    Truth(nn.leaky_relu, [ANY], lambda x: mpf(1 if x >= 0 else 0.1)),
+    Truth(nn.sigmoid, [X], bell, second=lambda x: -mp.tanh(x / 2) * bell(x)),
+    Truth(
+        nn.tanh,
+        [spread(-45, 45, 44.3614, 44.6)],
+        lambda x: mp.sech(x) ** 2,
+        second=lambda x: -2 * mp.tanh(x) * mp.sech(x) ** 2,
+    ),
+    Truth(nn.softplus, [X], logistic, second=bell),
+    Truth(nn.relu, [ANY], lambda x: mpf(x > 0), second=lambda x: mpf(0)),
+    Truth(nn.leaky_relu, [ANY], lambda x: mpf(1 if x >= 0 else 0.1), second=lambda x: mpf(0)),
     Truth(nn.leaky_relu, [ANY], lambda x: mpf(1 if x >= 0 else 0.3), {"slope": 0.3}, name="slope 0.3"),
-    Truth(nn.elu, [spread(-89, 5)], lambda x: mp.exp(x) if x <= 0 else mpf(1)),
+    Truth(
+        nn.elu,
+        [spread(-89, 5)],
+        lambda x: mp.exp(x) if x <= 0 else mpf(1),
+        second=lambda x: mp.exp(x) if x <= 0 else mpf(0),
+    ),
     Truth(
         nn.elu,
         [spread(-89, 5)],
         lambda x: 3 * mp.exp(x) if x <= 0 else mpf(1),
         {"alpha": 3.0},
         name="alpha 3",
+        second=lambda x: 3 * mp.exp(x) if x <= 0 else mpf(0),
     ),
-    Truth(nn.silu, [spread(-95, 95, -SILU_ROOT, SILU_ROOT)], lambda x: logistic(x) * (1 + x * logistic(-x))),
-    Truth(nn.gelu, [spread(-14, 14, -GELU_ROOT, GELU_ROOT)], lambda x: mp.ncdf(x) + x * mp.npdf(x)),
+    Truth(
+        nn.silu,
+        [spread(-95, 95, -SILU_ROOT, SILU_ROOT, -SILU_BEND, SILU_BEND, count=4000)],
+        lambda x: logistic(x) * (1 + x * logistic(-x)),
+        second=lambda x: bell(x) * (2 - x * mp.tanh(x / 2)),
+    ),
+    Truth(
+        nn.gelu,
+        [spread(-14, 14, -GELU_ROOT, GELU_ROOT, -GELU_BEND, GELU_BEND, count=4000)],
+        lambda x: mp.ncdf(x) + x * mp.npdf(x),
+        second=lambda x: mp.npdf(x) * (2 - x * x),
+    ),
     Truth(nn.softmax_loss, TWO, minus_one_for_the_right_class, name="of two classes"),
     Truth(nn.softmax_loss, TEN, minus_one_for_the_right_class),
     Truth(nn.softmax_loss, (TWO[0], one_hot(2)), minus_probabilities, name="one-hot, of two classes"),
@@ -261,6 +289,40 @@ def test_gradient_is_within_4_ulp(truth, compiled):
     assert got.shape == true.shape
     assert np.all(abs(got[unit < SMALLEST]) <= SMALLEST)
     assert errors(got, true, unit).max() <= MAX_ULP
+
+
+TWICE = [truth for truth in TRUTHS if truth.second]
+
+
+@pytest.mark.parametrize("truth", TWICE, ids=str)
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_second_derivative_is_within_8_ulp(truth, compiled):
+    second = jax.vmap(jax.grad(jax.grad(functools.partial(truth.gate, **truth.params))))
+    run = jax.jit(second, compiler_options=AS_INSTALLED) if compiled else second
+    (x,) = truth.inputs
+    got, true = np.asarray(run(x)), of_each_example(truth.second, truth.inputs)
+    assert np.all(abs(got[abs(true) < SMALLEST]) <= SMALLEST)
+    assert errors(got, true).max() <= MAX_ULP_OF_SECOND
+
+
+def test_every_activation_is_differentiated_twice():
+    assert {truth.gate for truth in TWICE} == {*nn.ACTIVATIONS.values()} - {None, nn.maxout}
+
+
+SMOOTH = [truth for truth in TWICE if truth.gate not in {nn.relu, nn.leaky_relu, nn.elu}]
+
+
+@pytest.mark.parametrize("truth", SMOOTH, ids=str)
+def test_orders_one_to_four_at_0_near_it_and_where_forms_join(truth):
+    """What is 0 at 0 is exactly 0; elsewhere the higher orders are right beside the largest of them."""
+    derivatives = [truth.gate]
+    for _ in range(4):
+        derivatives.append(jax.grad(derivatives[-1]))
+    for x in np.float32([0, 1e-30, -1e-30, 1e-6, -1e-6, 32, -32, 64, -64, SILU_BEND, GELU_BEND]):
+        trues = [float(mp.chop(mp.diff(truth.derivative, mpf(float(x)), n), 1e-50)) for n in range(4)]
+        founds = [float(derivative(x)) for derivative in derivatives[1:]]
+        scale = 0 if x == 0 else max(map(abs, trues))
+        np.testing.assert_allclose(founds, trues, rtol=1e-6, atol=1e-6 * scale + SMALLEST * (x != 0))
 
 
 def ulps(got, truth):

@@ -39,6 +39,13 @@ def _beta_arguments(rng, count=200):
     return a.astype(np.float32), b.astype(np.float32), np.clip(x, 1e-6, 1 - 1e-6).astype(np.float32)
 
 
+def _below_1(rng, count=1000):
+    """Half of every distance from 1, half of every distance from 0."""
+    far, near = 1 - np.exp(-rng.uniform(0, 17, count)), np.exp(-rng.uniform(0, 80, count))
+    x = np.concatenate([far, near, [0.0]]) * rng.choice([-1, 1], 2 * count + 1)
+    return (np.clip(x, 2**-24 - 1, 1 - 2**-24).astype(np.float32),)
+
+
 def _around_the_root(rng):
     return (np.concatenate([_spread(SMALLEST, LARGEST)(rng)[0], near(1.4616321449683623, 20)]),)
 
@@ -57,6 +64,35 @@ def _slope(function, at):
 
 def _lower_gamma_slope(m, a, x):
     return _slope(lambda a: mpmath.gammainc(a, 0, x, regularized=True), a)
+
+
+def _curvature(function, at):
+    with mpmath.workdps(100):
+        h = mpmath.mpf(10) ** -25
+        return (function(at + h) - 2 * function(at) + function(at - h)) / h**2
+
+
+def _lower_gamma_curvature(m, a, x):
+    return _curvature(lambda a: mpmath.gammainc(a, 0, x, regularized=True), a)
+
+
+def _mixed(function, a, b):
+    with mpmath.workdps(100):
+        h = mpmath.mpf(10) ** -25
+        corners = [s * t * function(a + s * h, b + t * h) for s in (1, -1) for t in (1, -1)]
+        return sum(corners) / (4 * h**2)
+
+
+def _gamma_density_in_order(m, a, x):
+    return _gamma_density(m, a, x) * (m.log(x) - m.psi(0, a))
+
+
+def _gamma_density_slope(m, a, x):
+    return _gamma_density(m, a, x) * ((a - 1) / x - 1)
+
+
+def _minus(formula):
+    return lambda m, *xs: -formula(m, *xs)
 
 
 def _incomplete_beta(a, b, x):
@@ -85,47 +121,116 @@ def _i1e_slope(m, x):
         return m.exp(-abs(x)) * (m.besseli(0, x) - m.besseli(1, abs(x)) * (1 + 1 / abs(x)))
 
 
+def _i0e_second(m, x):
+    """On either side of its kink at 0."""
+    if x == 0:
+        return m.nan
+    with mpmath.workdps(130):
+        t = abs(x)
+        return m.exp(-t) * (2 * m.besseli(0, t) - (2 + 1 / t) * m.besseli(1, t))
+
+
+def _i1e_second(m, x):
+    if x == 0:
+        return m.nan
+    with mpmath.workdps(130):
+        t = abs(x)
+        scaled = (2 + 2 / t + 2 / t**2) * m.besseli(1, t) - (2 + 1 / t) * m.besseli(0, t)
+        return m.sign(x) * m.exp(-t) * scaled
+
+
+def _beta_density_in_order(m, a, b, x):
+    return _beta_density(m, a, b, x) * (m.log(x) - m.psi(0, a) + m.psi(0, a + b))
+
+
+def _beta_density_in_other_order(m, a, b, x):
+    return _beta_density(m, a, b, x) * (m.log(1 - x) - m.psi(0, b) + m.psi(0, a + b))
+
+
 TRUTHS = {
     "erf": Truth(
         lax.erf,
         lambda m, x: 2 / m.sqrt(m.pi) * m.exp(-x * x),
-        lambda rng: (of_every_magnitude(-9.4, 9.4)(rng),),
+        lambda rng: (of_every_magnitude(-9.6, 9.6)(rng),),
+        second=[lambda m, x: -4 * x / m.sqrt(m.pi) * m.exp(-x * x)],
     ),
     "erfc": Truth(
         lax.erfc,
         lambda m, x: -2 / m.sqrt(m.pi) * m.exp(-x * x),
-        lambda rng: (of_every_magnitude(-9.4, 9.4)(rng),),
+        lambda rng: (of_every_magnitude(-9.6, 9.6)(rng),),
+        second=[lambda m, x: 4 * x / m.sqrt(m.pi) * m.exp(-x * x)],
     ),
     "erf_inv": Truth(
         lax.erf_inv,
         lambda m, x: m.sqrt(m.pi) / 2 * m.exp(m.erfinv(x) ** 2),
-        lambda rng: (np.clip(1 - np.exp(-rng.uniform(0, 17, 500)), 0, 1 - 2**-24).astype(np.float32),),
+        _below_1,
         fast=False,
+        second=[lambda m, x: m.pi / 2 * m.erfinv(x) * m.exp(2 * m.erfinv(x) ** 2)],
     ),
-    "lgamma": Truth(lax.lgamma, lambda m, x: m.digamma(x), _around_the_root, fast=False),
-    "digamma": Truth(lax.digamma, lambda m, x: m.psi(1, x), _no_pole, fast=False),
+    "lgamma": Truth(
+        lax.lgamma,
+        lambda m, x: m.digamma(x),
+        _around_the_root,
+        fast=False,
+        second=[lambda m, x: m.psi(1, x)],
+    ),
+    "digamma": Truth(
+        lax.digamma, lambda m, x: m.psi(1, x), _no_pole, fast=False, second=[lambda m, x: m.psi(2, x)]
+    ),
     "polygamma x": Truth(
         lambda x: lax.polygamma(lax.full_like(x, 2), x),
         lambda m, x: m.psi(3, x),
         _spread(1e-9, 1e5, 1e-9),
         fast=False,
+        second=[lambda m, x: m.psi(4, x)],
     ),
-    "bessel_i0e": Truth(lax.bessel_i0e, _i0e_slope, _spread(-1e20, 1e20), fast=False),
-    "bessel_i1e": Truth(lax.bessel_i1e, _i1e_slope, _spread(-1e20, 1e20), fast=False),
-    "igamma a": Truth(lax.igamma, _lower_gamma_slope, _of_one_order(-3, 1), fast=False),
-    "igamma x": Truth(lax.igamma, _gamma_density, _of_one_order(-20, 2), argument=1, fast=False),
+    "bessel_i0e": Truth(lax.bessel_i0e, _i0e_slope, _spread(-1e20, 1e20), fast=False, second=[_i0e_second]),
+    "bessel_i1e": Truth(lax.bessel_i1e, _i1e_slope, _spread(-1e20, 1e20), fast=False, second=[_i1e_second]),
+    "igamma a": Truth(
+        lax.igamma,
+        _lower_gamma_slope,
+        _of_one_order(-3, 1),
+        fast=False,
+        jax=1,
+        second=[_lower_gamma_curvature, _gamma_density_in_order],
+    ),
+    "igamma x": Truth(
+        lax.igamma,
+        _gamma_density,
+        _of_one_order(-20, 2),
+        argument=1,
+        fast=False,
+        jax=1,
+        second=[_gamma_density_in_order, _gamma_density_slope],
+    ),
     "igammac a": Truth(
-        lax.igammac, lambda m, a, x: -_lower_gamma_slope(m, a, x), _of_one_order(-3, 1), fast=False
+        lax.igammac,
+        _minus(_lower_gamma_slope),
+        _of_one_order(-3, 1),
+        fast=False,
+        jax=1,
+        second=[_minus(_lower_gamma_curvature), _minus(_gamma_density_in_order)],
     ),
     "igammac x": Truth(
-        lax.igammac, lambda m, a, x: -_gamma_density(m, a, x), _of_one_order(-20, 2), argument=1, fast=False
+        lax.igammac,
+        _minus(_gamma_density),
+        _of_one_order(-20, 2),
+        argument=1,
+        fast=False,
+        jax=1,
+        second=[_minus(_gamma_density_in_order), _minus(_gamma_density_slope)],
     ),
     "regularized_incomplete_beta a": Truth(
         lax.betainc,
         lambda m, a, b, x: _slope(lambda a: _incomplete_beta(a, b, x), a),
         lambda rng: _beta_arguments(rng, 100),
         fast=False,
-        jax=False,
+        jax=0,
+        second=[
+            lambda m, a, b, x: _curvature(lambda a: _incomplete_beta(a, b, x), a),
+            lambda m, a, b, x: _mixed(lambda a, b: _incomplete_beta(a, b, x), a, b),
+            _beta_density_in_order,
+        ],
     ),
     "regularized_incomplete_beta b": Truth(
         lax.betainc,
@@ -133,7 +238,12 @@ TRUTHS = {
         lambda rng: _beta_arguments(rng, 100),
         argument=1,
         fast=False,
-        jax=False,
+        jax=0,
+        second=[
+            lambda m, a, b, x: _mixed(lambda a, b: _incomplete_beta(a, b, x), a, b),
+            lambda m, a, b, x: _curvature(lambda b: _incomplete_beta(a, b, x), b),
+            _beta_density_in_other_order,
+        ],
     ),
     "regularized_incomplete_beta x": Truth(
         lambda a, b, x: lax.betainc(lax.stop_gradient(a), lax.stop_gradient(b), x),
@@ -141,5 +251,10 @@ TRUTHS = {
         _beta_arguments,
         argument=2,
         fast=False,
+        second=[
+            lambda m, a, b, x: 0 * a,
+            lambda m, a, b, x: 0 * b,
+            lambda m, a, b, x: _beta_density(m, a, b, x) * ((a - 1) / x - (b - 1) / (1 - x)),
+        ],
     ),
 }
