@@ -4,9 +4,12 @@ These are the gates that backpropagation is taught with: an adder hands the upst
 multiplier hands it on times the other input, a max to the larger input (CS231n 2019, lecture 4, slides
 82 to 84). A scalar may stand beside an array; its gradient is the sum over the array.
 
-At a kink the rules follow JAX: a tie of max or min gives half to each input, clamp gives nothing at
-its bounds, |x|′(0) = 1. Complex |x| and sign are not holomorphic, so their gradients are transposes of
-the real derivatives of (Re x, Im x), and 0 at x = 0.
+At a kink the rules take the middle where two sides are alike: a tie of max or min gives half to each input,
+and |x|′(0) = 0, the element of least norm of [−1, 1] (JAX has 1: `funcnet.JAX_KINKS`). So kinks that cancel
+in a smooth function cancel in its gradient: with max(x, 0)′ = ½ at 0, the logistic loss in its stable form
+max(x, 0) − x z + log(1 + exp(−|x|)) has the gradient ½ − z there, and max(x, 0) + max(−x, 0) − |x| has 0.
+clamp gives nothing at its bounds, as in JAX. Complex |x| and sign are not holomorphic, so their gradients are
+transposes of the real derivatives of (Re x, Im x), and 0 at x = 0.
 """
 
 import jax.numpy as jnp
@@ -94,12 +97,12 @@ def clamp(y_bar, y, low, x, high):
 
 @rule(
     "abs",
-    formula="x̄ = ȳ if x ≥ 0 else −ȳ;  complex: ȳ x* / |x|",
-    source="Kreutz-Delgado 2009, The Complex Gradient Operator",
+    formula="x̄ = ȳ · sign(x);  complex: ȳ x* / |x|",
+    source="Rockafellar 1970, §23; Kreutz-Delgado 2009, The Complex Gradient Operator",
 )
 def absolute(y_bar, y, x):
     if not jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return (lax.select(x >= 0, y_bar, -y_bar),)
+        return (y_bar * lax.sign(x),)
     scaled = y_bar / _nonzero(y)
     return (lax.complex(scaled * lax.real(x), -scaled * lax.imag(x)),)
 
