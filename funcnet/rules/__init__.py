@@ -74,7 +74,7 @@ RULES = table(
 
 def _absolute_from_the_right(y_bar: Any, y: Any, x: Any) -> Sequence[Any]:
     if jnp.iscomplexobj(x):
-        return RULES["abs"](y_bar, y, x)
+        return RULES["abs"]((x, y), y_bar)
     return (lax.select(x >= 0, y_bar, -y_bar),)
 
 
