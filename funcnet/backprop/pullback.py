@@ -76,8 +76,22 @@ def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Tabl
     kept = _kept(*signature) if RULES.get(name) is rule and _hashable(signature) else []
     if not kept:
         with _jax.planning(eqn):
-            kept.append((trace_pair if rule.forward else trace_rule)(*signature))
+            whole = rule if of_primitive else behind_tables(rule, len(eqn.invars) - 1)
+            kept.append((trace_pair if rule.forward else trace_rule)(whole, *signature[1:]))
     return kept[0]
+
+
+def behind_tables(rule: Rule, count: int) -> Rule:
+    """The rule of a function of one argument, for a call in which tables of JAX's stand before that."""
+    if not count:
+        return rule
+    forward = rule.forward and (lambda *xs: rule.forward(xs[-1]))  # pyright: ignore[reportOptionalCall]
+
+    def backward(*args: Any) -> Sequence[Any]:
+        own = args if rule.forward else (*args[:2], args[-1])
+        return (*(None,) * count, *rule.backward(*own))
+
+    return Rule(rule.primitives, backward, rule.formula, rule.source, forward)
 
 
 @functools.lru_cache(maxsize=4096)

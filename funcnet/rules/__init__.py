@@ -16,6 +16,7 @@ from jax import lax
 from funcnet import _jax
 from funcnet.rules import (
     arithmetic,
+    bessel,
     collectives,
     conversions,
     convolutions,
@@ -24,9 +25,11 @@ from funcnet.rules import (
     factorizations,
     fourier,
     functions,
+    gamma,
     incomplete,
     indexing,
     ordering,
+    oscillating,
     placement,
     powers,
     products,
@@ -45,6 +48,7 @@ from funcnet.rules._without import PIECEWISE_CONSTANT, REFUSED
 RULES = table(
     [
         arithmetic,
+        bessel,
         collectives,
         conversions,
         convolutions,
@@ -53,9 +57,11 @@ RULES = table(
         factorizations,
         fourier,
         functions,
+        gamma,
         incomplete,
         indexing,
         ordering,
+        oscillating,
         placement,
         powers,
         products,
@@ -89,7 +95,8 @@ JAX_KINKS = RULES | {
 def rule_name(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
     """Under which name to look for the rule of an operation: of a function of JAX's, or of its primitive."""
     function = functions.DEFINED.get(_jax.called_function(primitive, params), "")
-    return function if function in rules else _jax.rule_name(primitive, params)
+    whole = function not in functions.PAIRS or len(_jax.called_by(params)[0].outvars) == 2
+    return function if function in rules and whole else _jax.rule_name(primitive, params)
 
 
 __all__ = ["JAX_KINKS", "PIECEWISE_CONSTANT", "REFUSED", "RULES", "Rule", "Table", "rule", "rule_name"]
