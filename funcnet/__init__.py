@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from funcnet._lazy import lazy
 
 __all__ = [
+    "JAX_KINKS",
     "RULES",
     "STRONG_ZERO",
     "Picture",
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     )
     from funcnet.drawing import Picture, draw, explain, jacobian_structure
     from funcnet.nn._gate import gate
-    from funcnet.rules import RULES, STRONG_ZERO, rule
+    from funcnet.rules import JAX_KINKS, RULES, STRONG_ZERO, rule
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -83,6 +84,6 @@ else:
             ],
             "drawing": ["Picture", "draw", "explain", "jacobian_structure"],
             "nn._gate": ["gate"],
-            "rules": ["RULES", "STRONG_ZERO", "rule"],
+            "rules": ["JAX_KINKS", "RULES", "STRONG_ZERO", "rule"],
         },
     )

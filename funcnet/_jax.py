@@ -170,10 +170,9 @@ def rule_name(primitive: Any, params: Mapping[str, Any]) -> str:
 
 def called_function(primitive: Any, params: Mapping[str, Any]) -> str:
     """Where in JAX the function of a call is defined, `nn.functions.relu`; empty for all else."""
-    if primitive.name not in ("jit", "custom_jvp_call") or params.get("num_consts"):
+    if primitive.name not in ("jit", "custom_jvp_call"):
         return ""
-    program, _ = called_by(params)
-    return defined_in_jax(program.debug_info.func_src_info)
+    return defined_in_jax(called_by(params)[0].debug_info.func_src_info)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -30,13 +30,13 @@ def test_top_level_names_are_pinned():
     checks = ["check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"]
     numerical = ["numerical_gradient", "numerical_vjp"]
     pictures = ["Picture", "draw", "explain", "jacobian_structure"]
-    others = ["RULES", "STRONG_ZERO", "Report", "VJPCheckError"]
+    others = ["JAX_KINKS", "RULES", "STRONG_ZERO", "Report", "VJPCheckError"]
     assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *pictures, *others])
     assert set(funcnet.__all__) <= set(dir(funcnet))
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
-    with pytest.raises(AttributeError, match="no attribute 'network'; it has RULES, STRONG_ZERO, Picture,"):
+    with pytest.raises(AttributeError, match="no attribute 'network'; it has JAX_KINKS, RULES, STRONG_ZERO,"):
         _ = funcnet.network
 
 

@@ -130,5 +130,9 @@ def _as_numbers(y_bar: Any, live: Alive | None) -> Any:
 def all_or_nothing(whole: Callable[[], Any], x_bars: Sequence[Any]) -> tuple[Sequence[Any], Lives]:
     """What an operation sends back of whose results all is alive or nothing: as much of what it makes."""
     lives = everywhere_or_nowhere(whole, x_bars)
-    pairs = zip(x_bars, lives, strict=True)
-    return [live and lax.select(live.array, x_bar, lax.full_like(x_bar, 0)) for x_bar, live in pairs], lives
+    return list(map(alive_part, lives, x_bars)), lives
+
+
+def alive_part(live: Alive | None, x_bar: Any) -> Any:
+    """What is alive of a gradient, and 0 elsewhere."""
+    return live and lax.select(live.array, x_bar, lax.full_like(x_bar, 0))

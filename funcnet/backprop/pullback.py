@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import RuleError
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.alive import Lives, everywhere_or_nowhere, of_all, routed
+from funcnet.backprop.alive import Lives, alive_part, everywhere_or_nowhere, of_all, routed
 from funcnet.backprop.program import Program, program
 from funcnet.rules import ELEMENTWISE, ROUTING, RULES, SELECTING, Rule, Table, for_call
 from funcnet.rules._sparing import spared
@@ -93,7 +93,11 @@ class Use:
 
     def sparing(self) -> "Use":
         """The use of the rule that spares elements, with an operand before the others which says where."""
-        rule = spared(self.rule) if self.call is None else for_call(self.rule, self.call, sparing=True)
+        rule = (
+            spared(self.rule)
+            if self.call is None
+            else for_call(self.name, self.rule, self.call, sparing=True)
+        )
         ins, asked = (_jax.bools(self.outs[0]), *self.ins), (False, *self.asked)
         return dataclasses.replace(self, rule=rule, call=None, ins=ins, asked=asked)
 
@@ -168,6 +172,8 @@ def _spare(
     live = of_all(y_bars, lives)
     if live is None:
         return pullback.backward(stash, y_bars), [None] * len(use.ins)
+    if use.rule.forward:
+        return [alive_part(live, x_bar) for x_bar in pullback.backward(stash, y_bars)], [live]
     n = len(use.outs)
     x_bars = sparing().backward([*stash[:n], live.array, *stash[n:]], y_bars)
     return x_bars[1:], [live.along(x) for x in use.ins]
@@ -175,7 +181,7 @@ def _spare(
 
 def trace_rule(use: Use) -> Pullback:
     """A rule `(y_bar, y, *xs) -> x_bars`: the stash is what it reads of ys and xs."""
-    rule = use.rule if use.call is None else for_call(use.rule, use.call)
+    rule = use.rule if use.call is None else for_call(use.name, use.rule, use.call)
 
     def run(y_bars: Any, ys: Any, xs: Any) -> list[Any]:
         y_bar, y = (tuple(y_bars), tuple(ys)) if use.many else (y_bars[0], ys[0])

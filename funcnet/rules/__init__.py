@@ -1,11 +1,22 @@
-"""One hand-written gradient for each primitive of JAX that has one: `RULES`."""
+"""One hand-written gradient for each primitive of JAX that has one: `RULES`.
 
-from collections.abc import Mapping
+At kinks and ties they follow JAX, but |x|′(0) is 0 where JAX has 1; `JAX_KINKS` is the table with JAX's side:
+
+    >>> import funcnet
+    >>> float(funcnet.grad(abs)(0.0)), float(funcnet.grad(abs, rules=funcnet.JAX_KINKS)(0.0))
+    (0.0, 1.0)
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
 
 from funcnet import _jax
 from funcnet.rules import (
     arithmetic,
+    bessel,
     collectives,
     conversions,
     convolutions,
@@ -14,9 +25,11 @@ from funcnet.rules import (
     factorizations,
     fourier,
     functions,
+    gamma,
     incomplete,
     indexing,
     ordering,
+    oscillating,
     placement,
     powers,
     products,
@@ -38,6 +51,7 @@ from funcnet.rules._without import PIECEWISE_CONSTANT, REFUSED
 RULES = table(
     [
         arithmetic,
+        bessel,
         collectives,
         conversions,
         convolutions,
@@ -46,9 +60,11 @@ RULES = table(
         factorizations,
         fourier,
         functions,
+        gamma,
         incomplete,
         indexing,
         ordering,
+        oscillating,
         placement,
         powers,
         products,
@@ -66,7 +82,20 @@ RULES = table(
 
 
 ELEMENTWISE = frozenset(
-    table([arithmetic, exponentials, functions, incomplete, powers, special, trigonometric])
+    table(
+        [
+            arithmetic,
+            bessel,
+            exponentials,
+            functions,
+            gamma,
+            incomplete,
+            oscillating,
+            powers,
+            special,
+            trigonometric,
+        ]
+    )
 ) - {"random_gamma", "call_hi_primitive"}
 """Names of the rules that act on each element by itself."""
 
@@ -82,6 +111,20 @@ needs no such table. Enzyme calls this a strong zero (Moses and Churavy 2020).
 """
 
 
+def _absolute_from_the_right(y_bar: Any, y: Any, x: Any) -> Sequence[Any]:
+    if jnp.iscomplexobj(x):
+        return RULES["abs"]((x, y), y_bar)
+    return (lax.select(x >= 0, y_bar, -y_bar),)
+
+
+JAX_KINKS = RULES | {
+    "abs": rule("abs", formula="x̄ = ȳ if x ≥ 0 else −ȳ;  complex: ȳ x* / |x|", source="JAX, lax.abs")(
+        _absolute_from_the_right
+    )
+}
+"""The same, but |x|′(0) = 1 as in JAX: for `rules=`, to get JAX's numbers at kinks."""
+
+
 def rule_name(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
     """Under which name to look for the rule of an operation: of a function of JAX's, or of its primitive."""
     return function_of(primitive, params, rules) or _jax.rule_name(primitive, params)
@@ -89,6 +132,7 @@ def rule_name(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
 
 __all__ = [
     "ELEMENTWISE",
+    "JAX_KINKS",
     "PIECEWISE_CONSTANT",
     "REFUSED",
     "ROUTING",

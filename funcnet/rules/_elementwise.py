@@ -62,20 +62,27 @@ class Value:
 
 
 @functools.lru_cache(maxsize=1024)
-def elementwise(jaxpr: _jax.Jaxpr) -> Elementwise | None:
-    """A program as an elementwise one; None if it is none."""
-    reader = _Reader()
-    arguments = []
+def elementwise(jaxpr: _jax.Jaxpr, tables: int = 0) -> Elementwise | None:
+    """A program as an elementwise one; None if it is none.
+
+    Args:
+        jaxpr: the program.
+        tables: how many constants stand before its arguments.
+    """
+    reader, operands = _Reader(), []
     for i, v in enumerate(jaxpr.invars):
-        arguments.append(Value(reader.number(("argument", i)), v.aval.shape, {i: along(v.aval.shape)}))
+        is_table, shape = i < tables, v.aval.shape
+        key = ("table", i, shape, v.aval.dtype) if is_table else ("argument", i)
+        operands.append(Value(reader.number(key), shape, {} if is_table else {i: along(shape)}))
     try:
-        results = reader.run(jaxpr, (), arguments)
+        results = reader.run(jaxpr, (), operands)
         everywhere = reader.merged(results, results[0].shape)
     except NotElementwiseError:
         return None
-    if set(everywhere) != set(range(len(arguments))):
+    arguments = range(tables, len(operands))
+    if set(everywhere) != set(arguments):
         return None
-    places = tuple(everywhere[i] for i in range(len(arguments)))
+    places = tuple(everywhere[i] for i in arguments)
     return Elementwise(reader.expression([result.number for result in results]), places)
 
 

@@ -8,7 +8,7 @@ alone. So the program of the call must compute what a trace of the function of t
 import functools
 import importlib
 import inspect
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -18,67 +18,101 @@ from jax import lax
 from funcnet import _jax
 from funcnet.rules._elementwise import Places, along, elementwise
 from funcnet.rules._sparing import spared
-from funcnet.rules._table import Rule
-from funcnet.rules.functions import DEFINED
+from funcnet.rules._table import Rule, Table
+from funcnet.rules.functions import DEFINED, THROUGH
 
 
-def function_of(primitive: Any, params: Mapping[str, Any], names: Container[str]) -> str:
-    """Which function of JAX with a rule a call is, of these names; empty for all else.
-
-    What JAX's transformations make of a function keeps its name, so the program must be the function's too.
-    """
-    candidates = [name for name in DEFINED.get(_jax.called_function(primitive, params), ()) if name in names]
-    return _same_program(_jax.called_by(params)[0], tuple(candidates)) if candidates else ""
+def function_of(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
+    """The name of the rule in the table of the function of JAX that a call is; empty for all else."""
+    place = _jax.called_function(primitive, params)
+    names = tuple(name for name in DEFINED.get(place, ()) if name in rules)
+    return _named(_jax.called_by(params)[0], place, names) if names else ""
 
 
 @functools.lru_cache(maxsize=1024)
-def _same_program(jaxpr: _jax.Jaxpr, names: tuple[str, ...]) -> str:
-    form = elementwise(jaxpr)
+def _named(jaxpr: _jax.Jaxpr, place: str, names: tuple[str, ...]) -> str:
+    """Which of these functions a program is that is said to be defined in this place."""
+    for name in names:
+        if len(jaxpr.invars) >= arity(name) and _computes(jaxpr, place, name):
+            return name
+    return ""
+
+
+def _computes(jaxpr: _jax.Jaxpr, place: str, name: str) -> bool:
+    """Whether a program computes what the function with this public name does."""
+    tables = len(jaxpr.invars) - arity(name)
+    types, form = [v.aval for v in jaxpr.invars[tables:]], elementwise(jaxpr, tables)
     if form is None:
-        return ""
-    shape = (2,) if any(v.aval.shape for v in jaxpr.invars) else ()
-    types = tuple(_jax.with_shape(v.aval, shape) for v in jaxpr.invars)
-    same = (name for name in names if form.expression == _expression(name, types, _jax.trace_context()))
-    return next(same, "")
+        return str(jaxpr) == str(_program(name, place, tuple(types), _jax.trace_context()))
+    shape = (2,) if any(aval.shape for aval in types) else ()
+    types = tuple(_jax.with_shape(aval, shape) for aval in types)
+    program = _program(name, place, types, _jax.trace_context())
+    same = program and elementwise(program, len(program.invars) - len(types))
+    return bool(same) and same.expression == form.expression
 
 
 @functools.lru_cache(maxsize=1024)
-def _expression(name: str, types: tuple[Any, ...], context: tuple[Any, ...]) -> Any:
-    """The expression of the function with this public name, of such arguments; None if it takes others."""
-    module, _, function = name.rpartition(".")
-    f = getattr(importlib.import_module(module), function)
-    arguments = inspect.signature(f).parameters.values()
-    if not sum(one.default is one.empty for one in arguments) <= len(types) <= len(arguments):
-        return None
-    form = elementwise(_jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)[0])
-    return form and form.expression
+def _program(name: str, place: str, types: tuple[Any, ...], context: tuple[Any, ...]) -> _jax.Jaxpr | None:
+    """The program of the function with this public name, of arguments of these types.
+
+    It is the first call in it of what is defined in this place.
+    """
+    f = _public(name)
+    program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
+    calls = (e for e in _equations(program) if _jax.called_function(e.primitive, e.params) == place)
+    return next((_jax.called(call)[0] for call in calls), None)
+
+
+def _equations(jaxpr: _jax.Jaxpr) -> Iterator[_jax.Equation]:
+    """The equations of a program, and of the programs in it."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for program, _ in _jax.programs(eqn):
+            yield from _equations(program)
+
+
+def _public(name: str) -> Callable:
+    module, _, function = THROUGH.get(name, name).rpartition(".")
+    return getattr(importlib.import_module(module), function)
+
+
+@functools.cache
+def arity(name: str) -> int:
+    """How many arrays a function takes: in a call of it JAX may put tables of coefficients before them."""
+    f = _public(name)
+    if isinstance(f, jnp.ufunc):
+        return f.nin
+    return sum(one.default is one.empty for one in inspect.signature(f).parameters.values())
 
 
 @functools.lru_cache(maxsize=1024)
-def for_call(rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) -> Rule:
+def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) -> Rule:
     """The rule of an elementwise function for a call of it.
 
     The rule gets each argument in the shape and the dtype of the result; what it sends back is summed over
-    the axes along which an argument was repeated.
+    the axes along which an argument was repeated. It does not get the tables before the arguments.
 
     Args:
+        name: the public name of the function.
         rule: the rule.
         jaxpr: the program of the call.
         sparing: whether it is to be the rule that spares elements; see `spared`.
     """
-    form, y = elementwise(jaxpr), jaxpr.outvars[0].aval
-    assert form is not None
-    places, rule = form.places, spared(rule) if sparing else rule
-    if all(v.aval.dtype == y.dtype for v in jaxpr.invars) and set(places) == {along(y.shape)}:
+    tables = len(jaxpr.invars) - arity(name)
+    form, y = elementwise(jaxpr, tables), jaxpr.outvars[0].aval
+    places = form.places if form else [along(y.shape)] * arity(name)
+    rule = spared(rule) if sparing else rule
+    straight = set(places) == {along(y.shape)} and all(v.aval.dtype == y.dtype for v in jaxpr.invars)
+    if straight and not tables:
         return rule
 
-    def backward(y_bar: Any, y: Any, *xs: Any) -> list[Any]:
+    def backward(y_bar: Any, y: Any, *operands: Any) -> list[Any]:
         first = y[0] if isinstance(y, tuple) else y
-        live, xs = xs[:sparing], xs[sparing:]
+        live, xs = operands[:sparing], operands[sparing + tables :]
         wide = [_spread(x, place, first) for x, place in zip(xs, places, strict=True)]
         x_bars = rule.backward(y_bar, y, *live, *wide)[sparing:]
         sent = [_gathered(x_bar, place, x) for x_bar, place, x in zip(x_bars, places, xs, strict=True)]
-        return [*[None] * sparing, *sent]
+        return [*[None] * (sparing + tables), *sent]
 
     return Rule(rule.primitives, backward, rule.formula, rule.source)
 

@@ -32,6 +32,8 @@ def _where(live: Any, x: Any, x_bar: Any) -> Any:
 
 def with_strong_zero(rule: Rule) -> Rule:
     """The rule that sends back 0 where ȳ is 0."""
+    if rule.forward:
+        return Rule(rule.primitives, _pair(rule), _and_zero(rule), rule.source, rule.forward)
     sparing = spared(rule)
 
     def backward(y_bar: Any, y: Any, /, *xs: Any, **params: Any) -> Sequence[Any]:
@@ -39,4 +41,18 @@ def with_strong_zero(rule: Rule) -> Rule:
         live = functools.reduce(operator.or_, (bar != 0 for bar in bars))
         return sparing.backward(y_bar, y, live, *xs, **params)[1:]
 
-    return Rule(rule.primitives, backward, f"{rule.formula},  and 0 where ȳ = 0", rule.source)
+    return Rule(rule.primitives, backward, _and_zero(rule), rule.source)
+
+
+def _pair(rule: Rule) -> Any:
+    """The backward of a rule of one argument with a forward of its own."""
+
+    def backward(stash: Any, y_bar: Any, /, **params: Any) -> list[Any]:
+        (x_bar,) = rule.backward(stash, y_bar, **params)
+        return [lax.select(y_bar != 0, x_bar, lax.full_like(x_bar, 0))]
+
+    return backward
+
+
+def _and_zero(rule: Rule) -> str:
+    return f"{rule.formula},  and 0 where ȳ = 0"

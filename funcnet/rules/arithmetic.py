@@ -4,15 +4,20 @@ These are the gates that backpropagation is taught with: an adder hands the upst
 multiplier hands it on times the other input, a max to the larger input (CS231n 2019, lecture 4, slides
 82 to 84). A scalar may stand beside an array; its gradient is the sum over the array.
 
-At a kink the rules follow JAX: a tie of max or min gives half to each input, clamp gives nothing at
-its bounds, |x|′(0) = 1. Complex |x| and sign are not holomorphic, so their gradients are transposes of
-the real derivatives of (Re x, Im x), and 0 at x = 0.
+At a kink the rules take the middle where two sides are alike: a tie of max or min gives half to each input,
+and |x|′(0) = 0, the element of least norm of [−1, 1] (JAX has 1: `funcnet.JAX_KINKS`). So kinks that cancel
+in a smooth function cancel in its gradient: with max(x, 0)′ = ½ at 0, the logistic loss in its stable form
+max(x, 0) − x z + log(1 + exp(−|x|)) has the gradient ½ − z there, and max(x, 0) + max(−x, 0) − |x| has 0.
+From the second derivative on, |x| is taken from the right: of a smooth function of |x| all are right then,
+those of log cosh x = |x| + log(1 + exp(−2|x|)) − log 2 say, where sign² = 0 would make them 0.
+clamp gives nothing at its bounds, as in JAX. Complex |x| and sign are not holomorphic, so their gradients are
+transposes of the real derivatives of (Re x, Im x), and 0 at x = 0.
 """
 
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import like, rule
+from funcnet.rules._table import like, rule, slope
 
 
 @rule("add", "add_any", formula="x̄₁ = ȳ,  x̄₂ = ȳ", source="CS231n 2019, lecture 4, slide 82")
@@ -92,14 +97,21 @@ def clamp(y_bar, y, low, x, high):
     )
 
 
+def absolute_forward(x):
+    y = lax.abs(x) if jnp.iscomplexobj(x) else size(x)
+    return y, (x, y)
+
+
 @rule(
     "abs",
-    formula="x̄ = ȳ if x ≥ 0 else −ȳ;  complex: ȳ x* / |x|",
-    source="Kreutz-Delgado 2009, The Complex Gradient Operator",
+    formula="x̄ = ȳ · sign(x);  complex: ȳ x* / |x|",
+    source="Rockafellar 1970, §23; Kreutz-Delgado 2009, The Complex Gradient Operator",
+    forward=absolute_forward,
 )
-def absolute(y_bar, y, x):
-    if not jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return (lax.select(x >= 0, y_bar, -y_bar),)
+def absolute(stash, y_bar):
+    x, y = stash
+    if not jnp.iscomplexobj(x):
+        return (signed(y_bar, x),)
     scaled = y_bar / _nonzero(y)
     return (lax.complex(scaled * lax.real(x), -scaled * lax.imag(x)),)
 
@@ -115,6 +127,23 @@ def sign(y_bar, y, x):
         return (None,)
     turn = lax.imag(y_bar * y) / _nonzero(lax.abs(x))
     return (lax.complex(turn * lax.imag(y), turn * lax.real(y)),)
+
+
+@slope(lambda s, x: _to_the_right(x))
+def size(x):
+    """|x| with its slope from the right at 0."""
+    return lax.abs(x)
+
+
+@slope(lambda s, y, x: _to_the_right(x), None)
+def signed(y, x):
+    """y · sign(x), which is 0 at x = 0, with its slope in y from the right there."""
+    return y * lax.sign(x)
+
+
+def _to_the_right(x):
+    one = lax.full_like(x, 1)
+    return lax.select(x < 0, -one, one)
 
 
 def _nonzero(r):

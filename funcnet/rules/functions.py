@@ -4,6 +4,7 @@ JAX differentiates them by rules that it brings along; here each has ours, under
 each element by itself: a rule gets its arguments in the shape and the dtype of the result.
 """
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,16 +12,38 @@ from jax import lax
 
 from funcnet.rules._table import rule, slope
 from funcnet.rules.exponentials import logistic_slope
+from funcnet.rules.special import in_float32
 
 DEFINED = {
     "nn.functions.relu": ["jax.nn.relu"],
     "nn.functions.relu6": ["jax.nn.relu6"],
     "nn.functions.softplus": ["jax.nn.softplus"],
+    "nn.functions.log1mexp": ["jax.nn.log1mexp"],
+    "numpy.lax_numpy._i0": ["jax.numpy.i0"],
+    "numpy.lax_numpy.i0_impl": ["jax.numpy.i0"],
+    "numpy.lax_numpy._i1": ["jax.scipy.special.i1"],
+    "numpy.ufuncs.frexp": ["jax.numpy.frexp"],
+    "numpy.ufuncs._frexp": ["jax.numpy.frexp"],
+    "numpy.ufuncs.sinc": ["jax.numpy.sinc"],
+    "scipy.special._dawsn": ["jax.scipy.special.dawsn"],
+    "scipy.special._erfcinv": ["jax.scipy.special.erfcinv"],
+    "scipy.special._erfcx": ["jax.scipy.special.erfcx"],
+    "scipy.special._ndtri": ["jax.scipy.special.ndtri"],
+    "scipy.special._wofz": ["jax.scipy.special.wofz"],
+    "scipy.special._xlogx": ["jax.scipy.special.xlogx"],
+    "scipy.special.expi": ["jax.scipy.special.expi"],
+    "scipy.special.log_ndtr": ["jax.scipy.special.log_ndtr"],
+    "scipy.special.logit": ["jax.scipy.special.logit"],
+    "scipy.special.sici": ["jax.scipy.special.sici"],
+    "third_party.scipy.special.fresnel": ["jax.scipy.special.fresnel"],
     "lax.other.logaddexp": ["jax.numpy.logaddexp"],
     "scipy.special.xlogy": ["jax.scipy.special.xlogy"],
     "scipy.special.xlog1py": ["jax.scipy.special.xlog1py"],
 }
 """By the place in JAX where a function is defined: the names of the rules that may be its."""
+
+THROUGH = {"jax.scipy.special.xlogx": "jax.scipy.special.entr"}
+"""By the name of a function that is not public: a public one of the same arguments that calls it."""
 
 
 @rule("jax.nn.relu", formula="x̄ = ȳ · [x > 0]", source="CS231n 2019, lecture 4, slides 21 and 113")
@@ -95,3 +118,54 @@ def _ratio(x, y):
     """x / y, and 0 where x is: at 0 / 0 its derivative in x is infinite, that in y again 0."""
     edge = x == 0
     return jnp.where(edge, 0, x / jnp.where(edge, 1, y))
+
+
+@rule(
+    "jax.nn.log1mexp",
+    formula="x̄ = ȳ / (eˣ − 1)",
+    source="Mächler 2012, Accurately Computing log(1 − exp(−|a|))",
+)
+def log1mexp(y_bar, y, x):
+    return (y_bar * log1mexp_slope(x),)
+
+
+@slope(lambda s, x: -s * (1 + s))
+def log1mexp_slope(x):
+    """Its derivative is −s (1 + s), where eˣ s² would be ∞ · 0."""
+    return 1 / lax.expm1(x)
+
+
+@rule("jax.scipy.special.logit", formula="x̄ = ȳ / (x (1 − x))", source="NIST DLMF §4.7(i)")
+def logit(y_bar, y, x):
+    return (y_bar * logit_slope(x),)
+
+
+@slope(lambda s, x: s * (s * (2 * x - 1)))
+def logit_slope(x):
+    """In its derivative 2x − 1 is exact near ½; as a difference of two products it would not be."""
+    return 1 / (x * (1 - x))
+
+
+@rule("jax.scipy.special.xlogx", formula="x̄ = ȳ · (1 + log x)", source="Shannon 1948, §6")
+def xlogx(y_bar, y, x):
+    return (y_bar * xlogx_slope(x),)
+
+
+@in_float32
+@slope(lambda s, x: 1 / x)
+def xlogx_slope(x):
+    """1 + log x = log(1 + e (x − 1/e)) near its root 1/e, which is the float nearest to it and a rest."""
+    root = x.dtype.type(math.exp(-1))
+    rest = math.exp(-1) - float(root) if root.itemsize < 8 else -1.2428753672788363e-17
+    near = lax.abs(x - root) < 0.1
+    return lax.select(near, lax.log1p(math.e * (x - root) - math.e * rest), 1 + lax.log(x))
+
+
+@rule("jax.numpy.frexp", formula="x̄ = m̄ · m/x,  a power of 2", source="NIST DLMF §1.4(iii)")
+def frexp(y_bar, y, x):
+    """x = m · 2ᵉ, and e does not move. Where it is 0, at ∞ and at 0 too, m = x."""
+    mantissa, m_bar = (y[0], y_bar[0]) if isinstance(y, tuple) else (y, y_bar)
+    same = mantissa == x
+    one = lax.full_like(x, 1)
+    scale = lax.select(same, one, mantissa / lax.select(same, one, x))
+    return (None if m_bar is None else m_bar * lax.stop_gradient(scale),)

@@ -1,8 +1,13 @@
-"""Special functions of one argument: the error function, the gamma function and its kin, Bessel functions.
+"""The error function and its kin: scaled, inverted, Dawson's, Faddeeva's, and the normal distribution's.
 
-    erf(x)  = 2/√π ∫₀ˣ exp(−t²) dt        d erf/dx = 2/√π · exp(−x²)
-    ψ(x)    = d log Γ(x)/dx               ψ⁽ⁿ⁾ its n-th derivative
-    iₙₑ(x)  = exp(−|x|) · Iₙ(x)           d I₀/dx = I₁,  d I₁/dx = I₀ − I₁/x
+    erf(x)   = 2/√π ∫₀ˣ exp(−t²) dt       erf′ = 2/√π · exp(−x²)
+    erfcx(x) = exp(x²) · erfc(x)          erfcx′ = 2x erfcx − 2/√π = −4/√π · M(1, x)
+    F(x)     = exp(−x²) ∫₀ˣ exp(t²) dt    F′ = 1 − 2x F = exp(−x²) − 2 G(1, x)
+    Φ(x)     = ½ erfc(−x/√2)              (log Φ)′ = φ/Φ = 1 / (√2 M(0, −x/√2))
+
+The forms with M and G, integrals of positive functions (`funcnet.rules._integrals`), do not cancel where the
+others do. Inverse functions have theirs too: with y = erf⁻¹(x), √π/2 · exp(y²) hangs on every bit of y², and
+exp(y²) = erfcx(y)/erfc(y) = erfcx(y)/(1 − x) does not.
 
 Far out, exp(−x²) hangs on every bit of x²: an error of one ulp in x² is one of x² ulp in the result. Formulas
 that go through it therefore split x² into a part that is a float exactly and a small rest (`exp_of_square`).
@@ -17,7 +22,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._table import like, rule, slope
+from funcnet.rules._integrals import growth, moment
+from funcnet.rules._table import rule, slope
 
 
 def in_float32(function: Callable) -> Callable:
@@ -35,8 +41,8 @@ def in_float32(function: Callable) -> Callable:
 
 
 @in_float32
-def exp_of_square(scale: float, sign: int, x: Any) -> Any:
-    """scale · exp(±x²) to about two ulp.
+def exp_of_square(scale: float, sign: float, x: Any) -> Any:
+    """scale · exp(sign · x²) to about two ulp, for a sign of ±1 or ±½.
 
     With c a number near x that has half its digits, x² = c² + (x − c)(x + c), and c² is exact. The value does
     not depend on c, so neither do its derivatives. The bounds of c keep exp(−c²) a normal number where the
@@ -47,21 +53,22 @@ def exp_of_square(scale: float, sign: int, x: Any) -> Any:
     return slope(derivative)(functools.partial(_exp_of_square, scale, sign))(x)
 
 
-def _exp_of_square(scale: float, sign: int, x: Any) -> Any:
-    squared, rest = _split_square(x)
+def _exp_of_square(scale: float, sign: float, x: Any) -> Any:
+    squared, rest = _split_square(sign, x)
     return scale * (1.0 + lax.expm1(sign * rest)) * lax.exp(sign * squared)
 
 
-def _times_x_exp_of_square(scale: float, sign: int, x: Any) -> Any:
+def _times_x_exp_of_square(scale: float, sign: float, x: Any) -> Any:
     """scale · x exp(±x²), which is a normal number a little farther out: there c stays and the rest grows."""
-    squared, rest = _split_square(x)
+    squared, rest = _split_square(sign, x)
     factor = lax.select(lax.abs(rest) < 0.25, 1.0 + lax.expm1(sign * rest), lax.exp(sign * rest))
     return scale * x * factor * lax.exp(sign * squared)
 
 
-def _split_square(x: Any) -> tuple[Any, Any]:
+def _split_square(sign: float, x: Any) -> tuple[Any, Any]:
     """c² and (x − c)(x + c)."""
     steps, bound = (2.0**21, 26.5) if x.dtype == jnp.float64 else (2.0**7, 9.328125)
+    bound = math.floor(bound / math.sqrt(abs(sign)) * steps) / steps
     c = lax.clamp(lax.full_like(x, -bound), lax.round(x * steps) / steps, lax.full_like(x, bound))
     return c * c, (x - c) * (x + c)
 
@@ -137,80 +144,90 @@ def _scaled_erfc(t: Any, s: Any) -> Any:
     return value
 
 
-@rule("lgamma", formula="x̄ = ȳ · ψ(x)", source="NIST DLMF §5.2.2")
-def lgamma(y_bar, y, x):
-    return (y_bar * lax.digamma(x),)
+@rule("jax.scipy.special.erfcinv", formula="x̄ = −ȳ · M(0, |y|) / min(x, 2 − x)", source="NIST DLMF §7.17")
+def erfcinv(y_bar, y, x):
+    return (-y_bar * inverse_slope(y, lax.min(x, 2 - x)),)
 
 
-@rule("digamma", formula="x̄ = ȳ · ψ′(x)", source="NIST DLMF §5.15")
-def digamma(y_bar, y, x):
-    return (y_bar * trigamma(x),)
-
-
-@in_float32
-def trigamma(x: Any) -> Any:
-    """ψ′(x), by the primitive polygamma where that is right.
-
-    It is wrong left of −10: ψ′(x) + ψ′(1 − x) = π²/sin²(πx) (DLMF §5.15.6) mirrors x < 0. It overflows inside
-    for large x: there ψ′(x) = 1/x + 1/(2x²) + 1/(6x³) − O(x⁻⁵).
-    """
-    mirrored = x < 0.0
-    right = lax.select(mirrored, 1.0 - x, x)
-    far = right > 1e5
-    near = lax.polygamma(lax.full_like(x, 1.0), lax.select(far, lax.full_like(x, 1.0), right))
-    tail = (1.0 + (0.5 + 1.0 / (6.0 * right)) / right) / right
-    value = lax.select(far, tail, near)
-    sine = lax.select(mirrored, lax.sin(math.pi * (x - lax.round(x))), lax.full_like(x, 1.0))
-    return lax.select(mirrored, (math.pi / sine) ** 2 - value, value)
-
-
-@rule("polygamma", formula="n̄ = NaN,  x̄ = ȳ · ψ⁽ⁿ⁺¹⁾(x)", source="NIST DLMF §5.15.1")
-def polygamma(y_bar, y, n, x):
-    """The order is a whole number: there is no derivative in it, and whoever asks gets NaN."""
-    return lax.full_like(n, math.nan), like(x, y_bar * lax.polygamma(n + 1.0, x))
-
-
-def asymptotic(terms: int) -> list[float]:
-    """Coefficients of (I₀(x) − I₁(x)) · exp(−x) · √(2πx) in powers of 1/x; NIST DLMF §10.40.1."""
-
-    def series(mu: int) -> list[float]:
-        coefficients = [1.0]
-        for k in range(1, terms):
-            coefficients.append(coefficients[-1] * ((2 * k - 1) ** 2 - mu) / (8 * k))
-        return coefficients
-
-    return [a - b for a, b in zip(series(0), series(4), strict=True)]
-
-
-def bessel_difference(i0e: Any, i1e: Any, x: Any) -> Any:
-    """i₀ₑ(x) − |i₁ₑ(x)|, far out from its asymptotic series, as the two cancel."""
-    far = lax.abs(x) > (30.0 if x.dtype == jnp.float64 else 12.0)
-    r = 1.0 / lax.select(far, lax.abs(x), lax.full_like(x, 12.0))
-    series = lax.full_like(x, 0.0)
-    for coefficient in reversed(asymptotic(20)):
-        series = series * r + coefficient
-    return lax.select(far, series * lax.sqrt(r / (2 * math.pi)), i0e - lax.abs(i1e))
-
-
-@rule("bessel_i0e", formula="x̄ = ȳ · (i₁ₑ(x) − sign(x) · y)", source="NIST DLMF §10.29.3")
-def bessel_i0e(y_bar, y, x):
-    return (y_bar * bessel_i0e_slope(y, x),)
+@rule("jax.scipy.special.ndtri", formula="x̄ = ȳ · √2 M(0, |y|/√2) / min(x, 1 − x)", source="NIST DLMF §7.17")
+def ndtri(y_bar, y, x):
+    return (y_bar * math.sqrt(2) * inverse_slope(y * math.sqrt(0.5), lax.min(x, 1 - x)),)
 
 
 @in_float32
-def bessel_i0e_slope(y: Any, x: Any) -> Any:
-    return -lax.sign(x) * bessel_difference(y, lax.bessel_i1e(x), x)
+@slope(lambda s, y, tail: 2 * y * s, None)
+def inverse_slope(y: Any, tail: Any) -> Any:
+    """√π/2 · exp(y²) where `tail` is erfc|y|, or any multiple of that; ∞ where it is 0."""
+    ends = tail == 0
+    value = moment(0, lax.select(ends, lax.full_like(y, 0), lax.abs(y))) / tail
+    return lax.select(ends, lax.full_like(y, math.inf), value)
 
 
-@rule("bessel_i1e", formula="x̄ = ȳ · (i₀ₑ(x) − |y| − y/x)", source="NIST DLMF §10.29.2")
-def bessel_i1e(y_bar, y, x):
-    return (y_bar * bessel_i1e_slope(y, x),)
+@rule(
+    "jax.scipy.special.erfcx",
+    formula="x̄ = −ȳ · 4/√π · M(1, x);  x < 0: ȳ · (4x exp(x²) − 4/√π · M(1, −x))",
+    source="NIST DLMF §7.7.1",
+)
+def erfcx(y_bar, y, x):
+    return (y_bar * erfcx_slope(x),)
 
 
 @in_float32
-def bessel_i1e_slope(y: Any, x: Any) -> Any:
-    """y/x tends to 1/2 at 0."""
-    at_zero = x == 0.0
-    quotient = y / lax.select(at_zero, lax.full_like(x, 1.0), x)
-    quotient = lax.select(at_zero, lax.full_like(x, 0.5), quotient)
-    return bessel_difference(lax.bessel_i0e(x), y, x) - quotient
+def erfcx_slope(x: Any) -> Any:
+    left = x < 0
+    right = -4 / math.sqrt(math.pi) * moment(1, lax.select(left, -x, x))
+    mirror = lax.select(left, x, lax.full_like(x, 0))
+    return right + mirror * exp_of_square(4.0, 1, mirror)
+
+
+@rule("jax.scipy.special.dawsn", formula="x̄ = ȳ · (exp(−x²) − 2 G(1, x))", source="NIST DLMF §7.2.5, §7.10")
+def dawsn(y_bar, y, x):
+    return (y_bar * dawsn_slope(x),)
+
+
+@in_float32
+def dawsn_slope(x: Any) -> Any:
+    return lax.exp(-x * x) - 2.0 * growth(1, x)
+
+
+@rule(
+    "jax.scipy.special.wofz",
+    formula="z̄ = ȳ · (2i/√π − 2zy) = ȳ · 4i/√π · M(1, −iz)",
+    source="NIST DLMF §7.10.3",
+)
+def wofz(y_bar, y, z):
+    """The second form where the first cancels, for Im z ≥ 0; below, w(z) = 2 exp(−z²) − w(−z)."""
+    lower = lax.imag(z) < 0
+    u = lax.select(lower, -z, z)
+    near = lax.abs(z) < 1.5
+    zeta = lax.select(near, lax.full_like(z, 1), lax.complex(lax.imag(u), -lax.real(u)))
+    upper = 4j / math.sqrt(math.pi) * moment(1, zeta)
+    mirror = lax.select(lower, z, lax.full_like(z, 0))
+    far = upper - 4 * mirror * lax.exp(-mirror * mirror)
+    return (y_bar * lax.select(near, 2j / math.sqrt(math.pi) - 2 * z * y, far),)
+
+
+@rule(
+    "jax.scipy.special.log_ndtr",
+    formula="x̄ = ȳ · φ(x)/Φ(x);  x ≤ 0: ȳ / (√2 M(0, −x/√2))",
+    source="NIST DLMF §7.8",
+)
+def log_ndtr(y_bar, y, x):
+    return (y_bar * log_ndtr_slope(x),)
+
+
+@in_float32
+def log_ndtr_slope(x: Any) -> Any:
+    """Far to the left it is −x − 1/x + 2/x³."""
+    far, right = x < -1e4, x > 0
+    above = lax.select(right, x, lax.full_like(x, 0))
+    below = lax.select(right | far, lax.full_like(x, 0), x)
+    mills = math.sqrt(2) * moment(0, -below * math.sqrt(0.5))
+    series = lax.select(far, x, lax.full_like(x, -1e4))
+    series = (2 / (series * series) - 1) / series - series
+    ratio = lax.select(right, normal_density(above) / (0.5 * lax.erfc(-above * math.sqrt(0.5))), 1 / mills)
+    return lax.select(far, series, ratio)
+
+
+def normal_density(x: Any) -> Any:
+    return exp_of_square(1 / math.sqrt(2 * math.pi), -0.5, x)

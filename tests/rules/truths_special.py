@@ -55,6 +55,10 @@ def _no_pole(rng):
     return (x[(x > 0) | (x != np.round(x))],)
 
 
+def _negative(rng):
+    return (rng.uniform(-30, 0, 500).astype(np.float32),)
+
+
 def _slope(function, at):
     """Its errors are near 10⁻⁶⁰, relative from its truncation and absolute from its rounding."""
     with mpmath.workdps(100):
@@ -176,6 +180,9 @@ TRUTHS = {
     ),
     "digamma": Truth(
         lax.digamma, lambda m, x: m.psi(1, x), _no_pole, fast=False, second=[lambda m, x: m.psi(2, x)]
+    ),
+    "lgamma left of 0": Truth(
+        lax.lgamma, lambda m, x: m.digamma(x), _negative, fast=False, second=[lambda m, x: m.psi(1, x)]
     ),
     "polygamma x": Truth(
         lambda x: lax.polygamma(lax.full_like(x, 2), x),

@@ -69,9 +69,9 @@ class Truth:
 
 def truths() -> Mapping[str, Truth]:
     """All of them, by primitive, with the name of the argument where its rule has several."""
-    from tests.rules.truths_special import TRUTHS
+    from tests.rules import truths_functions, truths_special
 
-    return ELEMENTARY | TRUTHS
+    return ELEMENTARY | truths_special.TRUTHS | truths_functions.TRUTHS
 
 
 def exactly(formula: Callable, xs: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -1,0 +1,133 @@
+"""The logarithm of the gamma function, and its derivatives: digamma ψ, trigamma ψ′ and ψ⁽ⁿ⁾.
+
+    ψ(x) = (x − r) Σ 1/((x + k)(r + k))                  r = 1.4616…, the root of ψ; k = 0, 1, 2, …
+    ψ⁽ⁿ⁾(x) = (−1)ⁿ⁺¹ n! Σ 1/(x + k)ⁿ⁺¹                  NIST DLMF §5.15.1
+
+For x > 0 all terms have one sign, so no digits are lost, near the root either: the first sum is that of
+ψ(x) − ψ(r) (§5.7.6). A dozen terms are added up; those behind follow from the asymptotic series (§5.11.2,
+§5.15.8). For x < 0 the reflection formula (§5.15.6) has the n-th derivative of π cot(πx),
+which is a polynomial in the cotangent.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from funcnet.rules._integrals import family
+from funcnet.rules._table import like, rule, slope, stretch
+from funcnet.rules.special import in_float32
+
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
+"""B₂, B₄, …, B₁₄."""
+TERMS = 12
+ROOT = (1.4616321449683622, 9.549995429965698e-17)
+"""The root of ψ for x > 0, as a float64 and the rest of it."""
+
+
+@rule("lgamma", formula="x̄ = ȳ · ψ(x)", source="NIST DLMF §5.2.2")
+def lgamma(y_bar, y, x):
+    return (y_bar * in_float32(polygamma_of_order)(0, x),)
+
+
+@rule("digamma", formula="x̄ = ȳ · ψ′(x)", source="NIST DLMF §5.15")
+def digamma(y_bar, y, x):
+    return (y_bar * in_float32(polygamma_of_order)(1, x),)
+
+
+@rule("polygamma", formula="n̄ = NaN,  x̄ = ȳ · ψ⁽ⁿ⁺¹⁾(x)", source="NIST DLMF §5.15.1")
+def polygamma(y_bar, y, n, x):
+    """The order is a whole number: there is no derivative in it, and whoever asks gets NaN."""
+    order = stretch(n + 1.0, y_bar.shape)
+    return lax.full_like(n, math.nan), like(x, y_bar * in_float32(_polygamma)(order, stretch(x, y_bar.shape)))
+
+
+def _next_polygamma(s: Any, n: Any, x: Any) -> Any:
+    return _polygamma(n + 1, x)
+
+
+@slope(None, _next_polygamma)
+def _polygamma(n: Any, x: Any) -> Any:
+    """ψ⁽ⁿ⁾(x); left of 0 JAX's, and of orders whose factorial is large."""
+    factorials = np.array([math.factorial(k) for k in range(34)], x.dtype)
+    known = (x > 0) & (n > 0) & (n < factorials.size)
+    s, right = lax.select(known, n + 1, lax.full_like(n, 2)), lax.select(known, x, lax.full_like(x, 1))
+    factorial = jnp.asarray(factorials)[lax.convert_element_type(s - 1, np.int32)]
+    sign = 2 * lax.rem(s - 1, lax.full_like(s, 2)) - 1
+    return lax.select(known, sign * factorial * _hurwitz(s, right), lax.polygamma(n, x))
+
+
+@family(lambda f, n, x: f(n + 1, x))
+def polygamma_of_order(n: int, x: Any) -> Any:
+    """ψ⁽ⁿ⁾(x) for an order known beforehand."""
+    mirrored = x < 0
+    right = lax.select(mirrored, 1 - x, x)
+    value = (
+        _digamma_of_positive(right)
+        if n == 0
+        else (-1) ** (n + 1) * math.factorial(n) * _hurwitz(n + 1, right)
+    )
+    angle = math.pi * lax.select(mirrored, x - lax.round(x), lax.full_like(x, 0.25))
+    cotangent = lax.cos(angle) / lax.sin(angle)
+    value = lax.select(mirrored, (-1) ** n * value - _cotangent_slope(n, cotangent), value)
+    pole = (x <= 0) & (x == lax.round(x))
+    return lax.select(pole, lax.full_like(x, math.inf if n % 2 else math.nan), value)
+
+
+def _digamma_of_positive(x: Any) -> Any:
+    """Near 0 it is ψ(x + 1) − 1/x."""
+    small = x < 0.4
+    inverse = 1 / lax.select(small, x, lax.full_like(x, 1))
+    value = _digamma(lax.select(small, x + 1, x))
+    return lax.select(small, value - inverse, value)
+
+
+def _digamma(x: Any) -> Any:
+    """ψ(x) − ψ(r)."""
+    root, rest = (x.dtype.type(ROOT[0]), ROOT[1])
+    rest = ROOT[0] - float(root) if root.itemsize < 8 else rest
+    far, far_root = x + TERMS, ROOT[0] + TERMS
+    u, v = 1 / far, 1 / far_root
+    behind = v / 2 + v * (u + v) * _divided(u * u, v * v)
+
+    def times_sum(d: Any) -> Any:
+        return sum(d / (x + k) / (ROOT[0] + k) for k in range(TERMS)) + d / far * behind
+
+    d = x - root  # and less the rest, which XLA would add to the root if it stood beside it
+    return lax.log1p(d / far_root - rest / far_root) + (times_sum(d) - times_sum(rest))
+
+
+def _divided(u: Any, v: float) -> Any:
+    """(q(u) − q(v))/(u − v) of q(u) = Σ B₂ⱼ uʲ/(2j), by Horner's rule twice."""
+    quotient, value = lax.full_like(u, 0), 0.0
+    for coefficient in [b / (2 * j) for j, b in reversed(list(enumerate(BERNOULLI, 1)))]:
+        quotient, value = quotient * u + value, value * v + coefficient
+    return quotient * u + value
+
+
+def _hurwitz(s: Any, x: Any) -> Any:
+    """ζ(s, x) = Σ 1/(x + k)ˢ for x > 0 (NIST DLMF §25.11.28)."""
+    u = 1 / (x + TERMS)
+    series = lax.full_like(x, 0)
+    for j in range(len(BERNOULLI), 0, -1):
+        rising = math.prod(s + i for i in range(2 * j - 1))
+        series = series * (u * u) + rising * (BERNOULLI[j - 1] / math.factorial(2 * j))
+    tail = (1 / (s - 1) + u * (0.5 + u * series)) * _power(u, s - 1)
+    return tail + sum(_power(1 / (x + k), s) for k in reversed(range(TERMS)))
+
+
+def _power(x: Any, s: Any) -> Any:
+    return x**s if isinstance(s, int) else lax.pow(x, s)
+
+
+def _cotangent_slope(n: int, cotangent: Any) -> Any:
+    """The n-th derivative of π cot(πx) from cot(πx), whose slope is −π (1 + cot²)."""
+    polynomial = np.polynomial.Polynomial([0.0, math.pi])
+    for _ in range(n):
+        polynomial = -math.pi * polynomial.deriv() * np.polynomial.Polynomial([1.0, 0.0, 1.0])
+    value = lax.full_like(cotangent, 0)
+    for coefficient in reversed(polynomial.coef.tolist()):
+        value = value * cotangent + coefficient
+    return value

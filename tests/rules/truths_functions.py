@@ -1,0 +1,112 @@
+"""The true gradients of JAX's functions that have a name, for the measurement in `tests.rules.ulp`."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+from jax.scipy import special
+
+from tests.rules.ulp import Truth, near, of_every_magnitude
+
+SQRT_2_PI = mpmath.sqrt(2 * mpmath.pi)
+
+
+def _spread(low, high, smallest=1e-30, count=400, around=()):
+    """Numbers of every magnitude, and the neighbours of some."""
+    sample = of_every_magnitude(low, high, smallest, count)
+
+    def inputs(rng):
+        x = rng.permutation(sample(rng))[: 2 * count]
+        x = np.concatenate([x, 3 * rng.normal(size=count // 2), *(near(c, 20) for c in around)])
+        return (x[(x >= low) & (x <= high)].astype(np.float32),)
+
+    return inputs
+
+
+def _probabilities(top):
+    """Close to 0 and close to the top."""
+
+    def inputs(rng):
+        small = np.exp(-rng.uniform(0.7, 16, 200))
+        return (np.concatenate([small * top, (1 - small) * top]).astype(np.float32),)
+
+    return inputs
+
+
+def _mills(m, x):
+    return 2 * m.exp(-x * x / 2) / SQRT_2_PI / m.erfc(-x / m.sqrt(2))
+
+
+def _erfcx_slope(m, x):
+    with mpmath.workdps(60 + 2 * int(abs(m.log(abs(x) + 2)))):
+        return 2 * x * m.exp(x * x) * m.erfc(x) - 2 / m.sqrt(m.pi)
+
+
+def _dawsn_slope(m, x):
+    with mpmath.workdps(80):
+        return 1 - x * m.sqrt(m.pi) * m.exp(-x * x) * m.erfi(x)
+
+
+def _sinc_slope(m, x):
+    with mpmath.workdps(150):
+        return m.mpf(0) if x == 0 else (m.cospi(x) - m.sincpi(x)) / x
+
+
+def _normal_quantile_slope(m, p):
+    return SQRT_2_PI * m.exp(m.erfinv(2 * p - 1) ** 2)
+
+
+TRUTHS = {
+    "jax.nn.log1mexp": Truth(jax.nn.log1mexp, lambda m, x: 1 / m.expm1(x), _spread(1e-30, 87), fast=False),
+    "jax.numpy.i0": Truth(jnp.i0, lambda m, x: m.besseli(1, x), _spread(-91, 91), fast=False),
+    "jax.numpy.sinc": Truth(jnp.sinc, _sinc_slope, _spread(-1e3, 1e3, around=[0, 1]), fast=False),
+    "jax.scipy.special.dawsn": Truth(special.dawsn, _dawsn_slope, _spread(-1e3, 1e3, around=[0]), fast=False),
+    "jax.scipy.special.erfcx": Truth(
+        special.erfcx, _erfcx_slope, _spread(-9.3, 1e5, around=[0, 1, 2.25]), fast=False
+    ),
+    "jax.scipy.special.expi": Truth(
+        special.expi, lambda m, x: m.exp(x) / x, _spread(-87, 92, around=[1]), fast=False
+    ),
+    "jax.scipy.special.fresnel": Truth(
+        lambda x: special.fresnel(x)[0],
+        lambda m, x: m.sinpi(x * x / 2),
+        _spread(-1e5, 1e5, 1e-18),
+        fast=False,
+    ),
+    "jax.scipy.special.fresnel C": Truth(
+        lambda x: special.fresnel(x)[1], lambda m, x: m.cospi(x * x / 2), _spread(-1e5, 1e5), fast=False
+    ),
+    "jax.scipy.special.log_ndtr": Truth(
+        special.log_ndtr, _mills, _spread(-1e5, 13, around=[0, -10, 5, -1e4]), fast=False
+    ),
+    "jax.scipy.special.logit": Truth(
+        special.logit, lambda m, x: 1 / (x * (1 - x)), _spread(1e-37, 1 - 2**-24), fast=False
+    ),
+    "jax.scipy.special.sici": Truth(
+        lambda x: special.sici(x)[0], lambda m, x: m.sinc(x), _spread(-1e3, 1e3, around=[0]), fast=False
+    ),
+    "jax.scipy.special.sici Ci": Truth(
+        lambda x: special.sici(x)[1], lambda m, x: m.cos(x) / x, _spread(1e-30, 1e3), fast=False
+    ),
+    "jax.scipy.special.xlogx": Truth(
+        lambda x: -special.entr(x),
+        lambda m, x: 1 + m.log(x),
+        _spread(1e-37, 1e30, around=[np.exp(-1)]),
+        fast=False,
+    ),
+}
+if jax.__version_info__ >= (0, 12):
+    TRUTHS |= {
+        "jax.scipy.special.erfcinv": Truth(
+            special.erfcinv,  # pyright: ignore[reportAttributeAccessIssue]
+            lambda m, x: -m.sqrt(m.pi) / 2 * m.exp(m.erfinv(1 - x) ** 2),
+            _probabilities(2),
+            fast=False,
+        ),
+        "jax.scipy.special.i1": Truth(
+            special.i1, lambda m, x: (m.besseli(0, x) + m.besseli(2, x)) / 2, _spread(-91, 91), fast=False
+        ),
+        "jax.scipy.special.ndtri": Truth(
+            special.ndtri, _normal_quantile_slope, _probabilities(1), fast=False
+        ),
+    }
