@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from jax.lax import linalg
 
 import funcnet
-from funcnet._errors import ParameterError
+from funcnet._errors import MissingRuleError, ParameterError
 from tests.rules.rows import Row, check, check_low_precision
 
 
@@ -551,3 +552,61 @@ def test_values_of_a_part_of_the_spectrum_have_gradients():
 
     (a_bar,) = jax.make_jaxpr(funcnet.grad(first_value))(jnp.eye(3)).out_avals
     assert a_bar.shape == (3, 3)
+
+
+def of_values(f, a):
+    """The gradient from values of scipy's or numpy's function: central differences, extrapolated, to 1e-9."""
+    steps = [np.eye(1, a.size, k).reshape(a.shape) for k in range(a.size)]
+    coarse, fine = ([(f(a + h * e) - f(a - h * e)) / (2 * h) for e in steps] for h in (2e-4, 1e-4))
+    return ((4 * np.array(fine) - np.array(coarse)) / 3).reshape(a.shape)
+
+
+OF_JAX = {
+    "expm": (jax.scipy.linalg.expm, scipy.linalg.expm),
+    "expm_frechet": (
+        lambda a: jax.scipy.linalg.expm_frechet(a, jnp.ones((3, 3)), compute_expm=False),
+        lambda a: scipy.linalg.expm_frechet(a, np.ones((3, 3)), compute_expm=False),
+    ),
+    "pinv": (jnp.linalg.pinv, np.linalg.pinv),
+    "nuclear norm": (lambda a: jnp.linalg.norm(a, ord="nuc"), lambda a: np.linalg.norm(a, ord="nuc")),
+    "log det": (lambda a: jnp.linalg.slogdet(a)[1], lambda a: np.linalg.slogdet(a)[1]),
+    "rank": (lambda a: 1.0 * jnp.linalg.matrix_rank(a), np.linalg.matrix_rank),
+    "polar by svd": (
+        lambda a: jax.scipy.linalg.polar(a, method="svd")[0],
+        lambda a: scipy.linalg.polar(a)[0],
+    ),
+    "polar by iteration": (lambda a: jax.scipy.linalg.polar(a)[0], lambda a: scipy.linalg.polar(a)[0]),
+    "its other factor": (lambda a: jax.scipy.linalg.polar(a)[1], lambda a: scipy.linalg.polar(a)[1]),
+}
+
+
+@pytest.mark.in_turns(4)
+@pytest.mark.usefixtures("x64")
+@each_seed
+@pytest.mark.parametrize("spectrum", [(3, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize("name", OF_JAX)
+def test_functions_of_jax_are_right_at_equal_singular_values(name, spectrum, seed):
+    ours, theirs = OF_JAX[name]
+    a = rectangular(spectrum, "float64", seed, (3, 3))
+    c = np.asarray(weights_like(a))
+    truth = of_values(lambda a: np.sum(c * theirs(a)), np.asarray(a))
+    np.testing.assert_allclose(funcnet.grad(against(c, ours))(a), truth, atol=1e-8 * (1 + abs(truth).max()))
+
+
+@pytest.mark.usefixtures("x64")
+@each_seed
+def test_functions_of_jax_that_read_u_s_and_v_have_no_gradient_at_equal_singular_values(seed):
+    """A⁻¹B is V (Uᵀ B / s), and H is V s Vᵀ: g′(s) between equal ones is in neither Ū, s̄ nor V̄."""
+    a = rectangular((3, 1, 1), "float64", seed, (3, 3))
+    c = weights_like(a)
+    for function in (
+        lambda a: jnp.linalg.lstsq(a, c)[0],
+        lambda a: jax.scipy.linalg.polar(a, method="svd")[1],
+    ):
+        assert np.isnan(funcnet.grad(against(c, function))(a)).all()
+
+
+@pytest.mark.parametrize("function", [jax.scipy.linalg.sqrtm, lambda a: jax.scipy.linalg.funm(a, jnp.exp)])
+def test_functions_of_jax_by_schur_have_no_gradient(function):
+    with pytest.raises(MissingRuleError, match="'schur' has no gradient"):
+        funcnet.grad(lambda a: function(a).sum().real)(jnp.eye(3))
