@@ -10,12 +10,14 @@ where the measured rounding noise says what can be expected. In this order:
                  what short dtypes round them to; along random directions; along equal elements
     KINK         where the slopes to either side differ, x̄ lies between them
     VACUOUS      there is a gradient to see at all
-    UNSTABLE     in float32, bfloat16 or float16 the error is no larger than rounding explains
+    UNSTABLE     in float32, bfloat16 or float16 the error is no larger than rounding explains; no vectors of
+                 equal eigenvalues or singular values are differentiated
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -24,8 +26,10 @@ import numpy as np
 
 from funcnet._errors import ParameterError, VJPCheckError
 from funcnet.check import contract, exact, precision
+from funcnet.check.hints import of_ties
 from funcnet.check.primal import subject
-from funcnet.check.report import Report
+from funcnet.check.probes import Probe
+from funcnet.check.report import Finding, Report
 from funcnet.check.trial import Trial, trial
 
 _TRANSFORMS = ("jit", "vmap")
@@ -141,9 +145,12 @@ def _checked(
     contract.check_types(made, None)
     contract.check_integers(made)
     probe = made.probe(made.base)
-    rows, seen = exact.check(made, probe, kinks)
-    for dtype in _short(made, dtypes):
-        rows += precision.check(made, dtype)
+    try:
+        rows, seen = exact.check(made, probe, kinks)
+        for dtype in _short(made, dtypes):
+            rows += precision.check(made, dtype)
+    except VJPCheckError as error:
+        raise VJPCheckError(_explained(made, probe, error.finding)) from None
     if "jit" in transforms:
         contract.check_eager(made, *seen.answers[0], seen.noises)
     if "vmap" in transforms:
@@ -152,6 +159,17 @@ def _checked(
     stash = contract.stash(made)
     notes = tuple(dict.fromkeys(made.notes))
     return Report(made.subject.name, tuple(rows), stash, made.own_rules, made.asked, made.calls, notes)
+
+
+def _explained(made: Trial, probe: Probe, finding: Finding) -> Finding:
+    """The finding, or what equal eigenvalues or singular values make of JAX's own gradient."""
+    equal = "" if made.own_rules or finding.verdict == "VACUOUS" else made.equal_values(probe)
+    if not equal:
+        return finding
+    shown = [detail for detail in finding.details if detail[0] in ("worst", "error", "along v")]
+    details = (*shown, ("hint", of_ties(equal)), ("reproduce", made.again))
+    summary = f"it goes through the vectors of equal {equal}, which have no derivative"
+    return replace(finding, verdict="UNSTABLE", summary=summary, details=details)
 
 
 def _short(made: Trial, dtypes: Sequence[Any] | None) -> list[Any]:

@@ -31,6 +31,27 @@ def hint(found: Host, truth: Host, others: Sequence[Host] = ()) -> str:
         return next(_guesses(found, truth, others))
 
 
+_GATES = {
+    "eigenvalues": "matrix_function (exp, log, √, 1/√) or projector",
+    "singular values": "polar, low_rank or nuclear_norm",
+}
+
+
+def of_ties(values: str) -> str:
+    """What to do where vectors of equal values stand in the way.
+
+    Args:
+        values: "eigenvalues" or "singular values".
+
+    >>> of_ties("singular values")[:44]
+    'equal singular values leave their vectors op'
+    """
+    return (
+        f"equal {values} leave their vectors open; what depends on none of them has a gradient by a gate "
+        f"of funcnet.nn: {_GATES[values]}"
+    )
+
+
 def _guesses(found: Host, truth: Host, others: Sequence[Host]) -> Iterator[str]:
     if not np.isfinite(found).all():
         bad = int((~np.isfinite(found)).sum())

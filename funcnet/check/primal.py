@@ -25,6 +25,9 @@ from funcnet.rules import RULES
 
 Arrays = Sequence[Any]
 
+_VALUES = {"svd": (0, "singular values"), "eigh": (1, "eigenvalues"), "eig": (0, "eigenvalues")}
+"""Of a decomposition the place of its values among its results, and their name."""
+
 _CUSTOM = ("custom_jvp_call", "custom_vjp_call")
 
 
@@ -191,6 +194,31 @@ class Primal:
     def iterates(self) -> bool:
         """Whether it has a loop that decides itself when to stop."""
         return any(eqn.primitive.name == "while" for eqn in _all(self.jaxpr))
+
+    def equal_values(self, rest: Arrays, *xs: Any, within: float) -> str:
+        """What is equal there whose vectors are used: "eigenvalues", "singular values", or nothing.
+
+        Args:
+            rest: the other arrays.
+            *xs: the floats.
+            within: how far equal ones may be apart, relative to the largest.
+        """
+        used = {id(v) for eqn in self.jaxpr.eqns for v in eqn.invars} | set(map(id, self.jaxpr.outvars))
+        found: list[str] = []
+
+        def watched(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
+            ys = _run_bare(eqn, inputs)
+            place, name = _VALUES.get(eqn.primitive.name, (None, ""))
+            vectors = [v for k, v in enumerate(eqn.outvars) if k != place]
+            if place is not None and any(id(v) in used for v in vectors):
+                w = np.asarray(ys[place])
+                gaps = np.abs(w[..., :, None] - w[..., None, :]) + np.diag(np.full(w.shape[-1], np.inf))
+                if (gaps <= within * np.abs(w).max(axis=-1, initial=0)[..., None, None]).any():
+                    found.append(name)
+            return ys
+
+        evaluate(self.jaxpr, self.consts, [*jax.tree.leaves(tuple(rest)), *xs], watched)
+        return next(iter(found), "")
 
     def narrowest(self) -> Any:
         """The shortest float dtype between the arguments and the result: what its values are good to."""

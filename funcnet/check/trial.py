@@ -139,6 +139,13 @@ class Trial:
                 self.forward,
             )
 
+    def equal_values(self, probe: Probe) -> str:
+        """What is equal at a point to half of the digits of the arguments: see `Primal.equal_values`."""
+        (point,) = self.widened([probe])
+        within = max(float(jnp.finfo(dtype).eps) for dtype in self.subject.dtypes) ** 0.5
+        with double():
+            return self.primal.equal_values(self.subject.rest, *point.xs, within=within)
+
     def draws(self, probe: Probe) -> list[Probe]:
         """The probe in float64, its numbers rounded at random as by its dtypes or the function's."""
         grain = unit(self.grain)

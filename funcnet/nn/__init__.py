@@ -13,6 +13,7 @@ from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
 from funcnet.nn.regularizers import elastic_net, l1, l2
+from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm, polar, projector
 
 __all__ = [
     "ACTIVATIONS",
@@ -25,6 +26,7 @@ __all__ = [
     "elastic_net",
     "elu",
     "flat",
+    "frechet",
     "gelu",
     "init_mlp",
     "l1",
@@ -32,11 +34,16 @@ __all__ = [
     "leaky_relu",
     "linear",
     "logistic_loss",
+    "low_rank",
+    "matrix_function",
     "maxout",
     "mlp",
     "mlp_outputs",
     "mse_loss",
     "neuron",
+    "nuclear_norm",
+    "polar",
+    "projector",
     "relu",
     "sigmoid",
     "silu",

@@ -67,6 +67,11 @@ def diagonal(x: Any) -> Any:
     return i == j
 
 
+def diagonal_of(x: Any) -> Any:
+    """The elements x[…, i, i]."""
+    return lax.reduce_sum(where(diagonal(x), x), (x.ndim - 2,))
+
+
 def where(mask: Any, x: Any) -> Any:
     """x where the mask is set, else 0."""
     return lax.select(mask, x, lax.full_like(x, 0))
@@ -99,12 +104,6 @@ def halved_tril(x: Any) -> Any:
 def skew(x: Any) -> Any:
     """(x − xᴴ) / 2."""
     return (x - adjoint(x)) / 2
-
-
-def over(x: Any, gap: Any, moot: Any) -> Any:
-    """x / gap, and 0 where the gap is 0 and the question moot."""
-    skip = moot & (gap == 0)
-    return where(~skip, 1 / lax.select(skip, lax.full_like(gap, 1), gap)).astype(x.dtype) * x
 
 
 def total(*terms: Any) -> Any:

@@ -7,11 +7,8 @@ conjugated; gradients pair with differentials as Re tr(Āᵀ dA).
 
 **Values alone.** Their gradient divides by no gap and is exact at ties.
 **Gauge.** A vector is fixed up to a factor only; each rule says what it takes that factor to do.
-**Ties.** Equal eigenvalues leave the basis of their vectors open, and a vector of it has no derivative. A
-function of A that does not depend on the basis has one, but V̄ and w̄ in one basis do not tell it: that of
-V g(w) Vᵀ needs g′(w) between different vectors, and w̄ has it on the diagonal only. So the answer is infinite
-or NaN, as in JAX, unless the tied vectors have no gradient: then the pair counts nothing. The gradient of a
-leading eigenvector is right whatever is tied behind it, where JAX's is NaN.
+**Ties.** Equal values leave the basis of their vectors open: `_ties` says when the gradient is NaN. The
+gradient of a leading eigenvector is right whatever is tied behind it, where JAX's is NaN.
 """
 
 import jax.numpy as jnp
@@ -25,31 +22,34 @@ from funcnet.rules._matrices import (
     columns,
     conj,
     diagonal,
+    diagonal_of,
     dot,
     down,
-    over,
     skew,
     total,
     transpose,
     where,
 )
 from funcnet.rules._table import rule
+from funcnet.rules._ties import alike, gaps, over, over_gaps, small
 
 
-@rule("eigh", formula="Ā = V* (diag(w̄) + F ∘ VᵀV̄) Vᵀ", source="Giles 2008, §3.1; Boeddeker et al. 2017")
-def eigh(y_bars, ys, x, *, lower, sort_eigenvalues, subset_by_index, algorithm):
+@rule("eigh", formula="Ā = V* (diag(w̄) + F ∘ skew(VᵀV̄)) Vᵀ", source="Giles 2008, §3.1; Boeddeker et al. 2017")
+def eigh(y_bars, ys, a, *, lower, sort_eigenvalues, subset_by_index, algorithm):
     """Gauge: dvⱼ has no component along vⱼ.
 
-    The gradient is that of A as a whole Hermitian matrix, as in JAX: a caller who symmetrizes A first,
-    or who built it symmetric, takes its Hermitian part by that step.
+    A is a whole Hermitian matrix, as in JAX, and so is its gradient, where JAX leaves the Hermitian part to
+    the step that symmetrizes A: what turns of a pair must cancel does so before it is divided by a gap.
     """
     (v_bar, w_bar), (v, w) = y_bars, ys
     if v_bar is None:
         return (dot(conj(v), down(w_bar.astype(v.dtype), transpose(v).shape) * transpose(v)),)
-    _whole("eigh", subset_by_index, x.shape[-1])
-    inner = _over_gaps(w, dot(transpose(v), v_bar))
-    if w_bar is not None:
-        inner = _with_diagonal(inner, w_bar)
+    _whole("eigh", subset_by_index, a.shape[-1])
+    x = dot(transpose(v), v_bar)
+    gap = gaps(w, x.shape)
+    same = alike(diagonal_of(x), w_bar, x.shape)
+    inner = over_gaps(skew(x), gap, small(gap, w), x, x, same, w_bar is not None)
+    inner = _with_diagonal(inner, lax.full_like(w, 0) if w_bar is None else w_bar)
     return (dot(conj(v), dot(inner, transpose(v))),)
 
 
@@ -96,35 +96,49 @@ def eig(
     (x, w, vectors), (w_bar, *bars) = stash, y_bars
     if x.size == 0:
         return (lax.full_like(x, 0),)
+    norm = lax.sqrt(lax.reduce_sum(lax.square(lax.abs(x)), (x.ndim - 2, x.ndim - 1)))
     from_left = from_right = None
     if compute_left_eigenvectors:
         left, *vectors = vectors
         left_bar, *bars = bars
         w_bar_of_left = None if compute_right_eigenvectors or w_bar is None else conj(w_bar)
         if left_bar is not None or w_bar_of_left is not None:
-            from_left = adjoint(_of_eigenpairs(conj(w), left, w_bar_of_left, left_bar))
+            from_left = adjoint(_of_eigenpairs(norm, conj(w), left, w_bar_of_left, left_bar))
     if vectors:
         right_bar = bars[0] if bars else None
         if right_bar is not None or w_bar is not None:
-            from_right = _of_eigenpairs(w, vectors[0], w_bar, right_bar)
+            from_right = _of_eigenpairs(norm, w, vectors[0], w_bar, right_bar)
     a_bar = total(from_left, from_right)
     return (a_bar if jnp.issubdtype(x.dtype, jnp.complexfloating) else lax.real(a_bar),)
 
 
-def _of_eigenpairs(w, v, w_bar, v_bar):
+def _of_eigenpairs(norm, w, v, w_bar, v_bar):
+    solver = Solver(v)
     if v_bar is None:
         inner_v = down(w_bar, v.shape) * transpose(v)
     else:
-        alpha = lax.reduce_sum(v_bar * v, (v.ndim - 2,))
+        raw, raw_bar = dot(transpose(v), v_bar), v_bar
+        alpha = diagonal_of(raw)
         k = _largest_real(v)
         v_k = lax.reduce_sum(where(k, v), (v.ndim - 2,))
         turn = lax.complex(lax.full_like(lax.real(alpha), 0), lax.imag(alpha)) / v_k
         v_bar = v_bar - across(lax.real(alpha).astype(v.dtype), v.shape) * conj(v)
         v_bar = v_bar - where(k, across(turn, v.shape))
-        inner = _over_gaps(w, dot(transpose(v), v_bar))
-        inner = inner if w_bar is None else _with_diagonal(inner, w_bar)
+        x = dot(transpose(v), v_bar)
+        gap = gaps(w, x.shape)
+        equal = small(gap, norm, _sensitivity(v, solver))
+        same = alike(diagonal_of(raw), w_bar, x.shape)
+        inner = over_gaps(x, gap, equal, raw, raw_bar, same, read=True)
+        inner = _with_diagonal(inner, lax.full_like(w, 0) if w_bar is None else w_bar)
         inner_v = dot(inner, transpose(v))
-    return Solver(v).transposed(inner_v)
+    return solver.transposed(inner_v)
+
+
+def _sensitivity(v, solver):
+    """By how much more than a Hermitian matrix's the eigenvalues of a pair may move: max |yᵢ||vᵢ|."""
+    identity = diagonal(v).astype(v.dtype)
+    rows = lax.sqrt(lax.reduce_sum(lax.square(lax.abs(solver.solve(identity))), (v.ndim - 1,)))
+    return lax.max(across(rows, v.shape), down(rows, v.shape))
 
 
 def _largest_real(v):
@@ -167,17 +181,18 @@ def svd(stash, y_bars, *, full_matrices, compute_uv, subset_by_index, algorithm)
     if u_bar is None and v_bar is None:
         return (dot(conj(u) * across(s_bar.astype(u.dtype), u.shape), transpose(v)),)
     _whole("svd", subset_by_index, min(m, n))
-    u_u = None if u_bar is None else dot(transpose(u), u_bar)
-    v_v = None if v_bar is None else dot(transpose(v), v_bar)
-    inner = _between_singular_vectors(s, u_u, v_v)
+    zero = lax.full_like(dot(transpose(v), v), 0)
+    u_u = zero if u_bar is None else dot(transpose(u), u_bar)
+    v_v = zero if v_bar is None else dot(transpose(v), v_bar)
+    inner = _between_singular_vectors(s, s_bar, u_u, v_v)
     if s_bar is not None:
         inner += where(diagonal(inner), across(s_bar.astype(u.dtype), inner.shape))
     if m > k and u_bar is not None:
-        tall = dot(conj(u), inner - _over_columns(u_u, s)) + _over_columns(u_bar, s)
-        return (dot(tall, transpose(v)),)
+        out = _out_of_span(u, u_bar, u_u, s, s_bar)
+        return (dot(dot(conj(u), inner) + out, transpose(v)),)
     if n > k and v_bar is not None:
-        wide = dot(v, transpose(inner) - _over_columns(conj(v_v), s)) + _over_columns(conj(v_bar), s)
-        return (dot(conj(u), transpose(wide)),)
+        out = _out_of_span(v, v_bar, v_v, s, s_bar)
+        return (dot(conj(u), transpose(dot(v, transpose(inner)) + conj(out))),)
     return (dot(conj(u), dot(inner, transpose(v))),)
 
 
@@ -191,27 +206,36 @@ def _first_columns(u, u_bar, k):
     return u1, u1_bar - conj(dot(u2, dot(transpose(u2_bar), u1)))
 
 
-def _between_singular_vectors(s, u_u, v_v):
-    """F⁻∘(X + Y) + F⁺∘(X − Y); a complex X takes the diagonal of Y, which is the gauge."""
-    zero = lax.full_like(v_v if u_u is None else u_u, 0)
-    x, y = (zero if z is None else skew(z) for z in (u_u, v_v))
+def _between_singular_vectors(s, s_bar, u_u, v_v):
+    """F⁻∘(X + Y) + F⁺∘(X − Y); a complex X takes the diagonal of Y, which is the gauge.
+
+    Both are gaps: u, v are eigenvectors (u, ±v) of [[0, A], [Aᴴ, 0]] with the eigenvalues ±s.
+    """
+    x, y = skew(u_u), skew(v_v)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         y = lax.select(diagonal(y), -x, y)
-    s_i, s_j = down(s, x.shape), across(s, x.shape)
-    untouched = (zero if u_u is None else u_u) == 0
-    untouched &= (zero if v_v is None else v_v) == 0
-    moot = untouched & transpose(untouched) | diagonal(x)
-    return over(x + y, s_j - s_i, moot) + over(x - y, s_j + s_i, moot)
+    one, other = u_u + v_v, u_u - v_v
+    both = lax.concatenate([one, other], x.ndim - 1)
+    middle, read = diagonal_of(one), s_bar is not None
+    sums = across(s, x.shape) + down(s, x.shape)
+    if not jnp.issubdtype(x.dtype, jnp.complexfloating):
+        sums = lax.select(diagonal(sums), lax.full_like(sums, jnp.inf), sums)  # no phase to turn
+
+    def part(coupling, gap, z, sign):
+        same = alike(middle, s_bar, x.shape, sign)
+        return over_gaps(coupling, gap, small(gap, s), z, both, same, read)
+
+    return part(x + y, gaps(s, x.shape), one, 1) + part(x - y, sums, other, -1)
 
 
-def _over_columns(x, s):
-    """x S⁻¹."""
-    return over(x, across(s, x.shape), x == 0)
-
-
-def _over_gaps(w, x):
-    """F ∘ x, with zeros on the diagonal."""
-    return over(x, across(w, x.shape) - down(w, x.shape), (x == 0) | diagonal(x))
+def _out_of_span(u, u_bar, u_u, s, s_bar):
+    """(I − U*Uᵀ) Ū S⁻¹: what no column of U reaches has the singular value 0."""
+    out, s_j = u_bar - dot(conj(u), u_u), across(s, u.shape)
+    unread = small(out, u_bar) & small(across(diagonal_of(u_u), u.shape), u_bar)
+    if s_bar is not None:
+        unread &= small(across(s_bar, u.shape), s_bar)
+    equal = small(s_j, s)
+    return over(out, s_j, equal, equal, equal & unread)
 
 
 def _with_diagonal(x, entries):

@@ -251,6 +251,11 @@ NOT_MEASURED = {
     nn.linear: "sums of products, whose error grows with their number and is that of jnp.dot",
     nn.affine: "sums of products, whose error grows with their number and is that of jnp.dot",
     nn.maxout: "sums of products, whose error grows with their number and is that of jnp.dot",
+    nn.matrix_function: "eigenvectors, whose error grows with the condition of the matrix",
+    nn.frechet: "eigenvectors, whose error grows with the condition of the matrix",
+    nn.projector: "eigenvectors, whose error grows with the condition of the matrix",
+    nn.polar: "singular vectors, whose error grows with the condition of the matrix",
+    nn.nuclear_norm: "singular vectors, whose error grows with the condition of the matrix",
     nn.dropout: "0 or ȳ / (1 − rate), the one number that tests/nn/test_gates.py compares with y",
 }
 

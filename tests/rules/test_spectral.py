@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from jax.lax import linalg
 
 import funcnet
-from funcnet._errors import ParameterError
+from funcnet._errors import MissingRuleError, ParameterError
 from tests.rules.rows import Row, check, check_low_precision
 
 
@@ -258,14 +259,248 @@ def test_a_singular_value_of_zero_leaves_the_leading_vectors_their_gradient(shap
     np.testing.assert_allclose(funcnet.grad(second_component)(a), truth, atol=1e-6)
 
 
-def test_tied_vectors_themselves_get_no_finite_gradient():
-    """V g(w) Vᵀ has a gradient at A = 1, but one that V̄ and w̄ do not tell: better NaN than wrong."""
+def unitary(n, dtype, seed):
+    """A random one, or for the seed None that of a diagonal matrix."""
+    if seed is None:
+        return np.eye(n, dtype=dtype)
+    return np.linalg.qr(normal_like(np.zeros((n, n), dtype), seed))[0]
 
-    def root(a):
+
+def normal_like(a, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=a.shape)
+    return (x + 1j * rng.normal(size=a.shape) if np.iscomplexobj(a) else x).astype(a.dtype)
+
+
+def hermitian(spectrum, dtype, seed):
+    q = unitary(len(spectrum), np.result_type(dtype, np.float64), seed)
+    return jnp.asarray((q * np.array(spectrum)) @ q.conj().T, dtype)
+
+
+def rectangular(spectrum, dtype, seed, shape):
+    wide = np.result_type(dtype, np.float64)
+    u, v = (unitary(n, wide, None if seed is None else seed + n) for n in shape)
+    k = len(spectrum)
+    return jnp.asarray((u[:, :k] * np.array(spectrum)) @ v[:, :k].conj().T, dtype)
+
+
+def weights_like(a, seed=9):
+    return jnp.asarray(normal_like(np.asarray(a), seed))
+
+
+def composed(values):
+    """V g(w) Vᴴ by eigh."""
+
+    def function(a):
         w, v = jnp.linalg.eigh(a)
-        return ((v * jnp.sqrt(w)) @ v.T)[0, 1]
+        return (v * values(w)) @ v.conj().T
 
-    assert not np.isfinite(funcnet.grad(root)(jnp.eye(2))).all()
+    return function
+
+
+def put_together(a):
+    """U S Vᴴ by svd, which is A."""
+    u, s, vt = jnp.linalg.svd(a, full_matrices=False)
+    return (u * s) @ vt
+
+
+def polar(a):
+    u, _, vt = jnp.linalg.svd(a, full_matrices=False)
+    return u @ vt
+
+
+def against(c, function):
+    return lambda a: jnp.sum(c * function(a)).real
+
+
+DTYPES = ["float32", "float64", "complex64", "complex128"]
+CLUSTERS = [(1, 1, 3), (2, 2, 2), (1, 1, 2, 2), (0, 0, 1), (1, 1, 1, 5)]
+SHAPES = [(4, 4), (6, 4), (4, 5)]
+CLUSTERS_OF_SVD = [(3, 1, 1, 1), (2, 2, 2, 2), (2, 2, 1, 1), (2, 1, 0, 0)]
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_seed = pytest.mark.parametrize("seed", [None, 0, 1])
+
+
+@pytest.mark.in_turns(6)
+@pytest.mark.usefixtures("x64")
+@each_dtype
+@each_seed
+@pytest.mark.parametrize("spectrum", CLUSTERS, ids=str)
+def test_equal_eigenvalues(spectrum, dtype, seed):
+    """The gradient is NaN where V̄ and w̄ do not tell it, and exact where they do."""
+    a = hermitian(spectrum, dtype, seed)
+    c, tolerance = weights_like(a), 1e3 * float(jnp.finfo(dtype).eps)
+    vectors = lambda a: jnp.linalg.eigh(a)[1]  # noqa: E731
+    unknown = {
+        "V g(w) Vᴴ": against(c, composed(jnp.exp)),
+        "V w Vᴴ": against(c, composed(lambda w: w)),
+        "V": against(c, vectors),
+        "V and w": lambda a: against(c, vectors)(a) + jnp.linalg.eigvalsh(a).sum(),
+        "|V|²": against(abs(c), lambda a: jnp.abs(vectors(a)) ** 2),
+        "one component": lambda a: jnp.abs(vectors(a)[0, 0]),
+    }
+    for name, f in unknown.items():
+        if name != "one component" or seed is None:
+            assert np.isnan(funcnet.grad(f)(a)).all(), name
+    exp = jax.scipy.linalg.expm(a).conj()
+    known = {
+        "Σ w²": (lambda a: (jnp.linalg.eigvalsh(a) ** 2).sum(), 2 * a.conj()),
+        "tr V w² Vᴴ": (lambda a: jnp.trace(composed(jnp.square)(a)).real, 2 * a.conj()),
+        "|V w Vᴴ|²": (lambda a: (abs(composed(lambda w: w)(a)) ** 2).sum(), 2 * a.conj()),
+        "tr V exp(w) Vᴴ": (lambda a: jnp.trace(composed(jnp.exp)(a)).real, exp),
+    }
+    for name, (f, truth) in known.items():
+        np.testing.assert_allclose(funcnet.grad(f)(a), truth, atol=tolerance * abs(truth).max(), err_msg=name)
+
+
+@pytest.mark.usefixtures("x64")
+@each_dtype
+@each_seed
+def test_a_projector_by_eigh_has_its_gradients(dtype, seed):
+    """dP = Σ (vᵢ vᵢᴴ dA vⱼ vⱼᴴ + …) / (wᵢ − wⱼ), over i of the projector and j of the rest: A = 1 + 2P."""
+    a = hermitian((1, 1, 3, 3), dtype, seed)
+    c, d = weights_like(a), weights_like(a, 10)
+    p = (a - jnp.eye(4)) / 2
+
+    def perturbed(x):
+        x = (x + x.conj().T) / 2
+        return (p @ x @ (jnp.eye(4) - p) + (jnp.eye(4) - p) @ x @ p) / 2
+
+    def loss(a, c):
+        v = jnp.linalg.eigh(a)[1][:, 2:]
+        return against(c, lambda v: v @ v.conj().T)(v)
+
+    tolerance = 1e3 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(funcnet.grad(loss)(a, c), perturbed(c.conj()).conj(), atol=tolerance)
+    of_c = funcnet.grad(lambda c: (d * funcnet.grad(loss)(a, c)).sum().real)(c)
+    np.testing.assert_allclose(of_c, perturbed(d), atol=tolerance)
+
+
+@pytest.mark.in_turns(6)
+@pytest.mark.usefixtures("x64")
+@each_dtype
+@each_seed
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("spectrum", CLUSTERS_OF_SVD, ids=str)
+def test_equal_singular_values(spectrum, shape, dtype, seed):
+    a = rectangular(spectrum, dtype, seed, shape)
+    c, tolerance = weights_like(a), 1e3 * float(jnp.finfo(dtype).eps)
+    assert np.isnan(funcnet.grad(against(c, put_together))(a)).all()
+    known = {
+        "Σ s²": lambda a: (jnp.linalg.svd(a, compute_uv=False) ** 2).sum(),
+        "|U s Vᴴ|²": lambda a: (abs(put_together(a)) ** 2).sum(),
+    }
+    for name, f in known.items():
+        np.testing.assert_allclose(funcnet.grad(f)(a), 2 * a.conj(), atol=5 * tolerance, err_msg=name)
+    of_polar = funcnet.grad(against(c, polar))(a)
+    if min(spectrum):
+        np.testing.assert_allclose(of_polar, of_polar_factor(a, c.conj()).conj(), atol=5 * tolerance)
+    else:
+        assert np.isnan(of_polar).all()
+
+
+def of_polar_factor(a, da):
+    """dQ of A = Q H: H dH + dH H = d(AᴴA) and dA = dQ H + Q dH."""
+    if a.shape[0] < a.shape[1]:
+        return of_polar_factor(a.conj().T, da.conj().T).conj().T
+    w, v = np.linalg.eigh(np.asarray(a.conj().T @ a, complex))
+    s = np.sqrt(w)
+    h = (v * s) @ v.conj().T
+    square = v.conj().T @ (a.conj().T @ da + da.conj().T @ a) @ v
+    dh = v @ (square / (s[:, None] + s)) @ v.conj().T
+    return (da - a @ np.linalg.inv(h) @ dh) @ np.linalg.inv(h)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("gap", [30, 100, 1e4, 1e6])
+def test_just_above_a_tie_the_error_is_that_of_the_gap(gap, dtype):
+    """ε‖A‖ / gap for V w Vᵀ and U s Vᵀ, whose gradients are C; at 8 ε‖A‖ the values count as equal."""
+    eps = float(jnp.finfo(dtype).eps)
+    for seed in range(5):
+        near, tied = ((1, 1 + 2 * k * eps, 2) for k in (gap, 8))
+        for matrix, function, part in (
+            (hermitian, composed(lambda w: w), lambda c: (c + c.T) / 2),
+            (lambda *args: rectangular(*args, (3, 3)), put_together, lambda c: c),
+        ):
+            a, b = matrix(near, dtype, seed), matrix(tied, dtype, seed)
+            c = weights_like(a)
+            error = abs(funcnet.grad(against(c, function))(a) - part(c)).max() / abs(c).max()
+            assert error <= 1 / gap
+            assert np.isnan(funcnet.grad(against(c, function))(b)).all()
+
+
+@pytest.mark.usefixtures("x64")
+@each_seed
+def test_second_derivatives_at_equal_eigenvalues(seed):
+    """Exact where the first derivative has no more than a projector in it, else NaN: never a number."""
+    a = hermitian((1, 1, 3, 3), "float64", seed)
+    c, d = weights_like(a), weights_like(a, 10)
+
+    def along_d(f):
+        return funcnet.grad(lambda a: (d * funcnet.grad(f)(a)).sum())(a)
+
+    two_largest = along_d(lambda a: jnp.linalg.eigvalsh(a)[2:].sum())
+    p, s = (a - jnp.eye(4)) / 2, (d + d.T) / 2
+    truth = (p @ s @ (jnp.eye(4) - p) + (jnp.eye(4) - p) @ s @ p) / 2
+    np.testing.assert_allclose(two_largest, truth, atol=1e-13)
+    np.testing.assert_allclose(along_d(lambda a: jnp.linalg.eigvalsh(a).sum()), 0 * a, atol=1e-13)
+    for f in (
+        lambda a: (jnp.linalg.eigvalsh(a) ** 2).sum(),
+        lambda a: (composed(lambda w: w)(a) ** 2).sum(),
+        against(c, composed(jnp.exp)),
+        against(c, lambda a: jnp.linalg.eigh(a)[1]),
+    ):
+        assert np.isnan(along_d(f)).all()
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+@each_seed
+def test_what_is_unread_at_one_upstream_gradient_is_unknown_at_others(scale, seed):
+    """The gradient at C = 1 and at C = 0 is known, and how it changes with C is not: g′(w) is in it."""
+    a = hermitian((1, 1, 3), "float64", seed)
+    d = weights_like(a)
+
+    def along_d(c):
+        return (d * funcnet.grad(against(c, composed(jnp.exp)))(a)).sum()
+
+    c = scale * jnp.eye(3)
+    assert np.isfinite(along_d(c))
+    assert np.isnan(funcnet.grad(along_d)(c)).any()
+
+
+@pytest.mark.usefixtures("x64")
+def test_ties_of_one_matrix_of_a_stack_leave_the_others_alone():
+    a = jnp.stack([hermitian(w, "float64", 0) for w in ((1, 1, 3), (1, 2, 3))])
+    c = weights_like(a[0])
+    tied, apart = funcnet.grad(lambda a: jax.vmap(against(c, composed(lambda w: w)))(a).sum())(a)
+    assert np.isnan(tied).all()
+    np.testing.assert_allclose(apart, (c + c.T) / 2, atol=1e-13)
+
+
+@pytest.mark.usefixtures("x64")
+@each_seed
+def test_equal_eigenvalues_of_a_general_matrix(seed):
+    """Σ w² is tr A², with the gradient 2Aᵀ; V w V⁻¹ is A, which V̄ and w̄ do not tell."""
+    p = np.eye(4) if seed is None else np.random.default_rng(seed).normal(size=(4, 4))
+    a = jnp.asarray((p * np.array([1.0, 1.0, 1.0, 2.0])) @ np.linalg.inv(p))
+    c = weights_like(a)
+
+    def inverted(a):
+        w, v = jnp.linalg.eig(a)
+        return (v * w) @ jnp.linalg.inv(v)
+
+    np.testing.assert_allclose(
+        funcnet.grad(lambda a: (jnp.linalg.eigvals(a) ** 2).sum().real)(a), 2 * a.T, atol=1e-10
+    )
+    assert np.isnan(funcnet.grad(against(c, inverted))(a)).all()
+    assert np.isnan(funcnet.grad(against(c, lambda a: abs(jnp.linalg.eig(a)[1])))(a)).all()
+
+
+def test_the_vectors_of_a_defective_matrix_have_no_gradient():
+    jordan = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+    assert np.isnan(funcnet.grad(lambda a: abs(jnp.linalg.eig(a)[1]).sum())(jordan)).all()
 
 
 @pytest.mark.usefixtures("x64")
@@ -317,3 +552,61 @@ def test_values_of_a_part_of_the_spectrum_have_gradients():
 
     (a_bar,) = jax.make_jaxpr(funcnet.grad(first_value))(jnp.eye(3)).out_avals
     assert a_bar.shape == (3, 3)
+
+
+def of_values(f, a):
+    """The gradient from values of scipy's or numpy's function: central differences, extrapolated, to 1e-9."""
+    steps = [np.eye(1, a.size, k).reshape(a.shape) for k in range(a.size)]
+    coarse, fine = ([(f(a + h * e) - f(a - h * e)) / (2 * h) for e in steps] for h in (2e-4, 1e-4))
+    return ((4 * np.array(fine) - np.array(coarse)) / 3).reshape(a.shape)
+
+
+OF_JAX = {
+    "expm": (jax.scipy.linalg.expm, scipy.linalg.expm),
+    "expm_frechet": (
+        lambda a: jax.scipy.linalg.expm_frechet(a, jnp.ones((3, 3)), compute_expm=False),
+        lambda a: scipy.linalg.expm_frechet(a, np.ones((3, 3)), compute_expm=False),
+    ),
+    "pinv": (jnp.linalg.pinv, np.linalg.pinv),
+    "nuclear norm": (lambda a: jnp.linalg.norm(a, ord="nuc"), lambda a: np.linalg.norm(a, ord="nuc")),
+    "log det": (lambda a: jnp.linalg.slogdet(a)[1], lambda a: np.linalg.slogdet(a)[1]),
+    "rank": (lambda a: 1.0 * jnp.linalg.matrix_rank(a), np.linalg.matrix_rank),
+    "polar by svd": (
+        lambda a: jax.scipy.linalg.polar(a, method="svd")[0],
+        lambda a: scipy.linalg.polar(a)[0],
+    ),
+    "polar by iteration": (lambda a: jax.scipy.linalg.polar(a)[0], lambda a: scipy.linalg.polar(a)[0]),
+    "its other factor": (lambda a: jax.scipy.linalg.polar(a)[1], lambda a: scipy.linalg.polar(a)[1]),
+}
+
+
+@pytest.mark.in_turns(4)
+@pytest.mark.usefixtures("x64")
+@each_seed
+@pytest.mark.parametrize("spectrum", [(3, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize("name", OF_JAX)
+def test_functions_of_jax_are_right_at_equal_singular_values(name, spectrum, seed):
+    ours, theirs = OF_JAX[name]
+    a = rectangular(spectrum, "float64", seed, (3, 3))
+    c = np.asarray(weights_like(a))
+    truth = of_values(lambda a: np.sum(c * theirs(a)), np.asarray(a))
+    np.testing.assert_allclose(funcnet.grad(against(c, ours))(a), truth, atol=1e-8 * (1 + abs(truth).max()))
+
+
+@pytest.mark.usefixtures("x64")
+@each_seed
+def test_functions_of_jax_that_read_u_s_and_v_have_no_gradient_at_equal_singular_values(seed):
+    """A⁻¹B is V (Uᵀ B / s), and H is V s Vᵀ: g′(s) between equal ones is in neither Ū, s̄ nor V̄."""
+    a = rectangular((3, 1, 1), "float64", seed, (3, 3))
+    c = weights_like(a)
+    for function in (
+        lambda a: jnp.linalg.lstsq(a, c)[0],
+        lambda a: jax.scipy.linalg.polar(a, method="svd")[1],
+    ):
+        assert np.isnan(funcnet.grad(against(c, function))(a)).all()
+
+
+@pytest.mark.parametrize("function", [jax.scipy.linalg.sqrtm, lambda a: jax.scipy.linalg.funm(a, jnp.exp)])
+def test_functions_of_jax_by_schur_have_no_gradient(function):
+    with pytest.raises(MissingRuleError, match="'schur' has no gradient"):
+        funcnet.grad(lambda a: function(a).sum().real)(jnp.eye(3))
