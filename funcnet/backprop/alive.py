@@ -13,66 +13,75 @@ that was computed, as 2y is in sqrt(x)² at 0, is alive: its product with ∞ is
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from funcnet.rules._table import like
 
 
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, eq=False)
 class Alive:
-    """Where a cotangent is alive: an array of bools of its shape.
+    """Where a cotangent is alive; a pytree of the mask.
 
     Attributes:
-        compute: what gives the array.
-        whole: where it is known that all of it is alive or nothing, what says which.
+        compute: what gives the mask: an array of bools of its shape, or one bool where all of it is alive or
+            nothing.
+        shape: its shape.
+        whole: whether the mask is one bool.
+        strict: whether products ask for the mask too. Those of max, relu and their kin they do not ask for:
+            it would cost every net with relus, and there an infinite factor is rare.
     """
 
-    def __init__(self, compute: Callable[[], Any], whole: Callable[[], Any] | None = None):
-        self.compute, self.whole = compute, whole
+    compute: Callable[[], Any]
+    shape: tuple[int, ...]
+    whole: bool
+    strict: bool
 
     @functools.cached_property
-    def array(self) -> Any:
-        """The array."""
+    def mask(self) -> Any:
+        """The mask."""
         return self.compute()
 
     @property
-    def mask(self) -> Any:
-        """The array, or one bool for all of it."""
-        return self.whole() if self.whole else self.array
+    def array(self) -> Any:
+        """The mask, an entry for each element."""
+        return lax.broadcast_in_dim(self.mask, self.shape, range(self.mask.ndim))
 
     def __or__(self, other: "Alive") -> "Alive":
-        one, two = self.whole, other.whole
-        whole = one and two and functools.partial(lambda one, two: one() | two(), one, two)
-        return Alive(lambda: self.array | other.array, whole)
+        whole = self.whole and other.whole
+        either = (lambda: self.mask | other.mask) if whole else (lambda: self.array | other.array)
+        return Alive(either, self.shape, whole, self.strict and other.strict)
 
-    def along(self, x: Any) -> "Alive":
-        """Where the cotangent is alive of an operand of this type, which may have been stretched."""
+    def tree_flatten(self) -> tuple[tuple[Any], tuple[Any, ...]]:
+        """For JAX: the mask, and the rest."""
+        return (self.mask,), (self.shape, self.whole, self.strict)
 
-        def compute() -> Any:
-            if self.array.shape == x.shape:
-                return self.array
-            return like(x, lax.convert_element_type(self.array, jnp.float32)) > 0
+    @classmethod
+    def tree_unflatten(cls, rest: tuple[Any, ...], masks: tuple[Any]) -> "Alive":
+        """For JAX: with this mask."""
+        return cls(lambda: masks[0], *rest)
 
-        return Alive(compute, self.whole)
+    def part(self, x_bar: Any) -> Any:
+        """What is alive of a gradient of this shape, and 0 elsewhere."""
+        return lax.select(self.array, x_bar, lax.full_like(x_bar, 0))
 
+    def of_whole(self, x: Any) -> "Alive | None":
+        """The same bool for all of x, if there is an x."""
+        return None if x is None else Alive(lambda: self.mask, x.shape, True, self.strict)
 
-def known(mask: Any, x: Any) -> Alive | None:
-    """Where a cotangent of x's shape is alive that has this mask, if it has one."""
-    if mask is None:
-        return None
-    (whole,) = everywhere_or_nowhere(lambda: mask, [x])
-    return Alive(lambda: mask) if mask.ndim else whole
-
-
-def everywhere_or_nowhere(whole: Callable[[], Any], xs: Sequence[Any]) -> "Lives":
-    """Where cotangents of these shapes are alive, all of them or nothing."""
-
-    def filled(x: Any) -> Alive:
-        return Alive(lambda: lax.broadcast_in_dim(whole(), x.shape, ()), whole)
-
-    return [None if x is None else filled(x) for x in xs]
+    def along(self, x: Any) -> "Alive | None":
+        """Where the cotangent of an operand is alive, which may have been stretched."""
+        if self.whole:
+            return self.of_whole(x)
+        if x.shape == self.shape:
+            return self
+        summed = Alive(lambda: like(x, self.mask.astype(jnp.float32)) > 0, x.shape, False, True)
+        return summed if self.strict else None
 
 
 Lives = Sequence[Alive | None]
@@ -86,7 +95,13 @@ def of_all(y_bars: Sequence[Any], lives: Lives) -> Alive | None:
 
 
 def routed(
-    backward: Callable, stash: Any, y_bars: Sequence[Any], lives: Lives, x_bars: Sequence[Any], whole: bool
+    backward: Callable,
+    stash: Any,
+    y_bars: Sequence[Any],
+    lives: Lives,
+    x_bars: Sequence[Any],
+    strict: bool,
+    sums: bool,
 ) -> Lives:
     """Where what a rule sends back is alive, if it only routes.
 
@@ -98,41 +113,45 @@ def routed(
         y_bars: the cotangents that came.
         lives: where they are alive.
         x_bars: what it has sent back.
-        whole: whether to each operand it sends ȳ or nothing.
+        strict: whether products shall ask for the masks.
+        sums: whether a smaller operand gets a sum. Its mask is worth it where it is strict.
     """
+    came = of_all(y_bars, lives)
 
     @functools.cache
     def ones() -> Sequence[Any]:
-        return backward(stash, [_as_numbers(bar, live) for bar, live in zip(y_bars, lives, strict=True)])
-
-    came = of_all(y_bars, lives)
+        return backward(stash, list(map(_as_numbers, y_bars, lives)))
 
     def compute(i: int) -> Any:
         sent = lax.ne(ones()[i], lax.full_like(ones()[i], 0))  # or NaN, where a maximum is
-        return sent & came.whole() if came and came.whole else sent
+        return sent & came.mask if came and came.whole else sent
 
-    def some(i: int) -> Any:
-        return lax.reduce_or(compute(i), range(x_bars[i].ndim))
+    def sent_to(i: int, x: Any) -> Alive | None:
+        summed = sums and any(bar is not None and x is not None and x.size < bar.size for bar in y_bars)
+        if x is None or (summed and not strict):
+            return None
+        return Alive(functools.partial(compute, i), x.shape, not x.shape, strict)
 
-    parts = functools.partial
-    return [
-        None if x is None else Alive(parts(compute, i), parts(some, i) if whole or not x.ndim else None)
-        for i, x in enumerate(x_bars)
-    ]
+    return list(map(sent_to, range(len(x_bars)), x_bars))
 
 
 def _as_numbers(y_bar: Any, live: Alive | None) -> Any:
     if y_bar is None:
         return None
-    return lax.full_like(y_bar, 1) if live is None else lax.convert_element_type(live.array, y_bar.dtype)
+    return lax.full_like(y_bar, 1) if live is None else live.array.astype(y_bar.dtype)
 
 
-def all_or_nothing(whole: Callable[[], Any], x_bars: Sequence[Any]) -> tuple[Sequence[Any], Lives]:
-    """What an operation sends back of whose results all is alive or nothing: as much of what it makes."""
-    lives = everywhere_or_nowhere(whole, x_bars)
-    return list(map(alive_part, lives, x_bars)), lives
+def chosen(which: Any, live: Alive | None, x_bars: Sequence[Any]) -> Lives:
+    """Where what a select sends back is alive that chooses by one number: one case gets ȳ, the others 0."""
+    index, last = which.astype(jnp.int32), len(x_bars) - 2
 
+    def case(k: int, x: Any) -> Alive | None:
+        relation = lax.le if k == 0 else lax.ge if k == last else lax.eq
 
-def alive_part(live: Alive | None, x_bar: Any) -> Any:
-    """What is alive of a gradient, and 0 elsewhere."""
-    return live and lax.select(live.array, x_bar, lax.full_like(x_bar, 0))
+        def compute() -> Any:
+            taken = relation(index, jnp.int32(k))
+            return taken if live is None else live.mask & taken
+
+        return None if x is None else Alive(compute, x.shape, live is None or live.whole, True)
+
+    return [None, *map(case, range(last + 1), x_bars[1:])]

@@ -9,7 +9,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.alive import Lives, known
+from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import FEW
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
@@ -35,9 +35,7 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         return ys, (only(inputs, staged.reads), extras)
 
     def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[Sequence[Any], Lives]:
-        masks = [live and live.mask for live in lives]
-        x_bars, masks = back(*stash, list(y_bars), masks)
-        return x_bars, list(map(known, masks, x_bars))
+        return back(*stash, list(y_bars), list(lives))
 
     def backward(stash: Any, y_bars: Sequence[Any]) -> Sequence[Any]:
         return masked(stash, y_bars, [None] * len(y_bars))[0]

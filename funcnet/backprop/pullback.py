@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import RuleError
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.alive import Lives, alive_part, everywhere_or_nowhere, of_all, routed
+from funcnet.backprop.alive import Lives, chosen, of_all, routed
 from funcnet.backprop.program import Program, program
 from funcnet.rules import ELEMENTWISE, ROUTING, RULES, SELECTING, Rule, Table, for_call
+from funcnet.rules._routing import PARTS
 from funcnet.rules._sparing import spared
 
 
@@ -156,12 +157,14 @@ def _route(
 ) -> tuple[Sequence[Any], Lives]:
     """What a rule sends back that only routes, and where it is alive."""
     x_bars, live = pullback.backward(stash, y_bars), of_all(y_bars, lives)
-    selects = use.name in SELECTING
-    if live and live.whole and not selects:
-        return x_bars, everywhere_or_nowhere(live.whole, x_bars)
-    if live or selects:
-        whole = use.name == "select_n" and not use.ins[0].shape
-        return x_bars, routed(pullback.backward, stash, y_bars, lives, x_bars, whole)
+    if use.name == "select_n" and not use.ins[0].shape:
+        return x_bars, chosen(stash[1], live, x_bars)
+    if live and live.whole and use.name not in SELECTING:
+        return x_bars, list(map(live.of_whole, x_bars))
+    if live or use.name in SELECTING:
+        strict = live.strict if live else use.name == "select_n"
+        sums = use.name not in PARTS
+        return x_bars, routed(pullback.backward, stash, y_bars, lives, x_bars, strict, sums)
     return x_bars, [None] * len(x_bars)
 
 
@@ -170,13 +173,13 @@ def _spare(
 ) -> tuple[Sequence[Any], Lives]:
     """What an elementwise rule sends back, 0 where ȳ is not alive, and where it is alive."""
     live = of_all(y_bars, lives)
-    if live is None:
-        return pullback.backward(stash, y_bars), [None] * len(use.ins)
+    if live is None or (use.name == "mul" and not live.strict):
+        return pullback.backward(stash, y_bars), [live and live.along(x) for x in use.ins]
     if use.rule.forward:
-        return [alive_part(live, x_bar) for x_bar in pullback.backward(stash, y_bars)], [live]
+        return list(map(live.part, pullback.backward(stash, y_bars))), [live]
     n = len(use.outs)
     x_bars = sparing().backward([*stash[:n], live.array, *stash[n:]], y_bars)
-    return x_bars[1:], [live.along(x) for x in use.ins]
+    return x_bars[1:], list(map(live.along, use.ins))
 
 
 def trace_rule(use: Use) -> Pullback:

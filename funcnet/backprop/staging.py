@@ -16,7 +16,7 @@ import jax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.alive import known
+from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import Program, program
 from funcnet.backprop.sweep import Plan
 
@@ -31,8 +31,9 @@ class Staged:
         extras: the variables of `ahead` that the backward sweep reads beyond the inputs.
         leaves: for each leaf of the stash, its place in [*inputs, *extras], or None and its value.
         gives: which of the xs get a gradient.
-        masked: `masked(types)` is `back` for cotangents with masks of these types, or None: the masks follow
-            on the cotangents, and those of the gradients on these.
+        masked: `masked(tree, masks)` is `back` for cotangents alive in places only, and the structure
+            of where the gradients are. Their masks, in this structure and of these types, follow on the
+            cotangents, and those of the gradients on these.
     """
 
     ahead: Program
@@ -40,7 +41,7 @@ class Staged:
     extras: Sequence[_jax.Var]
     leaves: Sequence[tuple[int | None, Any]]
     gives: Mask
-    masked: Callable[[tuple[Any, ...]], tuple[Program, Mask]]
+    masked: Callable[[Any, tuple[Any, ...]], tuple[Program, Any]]
 
     @property
     def reads(self) -> Mask:
@@ -60,13 +61,16 @@ class Staged:
         return [next(x_bars) if one else None for one in self.gives]
 
     def masked_backward(
-        self, inputs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any], masks: Sequence[Any]
-    ) -> tuple[list[Any], list[Any]]:
-        """The same for cotangents with masks, or None; beside the gradients, their masks."""
-        back, with_mask = self.masked(tuple(mask if mask is None else jax.typeof(mask) for mask in masks))
-        results = iter(back([*self._stash(inputs, extras), *_present(y_bars), *_present(masks)]))
-        x_bars = [next(results) if one else None for one in self.gives]
-        return x_bars, [next(results) if one else None for one in with_mask]
+        self, inputs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any], lives: Lives
+    ) -> tuple[list[Any], Lives]:
+        """The same for cotangents that are alive in places only, and where the gradients are alive."""
+        masks, tree = jax.tree.flatten(lives)
+        back, sent = self.masked(tree, tuple(map(jax.typeof, masks)))
+        results = back([*self._stash(inputs, extras), *_present(y_bars), *masks])
+        x_bars = iter(results[: sum(self.gives)])
+        return [next(x_bars) if one else None for one in self.gives], sent.unflatten(
+            results[sum(self.gives) :]
+        )
 
     def _stash(self, inputs: Sequence[Any], extras: Sequence[Any]) -> list[Any]:
         values = [*inputs, *extras]
@@ -86,22 +90,19 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
     ins = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
     ahead, (ys, stash) = program(lambda *xs: plan.forward(xs[:m], xs[m:]), *ins)
     n = len(jax.tree.leaves(ys))
-    stash, tree = jax.tree.flatten(stash)
-    outs = [v.aval for v in jaxpr.outvars]
-    y_bars = [aval if has else None for aval, has in zip(outs, given, strict=True)]
+    stash, stash_tree = jax.tree.flatten(stash)
+    y_bars = [v.aval if has else None for v, has in zip(jaxpr.outvars, given, strict=True)]
     back, x_bars = program(
-        lambda stash, y_bars: plan.backward(jax.tree.unflatten(tree, stash), y_bars), stash, y_bars
+        lambda stash, y_bars: plan.backward(jax.tree.unflatten(stash_tree, stash), y_bars), stash, y_bars
     )
 
     @functools.cache
-    def masked(types: tuple[Any, ...]) -> tuple[Program, Mask]:
-        def run(stash: Any, y_bars: Any, masks: Any) -> Any:
-            stash = jax.tree.unflatten(tree, stash)
-            x_bars, lives = plan.masked_backward(stash, y_bars, list(map(known, masks, outs)))
-            return x_bars, [live and live.mask for live in lives]
+    def masked(tree: Any, masks: tuple[Any, ...]) -> tuple[Program, Any]:
+        def run(stash: Any, y_bars: Any, lives: Any) -> Any:
+            return plan.masked_backward(jax.tree.unflatten(stash_tree, stash), y_bars, lives)
 
-        back, (_, masks) = program(run, stash, y_bars, list(types))
-        return back, tuple(mask is not None for mask in masks)
+        back, (_, lives) = program(run, stash, y_bars, tree.unflatten(masks))
+        return back, jax.tree.structure(lives)
 
     places = {v: i for i, v in enumerate(ahead.inputs) if held is None or held[i]}
     extras: list[_jax.Var] = []

@@ -17,7 +17,7 @@ from typing import Any
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in
-from funcnet.backprop.alive import Alive, Lives, all_or_nothing, of_all
+from funcnet.backprop.alive import Alive, Lives, of_all
 from funcnet.backprop.program import read, step
 from funcnet.backprop.pullback import Pullback, by_rule
 from funcnet.rules import REFUSED, Table, rule_name
@@ -205,8 +205,11 @@ class Plan:
         if pullback.masked is not None:
             return pullback.masked(stash, y_bars, lives)
         x_bars = pullback.backward(stash, y_bars)
-        live = of_all(y_bars, lives) if pullback.dense else None
-        return all_or_nothing(live.whole, x_bars) if live and live.whole else (x_bars, nowhere)
+        live = of_all(y_bars, lives)
+        if live is None or not live.whole or not pullback.dense:
+            return x_bars, nowhere
+        lives = list(map(live.of_whole, x_bars))
+        return [alive and alive.part(x_bar) for alive, x_bar in zip(lives, x_bars, strict=True)], lives
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:

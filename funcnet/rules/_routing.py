@@ -18,3 +18,6 @@ ROUTING = SELECTING | {
     *("slice", "dynamic_slice", "dynamic_update_slice", "gather"),
 }
 """All of them."""
+
+PARTS = frozenset({"concatenate", "stack", "pad", "dynamic_update_slice"})
+"""Those of an operand that is smaller than the result because it is a part of it, and not repeated."""
