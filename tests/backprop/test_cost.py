@@ -49,7 +49,7 @@ def test_the_way_back_costs_no_more_in_the_mean(measure):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("FLOPs", 1.03), ("temporary bytes", 1.09), ("bytes accessed", 1.01)]
+    ("name", "limit"), [("FLOPs", 1.015), ("temporary bytes", 1.09), ("bytes accessed", 1.01)]
 )
 def test_accuracy_costs_little_in_the_mean(name, limit):
     assert geometric_mean(MEASURES[name], lambda program: funcnet.value_and_grad) <= limit
