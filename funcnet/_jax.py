@@ -608,6 +608,14 @@ def registered(primitive: Any) -> tuple[Callable | None, Callable | None]:
     return ad.primitive_jvps.get(primitive), ad.primitive_transposes.get(primitive)
 
 
+def foreign_primitives() -> dict[str, list[str]]:
+    """The primitives that others have registered with JAX so far, and the modules that had a hand in each."""
+    rules = (ad.primitive_jvps, ad.primitive_transposes)
+    primitives = {primitive for table in rules for primitive in table if is_foreign(primitive)}
+    parts = {p: (p.abstract_eval, p.impl, *(table.get(p) for table in rules)) for p in primitives}
+    return {primitive.name: list(dict.fromkeys(_authors(of))) for primitive, of in parts.items()}
+
+
 @functools.lru_cache(maxsize=1024)
 def is_foreign(primitive: Any) -> bool:
     """Whether a primitive is not JAX's own: somebody else says what it computes."""
@@ -616,11 +624,11 @@ def is_foreign(primitive: Any) -> bool:
 
 def author_of(primitive: Any) -> str:
     """The module that says what a primitive computes; empty for JAX's own."""
-    return _author((primitive.abstract_eval, primitive.impl))
+    return next(_authors((primitive.abstract_eval, primitive.impl)), "")
 
 
-def _author(function: Any) -> str:
-    """The module of the first function, of this and what it is made of, that is not JAX's or ours."""
+def _authors(function: Any) -> Iterator[str]:
+    """The modules of the functions, of this and what it is made of, that are not JAX's or ours."""
     pending, seen = [function], set()
     while pending:
         part = pending.pop()
@@ -635,9 +643,8 @@ def _author(function: Any) -> str:
             pending.append(part.__func__)
         elif isinstance(part, types.FunctionType):
             if not re.match(r"(jax|jaxlib|functools|funcnet)\b", part.__module__):
-                return part.__module__
+                yield part.__module__
             pending += [cell.cell_contents for cell in part.__closure__ or () if _is_full(cell)]
-    return ""
 
 
 def _is_full(cell: Any) -> bool:

@@ -23,7 +23,6 @@ from funcnet.backprop.activity import differentiable
 from funcnet.backprop.alive import Alive, Lives
 from funcnet.backprop.engine import engine
 from funcnet.backprop.program import read, step
-from funcnet.backprop.sweep import stash_of
 from funcnet.backprop.tape import cotangents
 from funcnet.rules import RULES, Table
 
@@ -254,7 +253,7 @@ class Graph:
         for i, pullback in plan.pullbacks.items():
             eqn = jaxpr.eqns[i]
             if pullback.forward is None:
-                stashes.append(stash_of(pullback, eqn, known))
+                stashes.append(plan.stash(i, known))
             else:
                 stashes.append(pullback.forward([read(known, atom) for atom in eqn.invars])[1])
         bars = plan.start(y_bars, lives)

@@ -9,10 +9,13 @@ sweep runs the pullbacks in reverse:
     v̄ = Σ over the uses of v of the x̄ that each use sends back          (CS231n 2019, lecture 4, slide 88)
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
@@ -87,12 +90,15 @@ class Engine:
                 pullbacks[i], given_to[i] = self.pullback(eqn, has, wants), has
                 reached.update(v for v, one in zip(eqn.invars, pullbacks[i].gives, strict=True) if one)
         gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
-        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted or (True,) * len(jaxpr.outvars))
+        wanted = wanted or (True,) * len(jaxpr.outvars)
+        again = computed_again(jaxpr, pullbacks, wanted) if _jax.is_writing() else {}
+        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted, again)
 
     @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
     def kept_plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> "Plan":
         """The plan of a program that may come again: a jitted function's, a loop's body, a branch."""
-        return self.plan(jaxpr, asked, given)
+        plan = self.plan(jaxpr, asked, given)
+        return dataclasses.replace(plan, again=computed_again(plan.jaxpr, plan.pullbacks, plan.wanted))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +112,7 @@ class Plan:
         gives: which inputs get a gradient.
         given: which outputs have a cotangent.
         wanted: which outputs the forward sweep returns; the others may be None.
+        again: the values that are not kept for rules that read them, with the equations that make them again.
     """
 
     jaxpr: _jax.Jaxpr
@@ -114,6 +121,7 @@ class Plan:
     gives: Mask
     given: Mask
     wanted: Mask
+    again: Mapping[_jax.Var, _jax.Equation]
 
     def forward(self, consts: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Run every live equation: the outputs, and the stashes of the pullbacks, last one first.
@@ -137,7 +145,7 @@ class Plan:
                 else:
                     step(values, eqn)
             if pullback and not pullback.forward:
-                stashes.append(stash_of(pullback, eqn, values))
+                stashes.append(self.stash(i, values))
             for v in dead:
                 values.pop(v, None)
         ys = [
@@ -202,6 +210,8 @@ class Plan:
         if pullback.dense and any(missing):
             late = zip(y_bars, missing, eqn.outvars, strict=True)
             y_bars = [_jax.zeros(v.aval) if one else bar for bar, one, v in late]
+        if self.again and not pullback.forward:
+            stash = self._with_values_again(i, stash, y_bars)
         if pullback.masked is not None:
             return pullback.masked(stash, y_bars, lives)
         x_bars = pullback.backward(stash, y_bars)
@@ -210,6 +220,27 @@ class Plan:
             return x_bars, nowhere
         lives = list(map(live.of_whole, x_bars))
         return [alive and alive.part(x_bar) for alive, x_bar in zip(lives, x_bars, strict=True)], lives
+
+    def stash(self, i: int, values: Mapping[_jax.Var, Any]) -> list[Any]:
+        """What the rule of an equation reads of its outputs and inputs, or what these are made of again."""
+        return [None if atom is None else read(values, atom) for atom in self._kept(i)]
+
+    def _kept(self, i: int) -> list[Any]:
+        """What is kept for the rule of an equation, for each of its outputs and inputs."""
+        return [self.again[v].invars[0] if is_in(self.again, v) else v for v in self._read_by(i)]
+
+    def _read_by(self, i: int) -> list[Any]:
+        """The outputs and inputs of an equation that its rule reads, and None for the others."""
+        eqn, reads = self.jaxpr.eqns[i], self.pullbacks[i].reads
+        return [v if one else None for v, one in zip([*eqn.outvars, *eqn.invars], reads, strict=True)]
+
+    def _with_values_again(self, i: int, stash: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
+        """The stash, with values in it that are made again now that a cotangent has come."""
+        y_bar = next(bar for bar in y_bars if bar is not None)
+        return [
+            _jax.bind(self.again[v], [tied(x, y_bar)])[0] if is_in(self.again, v) else x
+            for v, x in zip(self._read_by(i), stash, strict=True)
+        ]
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
@@ -222,8 +253,7 @@ class Plan:
             atoms = [*eqn.outvars, *eqn.invars]
             fresh = [v for v in dict.fromkeys(v for v in atoms if not _jax.is_literal(v)) if v not in needed]
             if pullback and not pullback.forward:
-                reads = [v for v, one in zip(atoms, pullback.reads, strict=True) if one]
-                needed.update(v for v in reads if not _jax.is_literal(v))
+                needed.update(v for v in self._kept(i) if v is not None and not _jax.is_literal(v))
             runs = bool(eqn.effects) or bool(pullback and pullback.forward)
             live = runs or not needed.isdisjoint(eqn.outvars)
             if live:
@@ -232,12 +262,6 @@ class Plan:
                 needed.update(v for v, one in atoms if one and not _jax.is_literal(v))
             schedule.append((i, live, fresh))
         return schedule[::-1]
-
-
-def stash_of(pullback: Pullback, eqn: _jax.Equation, values: Mapping[_jax.Var, Any]) -> list[Any]:
-    """What the rule of an equation reads of its outputs and inputs."""
-    atoms = [*eqn.outvars, *eqn.invars]
-    return [read(values, atom) if one else None for atom, one in zip(atoms, pullback.reads, strict=True)]
 
 
 def accumulate(bars: Bars, atom: Any, x_bar: Any, live: Alive | None) -> None:
@@ -260,3 +284,38 @@ def _missing(eqn: _jax.Equation) -> str:
         f"`@funcnet.rule({name!r}, formula=…)` and pass it as `rules=funcnet.RULES | {{{name!r}: …}}`, "
         f"or put `jax.lax.stop_gradient` around its inputs if no gradient should flow"
     )
+
+
+CHEAP = frozenset({"tanh", "logistic", "sin", "cos", "erf"})
+"""Primitives whose rule reads x, and which may be run once more for whoever reads y."""
+
+
+def computed_again(
+    jaxpr: _jax.Jaxpr, pullbacks: Mapping[int, Pullback], wanted: Mask
+) -> dict[_jax.Var, _jax.Equation]:
+    """Values y = f(x) that need not be kept: x is, and f is cheap.
+
+    Whoever else keeps y makes it of no use: a result of the program, or a call with a stash of its own.
+    """
+    held = {v for v, one in zip(jaxpr.outvars, wanted, strict=True) if one and not _jax.is_literal(v)}
+    for i, pullback in pullbacks.items():
+        if pullback.forward:
+            held.update(v for v in jaxpr.eqns[i].invars if not _jax.is_literal(v))
+    again: dict[_jax.Var, _jax.Equation] = {}
+    for i, eqn in enumerate(jaxpr.eqns):
+        if eqn.primitive.name in CHEAP and i in pullbacks and pullbacks[i].reads == (False, True):
+            (x,), (y,) = eqn.invars, eqn.outvars
+            if y not in held and not is_in(again, x):
+                again[y] = eqn
+    return again
+
+
+def tied(x: Any, y_bar: Any) -> Any:
+    """x, which XLA cannot know before ȳ: else it would find that what is made of x is there, and keep it.
+
+    t = t or t ≠ t holds for every number, NaN too.
+    """
+    if not y_bar.size:
+        return x
+    t = lax.reshape(lax.slice(y_bar, [0] * y_bar.ndim, [1] * y_bar.ndim), ())
+    return lax.select(lax.broadcast((t == t) | (t != t), x.shape), x, lax.full_like(x, 0))

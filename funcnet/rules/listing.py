@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib.util
 import inspect
 import json
 import math
@@ -9,6 +10,7 @@ import textwrap
 import unicodedata
 from importlib import resources
 
+from funcnet import _jax
 from funcnet._errors import ParameterError
 from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, RULES, Rule
 
@@ -40,8 +42,10 @@ def overview() -> str:
 def entry(name: str) -> str:
     """A rule whole: its formula, where it stands in print, what it keeps, how accurate it is, its code.
 
+    Of a library, `funcnet rules lineax`, the primitives that it brings.
+
     Raises:
-        ParameterError: there is no such primitive in the table.
+        ParameterError: there is no such primitive in the table, nor a library of this name.
 
     >>> print(entry("mul").splitlines()[1])
     formula   x̄₁ = ȳ · x₂,  x̄₂ = ȳ · x₁
@@ -52,9 +56,7 @@ def entry(name: str) -> str:
         return f"{name} lets no gradient through: {PIECEWISE_CONSTANT[name]}"
     name = next((full for full in RULES if full.startswith("jax.") and full.endswith(f".{name}")), name)
     if name not in RULES:
-        raise ParameterError(
-            f"{name}: no such primitive; `funcnet rules` lists the {len(RULES)} that have a rule."
-        )
+        return _of_library(name)
     rule = RULES[name]
     lines = [
         name,
@@ -70,6 +72,31 @@ def entry(name: str) -> str:
         f"\n\n{textwrap.dedent(inspect.getsource(part))}" for part in (rule.forward, rule.backward) if part
     )
     return "\n".join(lines) + code.rstrip()
+
+
+def _of_library(name: str) -> str:
+    """The primitives that a library brings, which are differentiated by its own rules.
+
+    Raises:
+        ParameterError: there is no such library, and no such primitive either.
+    """
+    if not name.isidentifier() or importlib.util.find_spec(name) is None:
+        raise ParameterError(
+            f"{name}: no such primitive, nor a library; `funcnet rules` lists the {len(RULES)} with a rule."
+        )
+    importlib.import_module(name)
+    authors = sorted(_jax.foreign_primitives().items())
+    lines = [
+        f"{_wide(primitive, 28)} {', '.join(modules)}"
+        for primitive, modules in authors
+        if any(module.split(".")[0] == name for module in modules)
+    ]
+    told = (
+        "primitives, differentiated by the rules that it has registered with JAX"
+        if lines
+        else "no primitives"
+    )
+    return "\n".join([f"{name} brings {told}", *lines])
 
 
 def reads(rule: Rule) -> tuple[str, ...]:

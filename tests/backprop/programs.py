@@ -497,13 +497,14 @@ def image_warp_arguments(rng):
 
 
 KEEPS_X = "the accurate derivative of tanh reads x; JAX's reads y, which the next layer keeps anyway"
+RUNS_AGAIN = "tanh runs once more on the way back, so that y need not be kept beside x: fewer temporary bytes"
 
 PROGRAMS = [
     Program(
         "MLP, tanh",
         mlp(jnp.tanh),
         classifier_arguments(64, 128, 128, 10),
-        dearer={"temporary bytes": (1.55, KEEPS_X)},
+        dearer={"temporary bytes": (1.55, KEEPS_X), "bytes accessed": (1.15, RUNS_AGAIN)},
     ),
     Program("MLP, relu", mlp(jax.nn.relu), classifier_arguments(64, 128, 128, 10)),
     Program("MLP, gelu", mlp(jax.nn.gelu), classifier_arguments(64, 128, 128, 10)),
@@ -511,7 +512,7 @@ PROGRAMS = [
         "MLP of 30 layers",
         mlp(jnp.tanh),
         classifier_arguments(*[32] * 30, 10),
-        dearer={"temporary bytes": (1.97, KEEPS_X)},
+        dearer={"bytes accessed": (1.18, RUNS_AGAIN)},
     ),
     Program("convolutional net", convnet, convnet_arguments),
     Program("LSTM", lstm, lstm_arguments),
@@ -528,7 +529,7 @@ PROGRAMS = [
     Program("spectral filter", spectral_filter, spectral_filter_arguments),
     Program("VAE", vae, vae_arguments),
     Program("Gaussian mixture", gaussian_mixture, gaussian_mixture_arguments),
-    Program("neural ODE", neural_ode, neural_ode_arguments),
+    Program("neural ODE", neural_ode, neural_ode_arguments, dearer={"FLOPs": (1.13, RUNS_AGAIN)}),
     Program("implicit layer", implicit_layer, implicit_layer_arguments),
 ]
 """Those whose cost is compared, too."""

@@ -44,8 +44,30 @@ def test_entry_of_a_primitive_without_a_rule_says_why(name):
     assert {**PIECEWISE_CONSTANT, **REFUSED}[name] in entry(name)
 
 
+LIBRARY = """
+from jax.extend.core import Primitive
+from jax.interpreters import ad
+
+doubled = Primitive("doubled")
+doubled.def_impl(lambda x: 2 * x)
+doubled.def_abstract_eval(lambda x: x)
+ad.deflinear2(doubled, lambda y_bar, x: [2 * y_bar])
+"""
+
+
+def test_the_primitives_of_a_library_are_listed(tmp_path, monkeypatch):
+    (tmp_path / "library_of_doubles.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(tmp_path)
+    said = entry("library_of_doubles").splitlines()
+    assert said[0].startswith("library_of_doubles brings primitives, differentiated by")
+    assert said[1].split() == ["doubled", "library_of_doubles"]
+    assert entry("json") == "json brings no primitives"
+
+
 def test_unknown_primitive():
-    with pytest.raises(ParameterError, match="tangh: no such primitive; `funcnet rules` lists"):
+    with pytest.raises(
+        ParameterError, match="tangh: no such primitive, nor a library; `funcnet rules`"
+    ):
         entry("tangh")
 
 
