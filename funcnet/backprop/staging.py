@@ -31,9 +31,9 @@ class Staged:
         extras: the variables of `ahead` that the backward sweep reads beyond the inputs.
         leaves: for each leaf of the stash, its place in [*inputs, *extras], or None and its value.
         gives: which of the xs get a gradient.
-        masked: `masked(tree, masks)` is `back` for cotangents alive in places only, and the structure
-            of where the gradients are. Their masks, in this structure and of these types, follow on the
-            cotangents, and those of the gradients on these.
+        masked: `masked(tree, masks)` is `back` for cotangents that are alive in places only, with the types
+            of the gradients and of where these are alive. The masks of the cotangents, in this structure and
+            of these types, follow on the cotangents, and those of the gradients on these.
     """
 
     ahead: Program
@@ -65,12 +65,12 @@ class Staged:
     ) -> tuple[list[Any], Lives]:
         """The same for cotangents that are alive in places only, and where the gradients are alive."""
         masks, tree = jax.tree.flatten(lives)
-        back, sent = self.masked(tree, tuple(map(jax.typeof, masks)))
+        back, (_, sent) = self.masked(tree, tuple(map(jax.typeof, masks)))
         results = back([*self._stash(inputs, extras), *_present(y_bars), *masks])
-        x_bars = iter(results[: sum(self.gives)])
-        return [next(x_bars) if one else None for one in self.gives], sent.unflatten(
-            results[sum(self.gives) :]
-        )
+        n = sum(self.gives)
+        x_bars = iter(results[:n])
+        sent = jax.tree.structure(sent).unflatten(results[n:])
+        return [next(x_bars) if one else None for one in self.gives], sent
 
     def _stash(self, inputs: Sequence[Any], extras: Sequence[Any]) -> list[Any]:
         values = [*inputs, *extras]
@@ -92,17 +92,19 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
     n = len(jax.tree.leaves(ys))
     stash, stash_tree = jax.tree.flatten(stash)
     y_bars = [v.aval if has else None for v, has in zip(jaxpr.outvars, given, strict=True)]
-    back, x_bars = program(
-        lambda stash, y_bars: plan.backward(jax.tree.unflatten(stash_tree, stash), y_bars), stash, y_bars
-    )
+    nowhere = [None] * len(y_bars)
 
     @functools.cache
     def masked(tree: Any, masks: tuple[Any, ...]) -> tuple[Program, Any]:
         def run(stash: Any, y_bars: Any, lives: Any) -> Any:
             return plan.masked_backward(jax.tree.unflatten(stash_tree, stash), y_bars, lives)
 
-        back, (_, lives) = program(run, stash, y_bars, tree.unflatten(masks))
-        return back, jax.tree.structure(lives)
+        back, sent = program(run, stash, y_bars, tree.unflatten(masks))
+        return back, sent
+
+    back, (x_bars, _) = masked(jax.tree.structure(nowhere), ())
+    gives = tuple(x_bar is not None for x_bar in x_bars)
+    back = back.only([i < sum(gives) for i in range(len(back.results))])
 
     places = {v: i for i, v in enumerate(ahead.inputs) if held is None or held[i]}
     extras: list[_jax.Var] = []
@@ -120,7 +122,7 @@ def stage(plan: Plan, given: Mask, held: Sequence[bool] | None = None) -> Staged
                 extras.append(atom)
             leaves.append((places[atom], None))
     ahead = dataclasses.replace(ahead, results=[*ahead.results[:n], *extras]).only([True] * (n + len(extras)))
-    return Staged(ahead, back, extras, leaves, tuple(x_bar is not None for x_bar in x_bars), masked)
+    return Staged(ahead, back, extras, leaves, gives, masked)
 
 
 def _present(values: Sequence[Any]) -> list[Any]:

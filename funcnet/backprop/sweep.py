@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in
 from funcnet.backprop.alive import Alive, Lives, of_all
-from funcnet.backprop.program import read, step
+from funcnet.backprop.program import Program, program, read, step
 from funcnet.backprop.pullback import Pullback, by_rule
 from funcnet.rules import REFUSED, Table, rule_name
 
@@ -237,10 +238,13 @@ class Plan:
     def _with_values_again(self, i: int, stash: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         """The stash, with values in it that are made again now that a cotangent has come."""
         y_bar = next(bar for bar in y_bars if bar is not None)
-        return [
-            _jax.bind(self.again[v], [tied(x, y_bar)])[0] if is_in(self.again, v) else x
-            for v, x in zip(self._read_by(i), stash, strict=True)
-        ]
+
+        def made(eqn: _jax.Equation, x: Any) -> Any:
+            params, types = tuple(sorted(eqn.params.items())), map(jax.typeof, (x, y_bar))
+            return maker(eqn.primitive, params, *types, _jax.trace_context()).as_call([x, y_bar])[0]
+
+        read = zip(self._read_by(i), stash, strict=True)
+        return [made(self.again[v], x) if is_in(self.again, v) else x for v, x in read]
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
@@ -308,6 +312,16 @@ def computed_again(
             if y not in held and not is_in(again, x):
                 again[y] = eqn
     return again
+
+
+@functools.lru_cache(maxsize=512)
+def maker(primitive: Any, params: tuple[tuple[str, Any], ...], x: Any, y_bar: Any, context: Any) -> Program:
+    """How y = f(x) is made again once a cotangent has come, from the two."""
+
+    def again(x: Any, y_bar: Any) -> Any:
+        return primitive.bind(tied(x, y_bar), **dict(params))
+
+    return program(again, x, y_bar)[0]
 
 
 def tied(x: Any, y_bar: Any) -> Any:

@@ -65,9 +65,7 @@ def test_the_primitives_of_a_library_are_listed(tmp_path, monkeypatch):
 
 
 def test_unknown_primitive():
-    with pytest.raises(
-        ParameterError, match="tangh: no such primitive, nor a library; `funcnet rules`"
-    ):
+    with pytest.raises(ParameterError, match="tangh: no such primitive, nor a library; `funcnet rules`"):
         entry("tangh")
 
 
