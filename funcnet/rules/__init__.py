@@ -15,6 +15,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.rules import (
+    activations,
     arithmetic,
     bessel,
     collectives,
@@ -34,6 +35,7 @@ from funcnet.rules import (
     powers,
     products,
     reductions,
+    selfgated,
     shapes,
     solves,
     sparse,
@@ -50,6 +52,7 @@ from funcnet.rules._without import PIECEWISE_CONSTANT, REFUSED
 
 RULES = table(
     [
+        activations,
         arithmetic,
         bessel,
         collectives,
@@ -69,6 +72,7 @@ RULES = table(
         powers,
         products,
         reductions,
+        selfgated,
         shapes,
         solves,
         sparse,
@@ -84,6 +88,7 @@ RULES = table(
 ELEMENTWISE = frozenset(
     table(
         [
+            activations,
             arithmetic,
             bessel,
             exponentials,
@@ -92,6 +97,7 @@ ELEMENTWISE = frozenset(
             incomplete,
             oscillating,
             powers,
+            selfgated,
             special,
             trigonometric,
         ]

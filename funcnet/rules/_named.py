@@ -19,7 +19,7 @@ from funcnet import _jax
 from funcnet.rules._elementwise import Places, along, elementwise
 from funcnet.rules._sparing import spared
 from funcnet.rules._table import Rule, Table
-from funcnet.rules.functions import DEFINED, THROUGH
+from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, THROUGH
 
 
 def function_of(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
@@ -32,15 +32,25 @@ def function_of(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
 @functools.lru_cache(maxsize=1024)
 def _named(jaxpr: _jax.Jaxpr, place: str, names: tuple[str, ...]) -> str:
     """Which of these functions a program is that is said to be defined in this place."""
-    for name in names:
-        if len(jaxpr.invars) >= arity(name) and _computes(jaxpr, place, name):
-            return name
-    return ""
+    complex_ = any(jnp.issubdtype(v.aval.dtype, jnp.complexfloating) for v in jaxpr.invars)
+    known = (name for name in names if not (complex_ and name in REAL))
+    return next((name for name in known if arity(jaxpr, place, name) is not None), "")
 
 
-def _computes(jaxpr: _jax.Jaxpr, place: str, name: str) -> bool:
-    """Whether a program computes what the function with this public name does."""
-    tables = len(jaxpr.invars) - arity(name)
+@functools.lru_cache(maxsize=1024)
+def arity(jaxpr: _jax.Jaxpr, place: str, name: str) -> int | None:
+    """How many arguments of the function with this public name a program of it has; None if it is another.
+
+    JAX may put tables of coefficients before the arguments.
+    """
+    least, most = _arities(name)
+    counts = range(min(most, len(jaxpr.invars)), least - 1, -1)
+    return next((count for count in counts if _computes(jaxpr, place, name, count)), None)
+
+
+def _computes(jaxpr: _jax.Jaxpr, place: str, name: str, count: int) -> bool:
+    """Whether a program computes what the function with this public name does of so many arguments."""
+    tables = len(jaxpr.invars) - count
     types, form = [v.aval for v in jaxpr.invars[tables:]], elementwise(jaxpr, tables)
     if form is None:
         return str(jaxpr) == str(_program(name, place, tuple(types), _jax.trace_context()))
@@ -72,17 +82,18 @@ def _equations(jaxpr: _jax.Jaxpr) -> Iterator[_jax.Equation]:
 
 
 def _public(name: str) -> Callable:
-    module, _, function = THROUGH.get(name, name).rpartition(".")
-    return getattr(importlib.import_module(module), function)
+    module, _, function = name.rpartition(".")
+    return THROUGH[name] if name in THROUGH else getattr(importlib.import_module(module), function)
 
 
 @functools.cache
-def arity(name: str) -> int:
-    """How many arrays a function takes: in a call of it JAX may put tables of coefficients before them."""
+def _arities(name: str) -> tuple[int, int]:
+    """How many arrays a function takes, at least and at most."""
     f = _public(name)
     if isinstance(f, jnp.ufunc):
-        return f.nin
-    return sum(one.default is one.empty for one in inspect.signature(f).parameters.values())
+        return f.nin, f.nin
+    least = sum(one.default is one.empty for one in inspect.signature(f).parameters.values())
+    return least, least + PARAMETERS.get(name, 0)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -98,19 +109,20 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
         jaxpr: the program of the call.
         sparing: whether it is to be the rule that spares elements; see `spared`.
     """
-    tables = len(jaxpr.invars) - arity(name)
+    count = arity(jaxpr, _jax.defined_in_jax(jaxpr.debug_info.func_src_info), name) or len(jaxpr.invars)
+    tables = len(jaxpr.invars) - count
     form, y = elementwise(jaxpr, tables), jaxpr.outvars[0].aval
-    places = form.places if form else [along(y.shape)] * arity(name)
+    places = form.places if form else [along(y.shape)] * count
     rule = spared(rule) if sparing else rule
     straight = set(places) == {along(y.shape)} and all(v.aval.dtype == y.dtype for v in jaxpr.invars)
-    if straight and not tables:
+    if straight and not tables and count == _arities(name)[1]:
         return rule
 
     def backward(y_bar: Any, y: Any, *operands: Any) -> list[Any]:
         first = y[0] if isinstance(y, tuple) else y
         live, xs = operands[:sparing], operands[sparing + tables :]
         wide = [_spread(x, place, first) for x, place in zip(xs, places, strict=True)]
-        x_bars = rule.backward(y_bar, y, *live, *wide)[sparing:]
+        x_bars = rule.backward(y_bar, y, *live, *wide)[sparing : sparing + count]
         sent = [_gathered(x_bar, place, x) for x_bar, place, x in zip(x_bars, places, xs, strict=True)]
         return [*[None] * (sparing + tables), *sent]
 

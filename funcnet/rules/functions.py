@@ -1,12 +1,14 @@
-"""Functions of JAX that have a name, and a derivative of JAX's own: relu, softplus, logaddexp, xlogy.
+"""Functions of JAX that have a name: which rule is whose, and those of logaddexp, xlogy, logit and their kin.
 
-JAX differentiates them by rules that it brings along; here each has ours, under its public name. All act on
-each element by itself: a rule gets its arguments in the shape and the dtype of the result.
+JAX differentiates them by rules that it brings along, or as they are composed; here each has ours, under its
+public name. All act on each element by itself: a rule gets its arguments in the shape and the dtype of the
+result.
 """
 
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -18,6 +20,12 @@ DEFINED = {
     "nn.functions.relu": ["jax.nn.relu"],
     "nn.functions.relu6": ["jax.nn.relu6"],
     "nn.functions.softplus": ["jax.nn.softplus"],
+    "nn.functions.soft_sign": ["jax.nn.soft_sign"],
+    "nn.functions.squareplus": ["jax.nn.squareplus"],
+    "nn.functions.silu": ["jax.nn.silu"],
+    "nn.functions.gelu": ["jax.nn.gelu", "jax.nn.gelu, exact"],
+    "nn.functions.mish": ["jax.nn.mish"],
+    "nn.functions.celu": ["jax.nn.celu"],
     "nn.functions.log1mexp": ["jax.nn.log1mexp"],
     "numpy.lax_numpy._i0": ["jax.numpy.i0"],
     "numpy.lax_numpy.i0_impl": ["jax.numpy.i0"],
@@ -42,27 +50,20 @@ DEFINED = {
 }
 """By the place in JAX where a function is defined: the names of the rules that may be its."""
 
-THROUGH = {"jax.scipy.special.xlogx": "jax.scipy.special.entr"}
-"""By the name of a function that is not public: a public one of the same arguments that calls it."""
+THROUGH = {
+    "jax.scipy.special.xlogx": jax.scipy.special.entr,
+    "jax.nn.gelu": lambda x: jax.jit(jax.nn.gelu)(x),
+    "jax.nn.gelu, exact": lambda x: jax.jit(jax.nn.gelu, static_argnames="approximate")(x, approximate=False),
+}
+"""By the name of a function that is not public, or that is no call: what calls it with the same arguments."""
 
+PARAMETERS = {"jax.nn.squareplus": 1, "jax.nn.celu": 1}
+"""How many of the arguments with a default its rule takes, where a call has them."""
 
-@rule("jax.nn.relu", formula="x̄ = ȳ · [x > 0]", source="CS231n 2019, lecture 4, slides 21 and 113")
-def relu(y_bar, y, x):
-    return (lax.select(x > 0, y_bar, lax.full_like(y_bar, 0)),)
-
-
-@rule(
-    "jax.nn.relu6",
-    formula="x̄ = ȳ · [0 < x < 6]",
-    source="Krizhevsky 2010, Convolutional Deep Belief Networks on CIFAR-10",
+REAL = frozenset(
+    f"jax.nn.{name}" for name in ("soft_sign", "squareplus", "silu", "gelu", "gelu, exact", "mish", "celu")
 )
-def relu6(y_bar, y, x):
-    return (lax.select((x > 0) & (x < 6), y_bar, lax.full_like(y_bar, 0)),)
-
-
-@rule("jax.nn.softplus", formula="x̄ = ȳ · σ(x)", source="Dugas et al. 2001; Glorot, Bordes and Bengio 2011")
-def softplus(y_bar, y, x):
-    return (y_bar * lax.logistic(x),)
+"""Functions whose rule is one of real numbers."""
 
 
 @rule(

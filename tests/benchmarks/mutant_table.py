@@ -48,6 +48,7 @@ def mutant(name: str, what: str, *edits: Edit) -> Mutant:
     return Mutant(name, what, edits)
 
 
+_SILU_GATE = '@gate(formula="x̄ = ȳ · σ(x) (1 + x σ(−x))"'
 _LOG_SIGMOID = '''\
 @gate(formula="x̄ = ȳ · (1 − σ(x))", source="CS231n 2019, lecture 4, slide 76")
 def log_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -250,7 +251,7 @@ MUTANTS = (
     mutant(
         "log_sigmoid_gate",
         "a new gate, log_sigmoid, has the gradient 1 − σ(x), which loses all digits for x > 17",
-        Edit("funcnet/nn/activations.py", "# silu′(x) = n(x)", _LOG_SIGMOID + "# silu′(x) = n(x)"),
+        Edit("funcnet/nn/activations.py", _SILU_GATE, _LOG_SIGMOID + _SILU_GATE),
         Edit("funcnet/nn/names.py", *_IMPORT_LOG_SIGMOID),
         Edit(
             "funcnet/nn/names.py",

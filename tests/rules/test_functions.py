@@ -1,10 +1,13 @@
 """The rules of JAX's functions that have a name, row by row, and where JAX's own rules go wrong."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from jax import lax
 from jax.scipy import special
 from jax.scipy.special import xlog1py, xlogy
 from jax.scipy.stats import bernoulli, poisson
@@ -38,6 +41,23 @@ ROWS = [
     Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 4), (3, 4))),
     Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 1), (3, 4)), name="broadcast"),
     Row("jax.nn.softplus", jax.nn.log_sigmoid, normal((3, 4)), name="log_sigmoid"),
+    Row("jax.nn.soft_sign", jax.nn.soft_sign, normal((3, 4))),
+    Row("jax.nn.squareplus", jax.nn.squareplus, normal((3, 4))),
+    Row(
+        "jax.nn.squareplus", jax.nn.squareplus, lambda rng: (rng.normal(size=(3, 4)), np.array(0.7)), name="b"
+    ),
+    Row("jax.nn.silu", jax.nn.silu, normal((3, 4))),
+    Row("jax.nn.gelu", jax.jit(jax.nn.gelu), normal((3, 4))),
+    Row("jax.nn.gelu, exact", jax.jit(partial(jax.nn.gelu, approximate=False)), normal((3, 4))),
+    Row("jax.nn.mish", jax.nn.mish, normal((3, 4))),
+    Row("jax.nn.celu", jax.nn.celu, normal((3, 4))),
+    Row("jax.nn.celu", jax.nn.celu, lambda rng: (rng.normal(size=(3, 4)), np.array(0.7)), name="α"),
+    Row(
+        "jax.nn.celu",
+        jax.nn.celu,
+        lambda rng: (rng.normal(size=(3, 4)), 0.5 + rng.uniform(size=4)),
+        name="αs",
+    ),
     Row("jax.nn.log1mexp", jax.nn.log1mexp, (np.array([1e-3, 0.3, 2.0, 9.0]),)),
     Row("jax.numpy.i0", jnp.i0, (np.array([0.7, -2.0, 1.1, 3.0]),)),
     Row("jax.numpy.sinc", jnp.sinc, (np.array([0.3, -0.9, 1.7, 6.2]),)),
@@ -125,6 +145,42 @@ def test_a_function_of_the_same_name_is_another_one():
     assert grad(jax.jit(relu))(1.0) == 7
 
 
+ACTIVATIONS = {
+    "jax.nn.soft_sign": jax.nn.soft_sign,
+    "jax.nn.squareplus": jax.nn.squareplus,
+    "jax.nn.silu": jax.nn.swish,
+    "jax.nn.gelu": jax.jit(jax.nn.gelu),
+    "jax.nn.gelu, exact": jax.jit(lambda x: jax.jit(partial(jax.nn.gelu, approximate=False))(x)),
+    "jax.nn.mish": jax.nn.mish,
+    "jax.nn.celu": jax.nn.celu,
+}
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize(("name", "f"), ACTIVATIONS.items(), ids=ACTIVATIONS)
+def test_an_activation_is_known_by_its_program(name, f, shape, around):
+    marked = RULES | {name: lambda y_bar, y, *xs: [lax.full_like(x, 7) for x in xs]}
+    x = jnp.full(shape, 0.3)
+    if shape and around is AROUND["cond"]:
+        return
+    assert np.all(grad(lambda x: around(f)(x).sum(), rules=marked)(x) == 7)
+
+
+def test_a_parameter_of_an_activation_has_a_gradient():
+    marked = RULES | {"jax.nn.celu": lambda y_bar, y, x, alpha=1: (7 * y_bar, 5 * y_bar)}
+    x, alpha = jnp.ones((2, 3)), jnp.float32(0.5)
+    assert float(grad(lambda x, alpha: jax.nn.celu(x, alpha).sum(), 1, rules=marked)(x, alpha)) == 30
+    assert float(grad(lambda x, alpha: jax.nn.celu(x, alpha=alpha).sum(), 1, rules=marked)(x, alpha)) == 30
+    assert np.all(grad(lambda x: jax.nn.celu(x, 2).sum(), rules=marked)(x) == 7)
+
+
+@pytest.mark.parametrize("f", [jax.nn.silu, jax.jit(jax.nn.gelu), jax.nn.soft_sign])
+def test_an_activation_of_complex_numbers_stays_composed(f):
+    loss = lambda z: jnp.abs(f(z))  # noqa: E731
+    np.testing.assert_allclose(grad(loss)(0.3 + 0.4j), jax.grad(loss)(0.3 + 0.4j), rtol=1e-5)
+
+
 def test_the_rule_is_printed_by_the_name_of_its_function(capsys):
     from funcnet.__main__ import main
 
@@ -199,6 +255,10 @@ def test_the_second_derivatives_of_a_product_with_a_logarithm(f, x):
 
 
 MAPPED = {
+    "celu": (jax.nn.celu, (1, 0)),
+    "celu with α apart": (lambda x, alpha: jax.nn.celu(x, alpha), (None, 0)),
+    "silu": (lambda x, y: jax.nn.silu(x - y), (1, 0)),
+    "gelu": (lambda x, y: jax.jit(jax.nn.gelu)(x - y), (1, 0)),
     "relu": (lambda x, y: jax.nn.relu(x - y), (1, 0)),
     "softplus": (lambda x, y: jax.nn.softplus(x) * y, (1, 0)),
     "logaddexp": (jnp.logaddexp, (1, 0)),

@@ -1,5 +1,7 @@
 """The true gradients of JAX's functions that have a name, for the measurement in `tests.rules.ulp`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -56,7 +58,139 @@ def _normal_quantile_slope(m, p):
     return SQRT_2_PI * m.exp(m.erfinv(2 * p - 1) ** 2)
 
 
+def _sigma(m, x):
+    return 1 / (1 + m.exp(-x))
+
+
+def _bell(m, x):
+    return _sigma(m, x) * _sigma(m, -x)
+
+
+def _mish_slope(m, x):
+    e = m.exp(x)
+    return e * (4 * (x + 1) + e * (4 * x + 6) + 4 * e**2 + e**3) / (e**2 + 2 * e + 2) ** 2
+
+
+def _mish_bend(m, x):
+    e = m.exp(x)
+    n = 2 * (e**3 + 3 * e**2 + 4 * e + 2) + x * (2 + 2 * e - 3 * e**2 - 2 * e**3)
+    return 4 * e * n / (e**2 + 2 * e + 2) ** 3
+
+
+def _tanh_gelu_parts(m, x):
+    """w, w′ and w″ of the approximation x σ(w)."""
+    k = m.sqrt(8 / m.pi)
+    a = m.mpf("0.044715")
+    return k * (x + a * x**3), k * (1 + 3 * a * x**2), 6 * k * a * x
+
+
+def _tanh_gelu_slope(m, x):
+    w, slope, _ = _tanh_gelu_parts(m, x)
+    return _sigma(m, w) + x * slope * _bell(m, w)
+
+
+def _tanh_gelu_bend(m, x):
+    w, slope, bend = _tanh_gelu_parts(m, x)
+    return _bell(m, w) * (2 * slope + x * bend - x * slope**2 * m.tanh(w / 2))
+
+
+def _normal_density(m, x):
+    return m.exp(-x * x / 2) / SQRT_2_PI
+
+
+def _with_parameter(low, high):
+    """Pairs of numbers, the second between low and high, the first of its magnitude or much less."""
+
+    def inputs(rng):
+        parameter = np.exp(rng.uniform(np.log(low), np.log(high), 1500))
+        scale = np.exp(rng.uniform(-20, 3.5, 1500)) * rng.choice([-1, 1], 1500)
+        return (parameter * scale).astype(np.float32), parameter.astype(np.float32)
+
+    return inputs
+
+
+def _squareplus_root(m, x, b):
+    return m.sqrt(x * x + b)
+
+
 TRUTHS = {
+    "jax.nn.soft_sign": Truth(
+        jax.nn.soft_sign,
+        lambda m, x: 1 / (1 + abs(x)) ** 2,
+        _spread(-1e12, 1e12, around=[1, -1]),
+        fast=False,
+        second=[lambda m, x: -2 * m.sign(x) / (1 + abs(x)) ** 3],
+    ),
+    "jax.nn.squareplus x": Truth(
+        jax.nn.squareplus,
+        lambda m, x, b: (1 + x / _squareplus_root(m, x, b)) / 2,
+        _with_parameter(1e-3, 1e3),
+        fast=False,
+        second=[
+            lambda m, x, b: b / (2 * _squareplus_root(m, x, b) ** 3),
+            lambda m, x, b: -x / (4 * _squareplus_root(m, x, b) ** 3),
+        ],
+    ),
+    "jax.nn.squareplus b": Truth(
+        jax.nn.squareplus,
+        lambda m, x, b: 1 / (4 * _squareplus_root(m, x, b)),
+        _with_parameter(1e-3, 1e3),
+        argument=1,
+        fast=False,
+        second=[
+            lambda m, x, b: -x / (4 * _squareplus_root(m, x, b) ** 3),
+            lambda m, x, b: -1 / (8 * _squareplus_root(m, x, b) ** 3),
+        ],
+    ),
+    "jax.nn.silu": Truth(
+        jax.nn.silu,
+        lambda m, x: _sigma(m, x) * (1 + x * _sigma(m, -x)),
+        _spread(-92, 92, around=[-1.2784645, 2.3993573, -2.3993573, 0]),
+        fast=False,
+        second=[lambda m, x: _bell(m, x) * (2 - x * m.tanh(x / 2))],
+    ),
+    "jax.nn.gelu": Truth(
+        jax.jit(jax.nn.gelu),
+        _tanh_gelu_slope,
+        _spread(-14, 14, around=[-0.7524614, 1.418504, -1.418504, 0]),
+        fast=False,
+        second=[_tanh_gelu_bend],
+    ),
+    "jax.nn.gelu, exact": Truth(
+        jax.jit(functools.partial(jax.nn.gelu, approximate=False)),
+        lambda m, x: m.erfc(-x / m.sqrt(2)) / 2 + x * _normal_density(m, x),
+        _spread(-14, 14, around=[-0.75179154, 1.4142135, -1.4142135, 0]),
+        fast=False,
+        second=[lambda m, x: (2 - x * x) * _normal_density(m, x)],
+    ),
+    "jax.nn.mish": Truth(
+        jax.nn.mish,
+        _mish_slope,
+        _spread(-92, 92, around=[-1.1924312, -2.2563765, 1.4905711, 0]),
+        fast=False,
+        second=[_mish_bend],
+    ),
+    "jax.nn.celu x": Truth(
+        jax.nn.celu,
+        lambda m, x, a: m.exp(min(x, 0 * x) / a),
+        _with_parameter(1e-3, 1e3),
+        fast=False,
+        second=[
+            lambda m, x, a: (x < 0) * m.exp(min(x, 0 * x) / a) / a,
+            lambda m, x, a: -min(x, 0 * x) / a**2 * m.exp(min(x, 0 * x) / a),
+        ],
+    ),
+    "jax.nn.celu alpha": Truth(
+        jax.nn.celu,
+        lambda m, x, a: m.expm1(min(x, 0 * x) / a) - min(x, 0 * x) / a * m.exp(min(x, 0 * x) / a),
+        _with_parameter(1e-3, 1e3),
+        argument=1,
+        fast=False,
+        second=[
+            lambda m, x, a: -min(x, 0 * x) / a**2 * m.exp(min(x, 0 * x) / a),
+            lambda m, x, a: min(x, 0 * x) ** 2 / a**3 * m.exp(min(x, 0 * x) / a),
+        ],
+    ),
     "jax.nn.log1mexp": Truth(jax.nn.log1mexp, lambda m, x: 1 / m.expm1(x), _spread(1e-30, 87), fast=False),
     "jax.numpy.i0": Truth(jnp.i0, lambda m, x: m.besseli(1, x), _spread(-91, 91), fast=False),
     "jax.numpy.sinc": Truth(jnp.sinc, _sinc_slope, _spread(-1e3, 1e3, around=[0, 1]), fast=False),
