@@ -10,7 +10,7 @@ the right class:
 
 Where the right class is nearly certain, p_y − 1 rounds to 0 and the truth is not 0. The gradient of
 the right class is therefore −Σ_{j ≠ y} p_j: the same number without a cancellation, as it is in
-the logistic loss with both of its terms.
+the logistic loss with both of its terms. p and its derivatives are those of `funcnet.rules.softmax`.
 
 Losses of float16 and bfloat16 scores are worked out and returned in float32, since a loss can be
 twice as large as the largest score. Gradients have the scores' dtype.
@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._dtypes import at_least_float32, is_floating
 from funcnet.nn._gate import gate
+from funcnet.rules.softmax import below_best, best_place, probabilities
 
 
 def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
@@ -53,22 +54,6 @@ def _nan_unless_labelled(loss: Array, right: Array) -> Array:
     return jnp.where(jnp.any(right, axis=-1), loss, jnp.nan)
 
 
-def _below_best(scores: Array) -> tuple[Array, Array, Array]:
-    """d = s − max s, exp(d), and the sum of exp(d) over all classes but the best, whose term is 1.
-
-    A wide difference is rounded, which would cost exp(d) up to 50 ulp; what the rounding lost
-    (Møller 1965, Knuth 1969) is given back to first order.
-    """
-    s = at_least_float32(scores)
-    is_best = jnp.argmax(s, axis=-1, keepdims=True) == jnp.arange(s.shape[-1])
-    best = jnp.sum(s, axis=-1, keepdims=True, where=is_best)
-    d = s - best
-    minus_best = d - s
-    lost = (s - (d - minus_best)) - (best + minus_best)
-    exp_d = jnp.exp(d) * (1 + jnp.where(d > -200, lost, 0))
-    return d, exp_d, jnp.sum(exp_d, axis=-1, keepdims=True, where=~is_best)
-
-
 @gate(
     formula="s̄_j = ȳ p_j for j ≠ y,  s̄_y = −ȳ Σ_{j ≠ y} p_j;  for class probabilities q: "
     "s̄_j = ȳ Σ_{k ≠ j} (q_k p_j − q_j p_k),  q̄_j = −ȳ log p_j",
@@ -92,7 +77,7 @@ def softmax_loss(
     >>> f"{softmax_loss(jnp.array([3.2, 5.1, -1.7]), 0):.2f}"  # the course's cat, car and frog
     '2.04'
     """
-    d, _, others = _below_best(scores)
+    d, _, _, others = below_best(at_least_float32(scores), [scores.ndim - 1])
     minus_log_p = jnp.log1p(others) - d
     if is_floating(labels):
         _check_same_shape("softmax_loss", scores, labels)
@@ -109,14 +94,15 @@ def softmax_loss_forward(scores, labels):
 @softmax_loss.backward
 def softmax_loss_backward(stash, y_bar):
     scores, labels = stash
-    d, exp_d, others = _below_best(scores)
-    p = exp_d / (1 + others)
+    s, axes = at_least_float32(scores), (scores.ndim - 1,)
+    p, others = probabilities(axes, s)
     if is_floating(labels):
         q = at_least_float32(labels)
         s_bar = _upstream_times(y_bar, p * _sum_of_others(q) - q * _sum_of_others(p), scores)
+        d, _, _, others = below_best(s, axes)
         return s_bar, _upstream_times(y_bar, jnp.log1p(others) - d, labels)
     right = _one_hot(labels, scores.shape[-1])
-    local = jnp.where(right, -jnp.sum(p, axis=-1, keepdims=True, where=~right), p)
+    local = jnp.where(right, jnp.where(best_place(s, axes), -others, p - 1), p)
     return _upstream_times(y_bar, local, scores), None
 
 

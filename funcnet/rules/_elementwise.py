@@ -4,6 +4,9 @@ An elementwise program computes one number from one number of each argument, the
 computes is an expression in these numbers; where they lie is, for each axis of an argument, an axis of the
 results. Broadcasts, transpositions and axes of length 1 only change where. Two programs with one expression
 are one function, however JAX's vmap has mapped them.
+
+A program of one array may also reduce it, always over the same axes, as softmax does: what it has of a
+reduction lies along the other axes.
 """
 
 import functools
@@ -20,6 +23,7 @@ Places = tuple[int | None, ...]
 
 _LAYOUT = frozenset({"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose"})
 _IDENTITY = frozenset({"copy", "copy_p", "optimization_barrier"})
+_REDUCTIONS = frozenset({"reduce_max", "reduce_sum"})
 _CALLS = frozenset({"jit", "closed_call", "custom_jvp_call", "custom_vjp_call"})
 _LONGEST_LOOP = 64
 
@@ -35,10 +39,12 @@ class Elementwise:
     Attributes:
         expression: the operations that make its results, each with the numbers of those that it works on.
         places: for each argument where its axes lie in the results.
+        axes: those over which it reduces its argument.
     """
 
     expression: tuple[Hashable, ...]
     places: tuple[Places, ...]
+    axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,10 +86,11 @@ def elementwise(jaxpr: _jax.Jaxpr, tables: int = 0) -> Elementwise | None:
     except NotElementwiseError:
         return None
     arguments = range(tables, len(operands))
-    if set(everywhere) != set(arguments):
+    if set(everywhere) != set(arguments) or len(reader.reduced) > 1:
         return None
     places = tuple(everywhere[i] for i in arguments)
-    return Elementwise(reader.expression([result.number for result in results]), places)
+    expression = reader.expression([result.number for result in results])
+    return Elementwise(expression, places, *reader.reduced)
 
 
 def along(shape: tuple[int, ...]) -> Places:
@@ -96,6 +103,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.numbers: dict[tuple[Hashable, ...], int] = {}
+        self.reduced: set[tuple[int, ...]] = set()
 
     def number(self, operation: tuple[Hashable, ...]) -> int:
         return self.numbers.setdefault(operation, len(self.numbers))
@@ -145,6 +153,8 @@ class _Reader:
         if name == "cond":
             return self.cond(eqn, operands)
         shape = eqn.outvars[0].aval.shape
+        if name in _REDUCTIONS and operands[0].places:
+            return [self.reduction(name, params["axes"], operands[0], shape)]
         in_layout = name in _LAYOUT and (operands[0].places or operands[0].shape == ())
         if in_layout or name in _IDENTITY or _is_same_dtype(eqn):
             return [operands[0].moved(_axes(name, params, operands[0].shape, shape), shape)]
@@ -169,6 +179,17 @@ class _Reader:
             for i, v in enumerate(eqn.outvars)
         ]
 
+    def reduction(self, name: str, axes: Sequence[int], x: Value, shape: tuple[int, ...]) -> Value:
+        """A reduction of the first argument over some of its axes; the others are single numbers."""
+        whole = 0 in x.places and not any(place for i, place in x.places.items() if i)
+        if not whole or any(x.shape[axis] > 1 and axis not in x.places[0] for axis in axes):
+            raise NotElementwiseError
+        reduced = tuple(i for i, axis in enumerate(x.places[0]) if axis in axes)
+        self.reduced.add(reduced)
+        rest = [axis for axis in range(len(x.shape)) if axis not in axes]
+        moved = x.moved([rest.index(axis) if axis in rest else None for axis in range(len(x.shape))], shape)
+        return Value(self.number((name, reduced, _Operand(x.number))), shape, moved.places)
+
     def merged(self, values: Sequence[Value], shape: tuple[int, ...]) -> dict[int, Places]:
         """Where the arguments lie in a value that is made of these, element by element."""
         places: dict[int, Places] = {}
@@ -177,8 +198,7 @@ class _Reader:
                 if value.shape and not _stretches(value.shape, shape):
                     raise NotElementwiseError
                 for i, one in value.places.items():
-                    if places.setdefault(i, one) != one:
-                        raise NotElementwiseError
+                    places[i] = _both(places.get(i, one), one)
         return places
 
     def scan(self, eqn: _jax.Equation, operands: list[Value]) -> list[Value]:
@@ -210,6 +230,13 @@ class _Operand:
     """The number of an operation in the place of an operand."""
 
     number: int
+
+
+def _both(first: Places, second: Places) -> Places:
+    """Where an argument lies in a value made of two, of which one may lack an axis that was reduced."""
+    if any(a != b and a is not None and b is not None for a, b in zip(first, second, strict=True)):
+        raise NotElementwiseError
+    return tuple(b if a is None else a for a, b in zip(first, second, strict=True))
 
 
 def _stretches(old: tuple[int, ...], new: tuple[int, ...]) -> bool:

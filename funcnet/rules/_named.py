@@ -19,7 +19,7 @@ from funcnet import _jax
 from funcnet.rules._elementwise import Places, along, elementwise
 from funcnet.rules._sparing import spared
 from funcnet.rules._table import Rule, Table
-from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, THROUGH
+from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, REDUCING, THROUGH
 
 
 def function_of(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
@@ -50,9 +50,11 @@ def arity(jaxpr: _jax.Jaxpr, place: str, name: str) -> int | None:
 
 def _computes(jaxpr: _jax.Jaxpr, place: str, name: str, count: int) -> bool:
     """Whether a program computes what the function with this public name does of so many arguments."""
+    if name in REDUCING:
+        return _reduces(jaxpr, place, name)
     tables = len(jaxpr.invars) - count
     types, form = [v.aval for v in jaxpr.invars[tables:]], elementwise(jaxpr, tables)
-    if form is None:
+    if form is None or form.axes:
         return str(jaxpr) == str(_program(name, place, tuple(types), _jax.trace_context()))
     shape = (2,) if any(aval.shape for aval in types) else ()
     types = tuple(_jax.with_shape(aval, shape) for aval in types)
@@ -61,13 +63,29 @@ def _computes(jaxpr: _jax.Jaxpr, place: str, name: str, count: int) -> bool:
     return bool(same) and same.expression == form.expression
 
 
+def _reduces(jaxpr: _jax.Jaxpr, place: str, name: str) -> bool:
+    """Whether a program computes what this function does that reduces its first argument over some axes."""
+    form, x = elementwise(jaxpr), jaxpr.invars[0].aval
+    if form is None or not form.axes:
+        return False
+    program = _program(name, place, (x,), _jax.trace_context(), form.axes)
+    same = elementwise(program) if program else None
+    return same is not None and (same.expression, same.axes) == (form.expression, form.axes)
+
+
 @functools.lru_cache(maxsize=1024)
-def _program(name: str, place: str, types: tuple[Any, ...], context: tuple[Any, ...]) -> _jax.Jaxpr | None:
-    """The program of the function with this public name, of arguments of these types.
+def _program(
+    name: str,
+    place: str,
+    types: tuple[Any, ...],
+    context: tuple[Any, ...],
+    axes: tuple[int, ...] | None = None,
+) -> _jax.Jaxpr | None:
+    """The program of the function with this public name, of arguments of these types, over these axes.
 
     It is the first call in it of what is defined in this place.
     """
-    f = _public(name)
+    f = _public(name) if axes is None else functools.partial(_public(name), axis=axes)
     program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
     calls = (e for e in _equations(program) if _jax.called_function(e.primitive, e.params) == place)
     return next((_jax.called(call)[0] for call in calls), None)
@@ -109,6 +127,8 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
         jaxpr: the program of the call.
         sparing: whether it is to be the rule that spares elements; see `spared`.
     """
+    if name in REDUCING:
+        return _reducing(rule, jaxpr)
     count = arity(jaxpr, _jax.defined_in_jax(jaxpr.debug_info.func_src_info), name) or len(jaxpr.invars)
     tables = len(jaxpr.invars) - count
     form, y = elementwise(jaxpr, tables), jaxpr.outvars[0].aval
@@ -125,6 +145,28 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
         x_bars = rule.backward(y_bar, y, *live, *wide)[sparing : sparing + count]
         sent = [_gathered(x_bar, place, x) for x_bar, place, x in zip(x_bars, places, xs, strict=True)]
         return [*[None] * (sparing + tables), *sent]
+
+    return Rule(rule.primitives, backward, rule.formula, rule.source)
+
+
+def _reducing(rule: Rule, jaxpr: _jax.Jaxpr) -> Rule:
+    """The rule of a function that reduces some axes of its argument, for a call of it.
+
+    The rule gets y and ȳ with their axes where those of the argument are, and with length 1 where y has none.
+    """
+    form = elementwise(jaxpr)
+    assert form is not None
+    place = form.places[0]
+    long = [axis for axis in place if axis is not None]
+
+    def along_argument(y: Any) -> Any:
+        y = lax.reshape(y, [n for axis, n in enumerate(y.shape) if axis in long])
+        y = lax.transpose(y, [sorted(long).index(axis) for axis in long])
+        return lax.expand_dims(y, [i for i, axis in enumerate(place) if axis is None])
+
+    def backward(y_bar: Any, y: Any, x: Any, *numbers: Any) -> list[Any]:
+        (x_bar,) = rule.backward(along_argument(y_bar), along_argument(y), x, axes=form.axes)
+        return [x_bar, *[None] * len(numbers)]
 
     return Rule(rule.primitives, backward, rule.formula, rule.source)
 

@@ -23,10 +23,14 @@ DEFINED = {
     "nn.functions.soft_sign": ["jax.nn.soft_sign"],
     "nn.functions.squareplus": ["jax.nn.squareplus"],
     "nn.functions.silu": ["jax.nn.silu"],
-    "nn.functions.gelu": ["jax.nn.gelu", "jax.nn.gelu, exact"],
+    "nn.functions.gelu": ["jax.nn.gelu", "jax.nn.gelu(approximate=False)"],
     "nn.functions.mish": ["jax.nn.mish"],
     "nn.functions.celu": ["jax.nn.celu"],
     "nn.functions.log1mexp": ["jax.nn.log1mexp"],
+    "nn.functions.softmax": ["jax.nn.softmax"],
+    "nn.functions._softmax": ["jax.nn.softmax"],
+    "nn.functions.log_softmax": ["jax.nn.log_softmax"],
+    "ops.special.logsumexp": ["jax.nn.logsumexp"],
     "numpy.lax_numpy._i0": ["jax.numpy.i0"],
     "numpy.lax_numpy.i0_impl": ["jax.numpy.i0"],
     "numpy.lax_numpy._i1": ["jax.scipy.special.i1"],
@@ -53,16 +57,29 @@ DEFINED = {
 THROUGH = {
     "jax.scipy.special.xlogx": jax.scipy.special.entr,
     "jax.nn.gelu": lambda x: jax.jit(jax.nn.gelu)(x),
-    "jax.nn.gelu, exact": lambda x: jax.jit(jax.nn.gelu, static_argnames="approximate")(x, approximate=False),
+    "jax.nn.gelu(approximate=False)": lambda x: jax.jit(jax.nn.gelu, static_argnames="approximate")(
+        x, approximate=False
+    ),
+    "jax.nn.softmax": lambda x, axis=-1: jax.jit(jax.nn.softmax, static_argnames="axis")(x, axis=axis),
+    "jax.nn.logsumexp": lambda x, axis=None: jax.jit(jax.nn.logsumexp, static_argnames="axis")(x, axis=axis),
 }
 """By the name of a function that is not public, or that is no call: what calls it with the same arguments."""
 
 PARAMETERS = {"jax.nn.squareplus": 1, "jax.nn.celu": 1}
 """How many of the arguments with a default its rule takes, where a call has them."""
 
-REAL = frozenset(
-    f"jax.nn.{name}" for name in ("soft_sign", "squareplus", "silu", "gelu", "gelu, exact", "mish", "celu")
-)
+REDUCING = frozenset({"jax.nn.softmax", "jax.nn.log_softmax", "jax.nn.logsumexp"})
+"""Functions that reduce their argument over some axes: their rules get those as a parameter."""
+
+REAL = REDUCING | {
+    "jax.nn.soft_sign",
+    "jax.nn.squareplus",
+    "jax.nn.silu",
+    "jax.nn.gelu",
+    "jax.nn.gelu(approximate=False)",
+    "jax.nn.mish",
+    "jax.nn.celu",
+}
 """Functions whose rule is one of real numbers."""
 
 

@@ -127,7 +127,7 @@ _GELU_SLOPE = (
 
 
 @rule(
-    "jax.nn.gelu, exact",
+    "jax.nn.gelu(approximate=False)",
     formula="x̄ = ȳ · (Φ(x) + x φ(x))",
     source="Hendrycks and Gimpel 2016, Gaussian Error Linear Units",
 )

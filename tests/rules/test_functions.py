@@ -48,7 +48,7 @@ ROWS = [
     ),
     Row("jax.nn.silu", jax.nn.silu, normal((3, 4))),
     Row("jax.nn.gelu", jax.jit(jax.nn.gelu), normal((3, 4))),
-    Row("jax.nn.gelu, exact", jax.jit(partial(jax.nn.gelu, approximate=False)), normal((3, 4))),
+    Row("jax.nn.gelu(approximate=False)", jax.jit(partial(jax.nn.gelu, approximate=False)), normal((3, 4))),
     Row("jax.nn.mish", jax.nn.mish, normal((3, 4))),
     Row("jax.nn.celu", jax.nn.celu, normal((3, 4))),
     Row("jax.nn.celu", jax.nn.celu, lambda rng: (rng.normal(size=(3, 4)), np.array(0.7)), name="α"),
@@ -150,7 +150,7 @@ ACTIVATIONS = {
     "jax.nn.squareplus": jax.nn.squareplus,
     "jax.nn.silu": jax.nn.swish,
     "jax.nn.gelu": jax.jit(jax.nn.gelu),
-    "jax.nn.gelu, exact": jax.jit(lambda x: jax.jit(partial(jax.nn.gelu, approximate=False))(x)),
+    "jax.nn.gelu(approximate=False)": jax.jit(lambda x: jax.jit(partial(jax.nn.gelu, approximate=False))(x)),
     "jax.nn.mish": jax.nn.mish,
     "jax.nn.celu": jax.nn.celu,
 }

@@ -156,7 +156,7 @@ TRUTHS = {
         fast=False,
         second=[_tanh_gelu_bend],
     ),
-    "jax.nn.gelu, exact": Truth(
+    "jax.nn.gelu(approximate=False)": Truth(
         jax.jit(functools.partial(jax.nn.gelu, approximate=False)),
         lambda m, x: m.erfc(-x / m.sqrt(2)) / 2 + x * _normal_density(m, x),
         _spread(-14, 14, around=[-0.75179154, 1.4142135, -1.4142135, 0]),

@@ -1,0 +1,161 @@
+"""softmax, log_softmax and logsumexp: known by their programs, and right to the second order in float32."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+import funcnet
+from funcnet import RULES, grad, nn
+from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.ulp import errors
+
+softmax = jax.jit(jax.nn.softmax, static_argnames="axis")
+logsumexp = jax.jit(jax.nn.logsumexp, static_argnames=("axis", "keepdims"))
+log_softmax = jax.nn.log_softmax
+
+
+def normal(*shape):
+    return lambda rng: (rng.normal(size=shape),)
+
+
+ROWS = [
+    Row("jax.nn.softmax", softmax, normal(3, 4)),
+    Row("jax.nn.softmax", functools.partial(softmax, axis=(0, 2)), normal(2, 3, 4), name="over two axes"),
+    Row("jax.nn.log_softmax", log_softmax, normal(3, 4)),
+    Row(
+        "jax.nn.log_softmax", functools.partial(log_softmax, axis=0), normal(3, 4), name="over the first axis"
+    ),
+    Row("jax.nn.logsumexp", logsumexp, normal(3, 4)),
+    Row(
+        "jax.nn.logsumexp", functools.partial(logsumexp, axis=1, keepdims=True), normal(3, 4), name="keepdims"
+    ),
+]
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_rule(row):
+    check(row)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.name], ids=str)
+def test_rule_in_a_short_dtype(row, dtype):
+    check_low_precision(row, dtype)
+
+
+MARKED = RULES | {
+    name: lambda y_bar, y, x, *, axes: (jnp.full_like(x, 7),)
+    for name in ("jax.nn.softmax", "jax.nn.log_softmax", "jax.nn.logsumexp")
+}
+KNOWN = {
+    "softmax": softmax,
+    "over all": functools.partial(softmax, axis=None),
+    "log_softmax": log_softmax,
+    "over two": functools.partial(log_softmax, axis=(0, 1)),
+    "logsumexp": functools.partial(logsumexp, axis=0),
+    "of all": logsumexp,
+    "under a jit": jax.jit(lambda x: log_softmax(x, axis=0)),
+}
+
+
+@pytest.mark.parametrize("axes", [None, (0, 0), (1, 1), (2, 0)], ids=str)
+@pytest.mark.parametrize("f", KNOWN.values(), ids=KNOWN)
+def test_a_call_is_known_by_its_program(f, axes):
+    g = f if axes is None else jax.vmap(f, axes[0], min(axes[1], f(jnp.ones((3, 3))).ndim))
+    x, weights = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)
+    weights = weights.ravel()[: g(x).size].reshape(g(x).shape)
+    loss = lambda x: (weights * g(x)).sum()  # noqa: E731
+    assert np.all(grad(loss, rules=MARKED)(x) == 7)
+    np.testing.assert_allclose(grad(loss)(x), jax.grad(loss)(x), atol=1e-6)
+
+
+COMPOSED = {
+    "where": lambda x: log_softmax(x, where=x > -9),
+    "weights": lambda x: jax.jit(lambda x: jax.nn.logsumexp(x, b=jnp.ones(4)))(x),
+    "of the same name": jax.jit(lambda x: x - jnp.log(jnp.sum(jnp.exp(x)))),
+    "one class": lambda x: log_softmax(x[:1]),
+}
+
+
+@pytest.mark.parametrize("f", COMPOSED.values(), ids=COMPOSED)
+def test_what_is_not_known_goes_by_its_primitives(f):
+    x = jnp.float32([0.3, 2, -1, 0.4])
+    loss = lambda x: (f(x) ** 2).sum()  # noqa: E731
+    np.testing.assert_allclose(grad(loss, rules=MARKED)(x), jax.grad(loss)(x), atol=1e-6)
+
+
+def covariance(x):
+    """diag(p) − p pᵀ, and p, in 60 digits."""
+    with mpmath.workdps(60):
+        e = [mpmath.exp(mpmath.mpf(float(one))) for one in x]
+        p = [one / sum(e) for one in e]
+        c = [[float(p[i] * ((i == j) - p[j])) for j in range(len(x))] for i in range(len(x))]
+        return np.array(c), p
+
+
+def scores():
+    """Of four classes: alike, apart, the first certain, and two of them tied."""
+    rng = np.random.default_rng(0)
+    spread = [scale * rng.normal(size=4) for scale in (1, 5, 15) for _ in range(20)]
+    return np.float32([*spread, [20, 0, -1, 3], [60, 0, 0, 2], [7, 7, -9, -9]])
+
+
+SECOND = {
+    "softmax": (lambda x: funcnet.jacobian(softmax)(x), 1),
+    "logsumexp": (lambda x: funcnet.hessian(logsumexp)(x), 1),
+    "log_softmax": (lambda x: funcnet.hessian(lambda x: log_softmax(x)[0])(x), -1),
+    "softmax_loss": (lambda x: jax.jacrev(jax.grad(lambda x: nn.softmax_loss(x, 0)))(x), 1),
+    "softmax_loss of probabilities": (
+        lambda x: jax.jacrev(jax.grad(lambda x: nn.softmax_loss(x, jax.nn.one_hot(x.argmax(), 4))))(x),
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("f", "sign"), SECOND.values(), ids=SECOND)
+def test_second_derivatives_in_float32(f, sign):
+    """All of them are ±(diag(p) − p pᵀ); p_k (1 − p_k) of the likeliest class is where JAX has 0."""
+    f = jax.jit(f)
+    worst = max(errors(np.asarray(sign * f(x)), covariance(x)[0]).max() for x in scores())
+    assert worst <= 8
+
+
+def test_first_derivatives_in_float32():
+    f = jax.jit(lambda x: funcnet.jacobian(log_softmax)(x))
+    for x in scores():
+        with mpmath.workdps(60):
+            p = covariance(x)[1]
+            truth = np.array([[float((i == j) - p[j]) for j in range(4)] for i in range(4)])
+        assert errors(np.asarray(f(x)), truth).max() <= 4
+
+
+def test_the_derivative_of_a_jacobian():
+    """p₀ p₁ (p₁ − p₀) is that of p₀ p₁."""
+    x = jnp.float32([20, 0])
+    p0, p1 = 1 / (1 + np.exp(-20)), 1 / (1 + np.exp(20))
+    third = grad(lambda x: grad(lambda x: softmax(x)[0])(x)[0])(x)
+    np.testing.assert_allclose(third, [p0 * p1 * (p1 - p0), p0 * p1 * (p0 - p1)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [log_softmax, softmax])
+def test_masked_scores(f):
+    x = jnp.float32([1, -np.inf, 2])
+    theirs = jax.grad(lambda x: f(x)[0])(x)
+    np.testing.assert_allclose(grad(lambda x: f(x)[0])(x), theirs, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*softmax_custom_jvp.*")
+def test_softmax_as_a_custom_jvp():
+    """As JAX has it on request."""
+    jax.config.update("jax_softmax_custom_jvp", True)
+    try:
+        gradient = grad(lambda x: jax.nn.softmax(x)[0])(jnp.float32([20, 0]))
+    finally:
+        jax.config.update("jax_softmax_custom_jvp", False)
+    np.testing.assert_allclose(gradient, [2.0611537e-9, -2.0611537e-9])
