@@ -28,9 +28,20 @@ def exp(y_bar, y, x):
     return (y_bar * y,)
 
 
-@rule("exp2", formula="x̄ = ȳ · y ln 2", source="NIST DLMF §4.7(ii)")
+@rule("exp2", formula="x̄ = ȳ · 2ˣ ln 2", source="NIST DLMF §4.7(ii)")
 def exp2(y_bar, y, x):
-    return (y_bar * (math.log(2) * y),)
+    """From x, not y: lax.exp2 rounds its exponent x ln 2, and is off by 67 ulp."""
+    return (y_bar * exp2_slope(x),)
+
+
+@slope(lambda s, x: math.log(2) * s)
+def exp2_slope(x):
+    """2ˣ ln 2, with the whole part of x taken to the exponent of the float."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return math.log(2) * lax.exp2(x)
+    most = lax.full_like(x, 2 * jnp.finfo(x.dtype).maxexp)
+    whole = lax.clamp(-most, lax.floor(x), most)
+    return jnp.ldexp(math.log(2) * lax.exp(math.log(2) * (x - whole)), whole.astype(jnp.int32))
 
 
 @rule("expm1", formula="x̄ = ȳ · eˣ", source="NIST DLMF §4.7(ii)")
@@ -95,16 +106,16 @@ def _size(x):
 
 @rule("sinh", formula="x̄ = ȳ · cosh(x)", source="NIST DLMF §4.34")
 def sinh(y_bar, y, x):
-    return (y_bar * _cosh(x),)
+    return (y_bar * hyperbolic_cosine(x),)
 
 
 @rule("cosh", formula="x̄ = ȳ · sinh(x)", source="NIST DLMF §4.34")
 def cosh(y_bar, y, x):
-    return (y_bar * _sinh(x),)
+    return (y_bar * hyperbolic_sine(x),)
 
 
-@slope(lambda s, x: _sinh(x))
-def _cosh(x: Any) -> Any:
+@slope(lambda s, x: hyperbolic_sine(x))
+def hyperbolic_cosine(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.cosh(x)
     e = lax.exp(lax.abs(x) - 1)
@@ -112,8 +123,8 @@ def _cosh(x: Any) -> Any:
     return lax.select(lax.abs(x) < 1, _series(x, first=2), far)
 
 
-@slope(lambda s, x: _cosh(x))  # pyright: ignore[reportGeneralTypeIssues]
-def _sinh(x: Any) -> Any:
+@slope(lambda s, x: hyperbolic_cosine(x))  # pyright: ignore[reportGeneralTypeIssues]
+def hyperbolic_sine(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return lax.sinh(x)
     e = lax.exp(lax.abs(x) - 1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from funcnet.rules._table import rule, slope
-from funcnet.rules.exponentials import logistic_slope
+from funcnet.rules.exponentials import hyperbolic_sine, logistic_slope
 from funcnet.rules.special import in_float32
 
 DEFINED = {
@@ -147,10 +147,17 @@ def log1mexp(y_bar, y, x):
     return (y_bar * log1mexp_slope(x),)
 
 
-@slope(lambda s, x: -s * (1 + s))
+@slope(lambda s, x: -_quarter_csch2(x))
 def log1mexp_slope(x):
-    """Its derivative is −s (1 + s), where eˣ s² would be ∞ · 0."""
+    """Its derivative is not −s (1 + s), with the error of lax.expm1 twice, nor −eˣ s², which may be ∞ · 0."""
     return 1 / lax.expm1(x)
+
+
+@slope(lambda s, x: -s / lax.tanh(0.5 * x))
+def _quarter_csch2(x):
+    """csch²(x/2) / 4."""
+    csch = 0.5 / hyperbolic_sine(0.5 * x)
+    return csch * csch
 
 
 @rule("jax.scipy.special.logit", formula="x̄ = ȳ / (x (1 − x))", source="NIST DLMF §4.7(i)")

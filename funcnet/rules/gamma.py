@@ -56,7 +56,7 @@ def _polygamma(n: Any, x: Any) -> Any:
     s, right = lax.select(known, n + 1, lax.full_like(n, 2)), lax.select(known, x, lax.full_like(x, 1))
     factorial = jnp.asarray(factorials)[lax.convert_element_type(s - 1, np.int32)]
     sign = 2 * lax.rem(s - 1, lax.full_like(s, 2)) - 1
-    return lax.select(known, sign * factorial * _hurwitz(s, right), lax.polygamma(n, x))
+    return lax.select(known, _hurwitz(s, right, sign * factorial), lax.polygamma(n, x))
 
 
 @family(lambda f, n, x: f(n + 1, x))
@@ -65,12 +65,9 @@ def polygamma_of_order(n: int, x: Any) -> Any:
     mirrored = x < 0
     right = lax.select(mirrored, 1 - x, x)
     value = (
-        _digamma_of_positive(right)
-        if n == 0
-        else (-1) ** (n + 1) * math.factorial(n) * _hurwitz(n + 1, right)
+        _digamma_of_positive(right) if n == 0 else _hurwitz(n + 1, right, (-1) ** (n + 1) * math.factorial(n))
     )
-    angle = math.pi * lax.select(mirrored, x - lax.round(x), lax.full_like(x, 0.25))
-    cotangent = lax.cos(angle) / lax.sin(angle)
+    cotangent = _cotangent(lax.select(mirrored, x - lax.round(x), lax.full_like(x, 0.25)))
     value = lax.select(mirrored, (-1) ** n * value - _cotangent_slope(n, cotangent), value)
     pole = (x <= 0) & (x == lax.round(x))
     return lax.select(pole, lax.full_like(x, math.inf if n % 2 else math.nan), value)
@@ -107,19 +104,26 @@ def _divided(u: Any, v: float) -> Any:
     return quotient * u + value
 
 
-def _hurwitz(s: Any, x: Any) -> Any:
-    """ζ(s, x) = Σ 1/(x + k)ˢ for x > 0 (NIST DLMF §25.11.28)."""
+def _hurwitz(s: Any, x: Any, c: Any) -> Any:
+    """c ζ(s, x) = c Σ 1/(x + k)ˢ for x > 0 (NIST DLMF §25.11.28), which may be normal where ζ is not."""
     u = 1 / (x + TERMS)
     series = lax.full_like(x, 0)
     for j in range(len(BERNOULLI), 0, -1):
         rising = math.prod(s + i for i in range(2 * j - 1))
         series = series * (u * u) + rising * (BERNOULLI[j - 1] / math.factorial(2 * j))
-    tail = (1 / (s - 1) + u * (0.5 + u * series)) * _power(u, s - 1)
-    return tail + sum(_power(1 / (x + k), s) for k in reversed(range(TERMS)))
+    tail = c * (1 / (s - 1) + u * (0.5 + u * series)) * _power(u, s - 1)
+    return tail + c * sum(_power(1 / (x + k), s) for k in reversed(range(TERMS)))
 
 
 def _power(x: Any, s: Any) -> Any:
     return x**s if isinstance(s, int) else lax.pow(x, s)
+
+
+def _cotangent(x: Any) -> Any:
+    """cot(πx) for |x| ≤ ½: near ½ it is tan(π(½ − x)), whose difference is exact."""
+    near_0 = lax.abs(x) < 0.25
+    tangent = lax.tan(math.pi * lax.select(near_0, x, lax.sign(x) * (0.5 - lax.abs(x))))
+    return lax.select(near_0, 1 / tangent, tangent)
 
 
 def _cotangent_slope(n: int, cotangent: Any) -> Any:

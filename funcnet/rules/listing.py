@@ -13,6 +13,7 @@ from importlib import resources
 from funcnet import _jax
 from funcnet._errors import ParameterError
 from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, RULES, Rule
+from funcnet.rules._standing import STANDING
 
 _SHAPE = {"shape", "dtype", "ndim", "size", "aval"}
 _OF_SHAPE_ONLY = {"like", "full_like", "zeros_like"}
@@ -20,7 +21,7 @@ _NO_DIGIT = 2.0**24
 
 
 def overview() -> str:
-    """One line for each rule, then the primitives without one and the reason.
+    """One line for each rule, then the primitives without one, and JAX's functions whose own rule stands.
 
     The errors in ulp are those of the gradient, ours and that of `jax.grad`, and those of its gradient.
 
@@ -33,6 +34,8 @@ def overview() -> str:
     for name, reason in sorted({**PIECEWISE_CONSTANT, **REFUSED}.items()):
         word = "refused" if name in REFUSED else "zero"
         rows.append((name, word, *[""] * 4, reason))
+    for place, reason in sorted(STANDING.items()):
+        rows.append((place, "JAX's rule", *[""] * 4, reason))
     return "\n".join(
         f"{_wide(name, 28)} {_wide(keeps, 14)} {' '.join(f'{ulp:>6}' for ulp in ulps)}  {formula}"
         for name, keeps, *ulps, formula in rows
@@ -55,6 +58,8 @@ def entry(name: str) -> str:
     if name in PIECEWISE_CONSTANT:
         return f"{name} lets no gradient through: {PIECEWISE_CONSTANT[name]}"
     name = next((full for full in RULES if full.startswith("jax.") and full.endswith(f".{name}")), name)
+    if name not in RULES and (standing := _standing(name)):
+        return standing
     if name not in RULES:
         return _of_library(name)
     rule = RULES[name]
@@ -97,6 +102,12 @@ def _of_library(name: str) -> str:
         else "no primitives"
     )
     return "\n".join([f"{name} brings {told}", *lines])
+
+
+def _standing(name: str) -> str:
+    """Why JAX's own rule of a function stands, by its place or its name; empty for all else."""
+    places = [one for one in STANDING if name.lstrip("_") in (one, one.rpartition(".")[2].lstrip("_"))]
+    return "\n".join(f"{place} has JAX's own rule: {STANDING[place]}" for place in places)
 
 
 def reads(rule: Rule) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from jax.scipy import special
 
 from tests.rules.ulp import Truth, near, of_every_magnitude
 
-SQRT_2_PI = mpmath.sqrt(2 * mpmath.pi)
+
+def _unary(function, derivative, second, inputs, **more):
+    return Truth(function, derivative, inputs, fast=False, second=[second], **more)
 
 
 def _spread(low, high, smallest=1e-30, count=400, around=()):
@@ -36,17 +38,39 @@ def _probabilities(top):
 
 
 def _mills(m, x):
-    return 2 * m.exp(-x * x / 2) / SQRT_2_PI / m.erfc(-x / m.sqrt(2))
+    return m.sqrt(2 / m.pi) * m.exp(-x * x / 2) / m.erfc(-x / m.sqrt(2))
+
+
+def _mills_slope(m, x):
+    return -_mills(m, x) * (x + _mills(m, x))
+
+
+def _erfcx(m, x):
+    return m.exp(x * x) * m.erfc(x)
 
 
 def _erfcx_slope(m, x):
     with mpmath.workdps(60 + 2 * int(abs(m.log(abs(x) + 2)))):
-        return 2 * x * m.exp(x * x) * m.erfc(x) - 2 / m.sqrt(m.pi)
+        return 2 * x * _erfcx(m, x) - 2 / m.sqrt(m.pi)
 
 
-def _dawsn_slope(m, x):
+def _erfcx_second(m, x):
+    with mpmath.workdps(60 + 2 * int(abs(m.log(abs(x) + 2)))):
+        return 2 * _erfcx(m, x) + 2 * x * _erfcx_slope(m, x)
+
+
+def _dawson(m, x):
+    return m.sqrt(m.pi) / 2 * m.exp(-x * x) * m.erfi(x)
+
+
+def _dawson_slope(m, x):
     with mpmath.workdps(80):
-        return 1 - x * m.sqrt(m.pi) * m.exp(-x * x) * m.erfi(x)
+        return 1 - 2 * x * _dawson(m, x)
+
+
+def _dawson_second(m, x):
+    with mpmath.workdps(80):
+        return -2 * _dawson(m, x) - 2 * x * _dawson_slope(m, x)
 
 
 def _sinc_slope(m, x):
@@ -54,8 +78,22 @@ def _sinc_slope(m, x):
         return m.mpf(0) if x == 0 else (m.cospi(x) - m.sincpi(x)) / x
 
 
+def _sinc_second(m, x):
+    with mpmath.workdps(150):
+        return -(m.pi**2) / 3 if x == 0 else -(m.pi**2) * m.sincpi(x) - 2 * _sinc_slope(m, x) / x
+
+
+def _sine_quotient_slope(m, x):
+    with mpmath.workdps(150):
+        return m.mpf(0) if x == 0 else (m.cos(x) - m.sinc(x)) / x
+
+
+def _erfcinv_slope(m, x):
+    return -m.sqrt(m.pi) / 2 * m.exp(m.erfinv(1 - x) ** 2)
+
+
 def _normal_quantile_slope(m, p):
-    return SQRT_2_PI * m.exp(m.erfinv(2 * p - 1) ** 2)
+    return m.sqrt(2 * m.pi) * m.exp(m.erfinv(2 * p - 1) ** 2)
 
 
 def _sigma(m, x):
@@ -191,56 +229,93 @@ TRUTHS = {
             lambda m, x, a: min(x, 0 * x) ** 2 / a**3 * m.exp(min(x, 0 * x) / a),
         ],
     ),
-    "jax.nn.log1mexp": Truth(jax.nn.log1mexp, lambda m, x: 1 / m.expm1(x), _spread(1e-30, 87), fast=False),
-    "jax.numpy.i0": Truth(jnp.i0, lambda m, x: m.besseli(1, x), _spread(-91, 91), fast=False),
-    "jax.numpy.sinc": Truth(jnp.sinc, _sinc_slope, _spread(-1e3, 1e3, around=[0, 1]), fast=False),
-    "jax.scipy.special.dawsn": Truth(special.dawsn, _dawsn_slope, _spread(-1e3, 1e3, around=[0]), fast=False),
-    "jax.scipy.special.erfcx": Truth(
-        special.erfcx, _erfcx_slope, _spread(-9.3, 1e5, around=[0, 1, 2.25]), fast=False
+    "jax.nn.log1mexp": _unary(
+        jax.nn.log1mexp,
+        lambda m, x: 1 / m.expm1(x),
+        lambda m, x: -m.exp(x) / m.expm1(x) ** 2,
+        _spread(1e-30, 87),
     ),
-    "jax.scipy.special.expi": Truth(
-        special.expi, lambda m, x: m.exp(x) / x, _spread(-87, 92, around=[1]), fast=False
+    "jax.numpy.i0": _unary(
+        jnp.i0,
+        lambda m, x: m.besseli(1, x),
+        lambda m, x: (m.besseli(0, x) + m.besseli(2, x)) / 2,
+        _spread(-91, 91),
     ),
-    "jax.scipy.special.fresnel": Truth(
+    "jax.numpy.sinc": _unary(jnp.sinc, _sinc_slope, _sinc_second, _spread(-1e3, 1e3, around=[0, 1])),
+    "jax.scipy.special.dawsn": _unary(
+        special.dawsn, _dawson_slope, _dawson_second, _spread(-1e3, 1e3, around=[0])
+    ),
+    "jax.scipy.special.erfcx": _unary(
+        special.erfcx,
+        _erfcx_slope,
+        _erfcx_second,
+        _spread(-9.3, 1e5, around=[0, 1, 2.25]),
+        jax=1,  # 0.12 refuses arrays
+    ),
+    "jax.scipy.special.expi": _unary(
+        special.expi,
+        lambda m, x: m.exp(x) / x,
+        lambda m, x: m.exp(x) * (x - 1) / x**2,
+        _spread(-87, 92, around=[1]),
+    ),
+    "jax.scipy.special.fresnel": _unary(
         lambda x: special.fresnel(x)[0],
         lambda m, x: m.sinpi(x * x / 2),
+        lambda m, x: m.pi * x * m.cospi(x * x / 2),
         _spread(-1e5, 1e5, 1e-18),
-        fast=False,
     ),
-    "jax.scipy.special.fresnel C": Truth(
-        lambda x: special.fresnel(x)[1], lambda m, x: m.cospi(x * x / 2), _spread(-1e5, 1e5), fast=False
+    "jax.scipy.special.fresnel C": _unary(
+        lambda x: special.fresnel(x)[1],
+        lambda m, x: m.cospi(x * x / 2),
+        lambda m, x: -m.pi * x * m.sinpi(x * x / 2),
+        _spread(-1e5, 1e5),
     ),
-    "jax.scipy.special.log_ndtr": Truth(
-        special.log_ndtr, _mills, _spread(-1e5, 13, around=[0, -10, 5, -1e4]), fast=False
+    "jax.scipy.special.log_ndtr": _unary(
+        special.log_ndtr, _mills, _mills_slope, _spread(-1e5, 13, around=[0, -10, 5, -1e4])
     ),
-    "jax.scipy.special.logit": Truth(
-        special.logit, lambda m, x: 1 / (x * (1 - x)), _spread(1e-37, 1 - 2**-24), fast=False
+    "jax.scipy.special.logit": _unary(
+        special.logit,
+        lambda m, x: 1 / (x * (1 - x)),
+        lambda m, x: (2 * x - 1) / (x * (1 - x)) ** 2,
+        _spread(1e-37, 1 - 2**-24),
     ),
-    "jax.scipy.special.sici": Truth(
-        lambda x: special.sici(x)[0], lambda m, x: m.sinc(x), _spread(-1e3, 1e3, around=[0]), fast=False
+    "jax.scipy.special.sici": _unary(
+        lambda x: special.sici(x)[0],
+        lambda m, x: m.sinc(x),
+        _sine_quotient_slope,
+        _spread(-1e3, 1e3, around=[0]),
     ),
-    "jax.scipy.special.sici Ci": Truth(
-        lambda x: special.sici(x)[1], lambda m, x: m.cos(x) / x, _spread(1e-30, 1e3), fast=False
+    "jax.scipy.special.sici Ci": _unary(
+        lambda x: special.sici(x)[1],
+        lambda m, x: m.cos(x) / x,
+        lambda m, x: -(m.sin(x) + m.cos(x) / x) / x,
+        _spread(1e-30, 1e3),
     ),
-    "jax.scipy.special.xlogx": Truth(
+    "jax.scipy.special.xlogx": _unary(
         lambda x: -special.entr(x),
         lambda m, x: 1 + m.log(x),
+        lambda m, x: 1 / x,
         _spread(1e-37, 1e30, around=[np.exp(-1)]),
-        fast=False,
     ),
 }
 if jax.__version_info__ >= (0, 12):
     TRUTHS |= {
-        "jax.scipy.special.erfcinv": Truth(
+        "jax.scipy.special.erfcinv": _unary(
             special.erfcinv,  # pyright: ignore[reportAttributeAccessIssue]
-            lambda m, x: -m.sqrt(m.pi) / 2 * m.exp(m.erfinv(1 - x) ** 2),
+            _erfcinv_slope,
+            lambda m, x: 2 * m.erfinv(1 - x) * _erfcinv_slope(m, x) ** 2,
             _probabilities(2),
-            fast=False,
         ),
-        "jax.scipy.special.i1": Truth(
-            special.i1, lambda m, x: (m.besseli(0, x) + m.besseli(2, x)) / 2, _spread(-91, 91), fast=False
+        "jax.scipy.special.i1": _unary(
+            special.i1,
+            lambda m, x: (m.besseli(0, x) + m.besseli(2, x)) / 2,
+            lambda m, x: (3 * m.besseli(1, x) + m.besseli(3, x)) / 4,
+            _spread(-91, 91),
         ),
-        "jax.scipy.special.ndtri": Truth(
-            special.ndtri, _normal_quantile_slope, _probabilities(1), fast=False
+        "jax.scipy.special.ndtri": _unary(
+            special.ndtri,
+            _normal_quantile_slope,
+            lambda m, p: m.sqrt(2) * m.erfinv(2 * p - 1) * _normal_quantile_slope(m, p) ** 2,
+            _probabilities(1),
         ),
     }
