@@ -133,7 +133,7 @@ def _tanh_gelu_bend(m, x):
 
 
 def _normal_density(m, x):
-    return m.exp(-x * x / 2) / SQRT_2_PI
+    return m.exp(-x * x / 2) / m.sqrt(2 * m.pi)
 
 
 def _with_parameter(low, high):
