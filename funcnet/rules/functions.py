@@ -36,6 +36,7 @@ DEFINED = {
     "numpy.lax_numpy._i1": ["jax.scipy.special.i1"],
     "numpy.ufuncs.frexp": ["jax.numpy.frexp"],
     "numpy.ufuncs._frexp": ["jax.numpy.frexp"],
+    "numpy.ufuncs.hypot": ["jax.numpy.hypot"],
     "numpy.ufuncs.sinc": ["jax.numpy.sinc"],
     "scipy.special._dawsn": ["jax.scipy.special.dawsn"],
     "scipy.special._erfcinv": ["jax.scipy.special.erfcinv"],
@@ -49,6 +50,8 @@ DEFINED = {
     "scipy.special.sici": ["jax.scipy.special.sici"],
     "third_party.scipy.special.fresnel": ["jax.scipy.special.fresnel"],
     "lax.other.logaddexp": ["jax.numpy.logaddexp"],
+    "lax.other.logaddexp2": ["jax.numpy.logaddexp2"],
+    "scipy.special.poch": ["jax.scipy.special.poch"],
     "scipy.special.xlogy": ["jax.scipy.special.xlogy"],
     "scipy.special.xlog1py": ["jax.scipy.special.xlog1py"],
 }
@@ -72,6 +75,7 @@ REDUCING = frozenset({"jax.nn.softmax", "jax.nn.log_softmax", "jax.nn.logsumexp"
 """Functions that reduce their argument over some axes: their rules get those as a parameter."""
 
 REAL = REDUCING | {
+    "jax.numpy.logaddexp2",
     "jax.nn.soft_sign",
     "jax.nn.squareplus",
     "jax.nn.silu",
@@ -92,21 +96,78 @@ def logaddexp(y_bar, y, x1, x2):
     """Half to each where both are the same infinity."""
     same = (x1 == x2) & jnp.isinf(x1)
     x1, x2 = (jnp.where(same, 0, x) for x in (x1, x2))
-    return y_bar * _share(x1, x2), y_bar * _share(x2, x1)
+    return y_bar * _logistic(*_apart(x1, x2)), y_bar * _logistic(*_apart(x2, x1))
 
 
-def _share(x1, x2):
-    """σ(x₁ − x₂); what the difference loses in rounding (Knuth 1997, §4.2.2, theorem B) is many ulp of it."""
+@rule(
+    "jax.numpy.logaddexp2",
+    formula="x̄₁ = ȳ / (1 + 2^(x₂ − x₁)),  x̄₂ = ȳ / (1 + 2^(x₁ − x₂))",
+    source="as logaddexp, to the base 2",
+)
+def logaddexp2(y_bar, y, x1, x2):
+    same = (x1 == x2) & jnp.isinf(x1)
+    x1, x2 = (jnp.where(same, 0, x) for x in (x1, x2))
+    return y_bar * _logistic2(*_apart(x1, x2)), y_bar * _logistic2(*_apart(x2, x1))
+
+
+def _apart(x1, x2):
+    """x₁ − x₂, and what that loses in rounding (Knuth 1997, §4.2.2, theorem B), many ulp of σ(x₁ − x₂)."""
     apart = x1 - x2
     back = apart - x1
     lost = (x1 - (apart - back)) - (x2 + back)
-    return _logistic(apart, jnp.where(jnp.isfinite(apart), lost, 0))
+    return apart, jnp.where(jnp.isfinite(apart), lost, 0)
 
 
 @slope(lambda s, x, rest: logistic_slope(x) * (1 - rest * lax.tanh(0.5 * x)), None)
 def _logistic(x, rest):
     """σ(x + rest) for a small rest."""
     return lax.logistic(x) * (1 + rest * lax.logistic(-x))
+
+
+@slope(lambda s, x, rest: math.log(2) * s * _logistic2(-x, -rest), None)  # pyright: ignore[reportGeneralTypeIssues]
+def _logistic2(x: Any, rest: Any) -> Any:
+    """1 / (1 + 2^−(x + rest)) for a small rest; lax.exp2 rounds its exponent, but for the whole part of x."""
+    size = lax.min(lax.abs(x), lax.full_like(x, 2000))
+    whole = lax.round(size)
+    q = lax.exp2((whole - size) - lax.sign(x) * rest)
+    q = jnp.ldexp(q, -lax.convert_element_type(whole, jnp.int32))
+    return jnp.where(x > 0, 1, q) / (1 + q)
+
+
+@rule("jax.numpy.hypot", formula="x̄₁ = ȳ x₁ / y,  x̄₂ = ȳ x₂ / y, and 0 at 0", source="NIST DLMF §1.5(ii)")
+def hypot(y_bar, y, x1, x2):
+    return y_bar * _cosine(x1, x2, y), y_bar * _cosine(x2, x1, y)
+
+
+@slope(
+    lambda s, x1, x2, y: (x2 / y) * (x2 / y) / y,
+    lambda s, x1, x2, y: -s * (x2 / y) / y,
+    None,
+)
+def _cosine(x1, x2, y):
+    """x₁ / √(x₁² + x₂²); at 0 the element of least norm, 0."""
+    return jnp.where(lax.abs(x1) == y, lax.sign(x1), x1 / y)
+
+
+@rule(
+    "jax.scipy.special.poch",
+    formula="z̄ = ȳ (z)ₘ (ψ(z + m) − ψ(z)), and ȳ (−1)ⁿ n! Γ(m − n) at z = −n,  m̄ = ȳ (z)ₘ ψ(z + m)",
+    source="NIST DLMF §5.2(iii) and §5.3",
+)
+def poch(y_bar, y, z, m):
+    """1/Γ is 0 at z = −n and has the derivative (−1)ⁿ n! there, where ψ(z) is infinite."""
+    pole = (z <= 0) & (z == lax.floor(z))
+    inside = y * (lax.digamma(jnp.where(pole, 1, z) + m) - lax.digamma(jnp.where(pole, 1, z)))
+    z_bar = y_bar * jnp.where(pole, _poch_slope_at_pole(jnp.where(pole, z, 0), m), inside)
+    return z_bar, y_bar * (y * lax.digamma(z + m))
+
+
+@slope(
+    lambda s, z, m: 2 * s * (lax.digamma(z + m) - lax.digamma(1 - z)), lambda s, z, m: s * lax.digamma(z + m)
+)
+def _poch_slope_at_pole(z, m):
+    sign = 1 - 2 * lax.rem(lax.abs(z), lax.full_like(z, 2))
+    return sign * lax.exp(lax.lgamma(1 - z)) * jax.scipy.special.gamma(z + m)
 
 
 @rule(

@@ -36,8 +36,16 @@ OTHERWISE_MEASURED = {
     "polynomial": "as good as its coefficients",
     "polygamma n": "NaN",
     **dict.fromkeys(["jax.numpy.logaddexp x1", "jax.numpy.logaddexp x2"], "in tests/rules/test_functions.py"),
+    **dict.fromkeys(
+        ["jax.numpy.logaddexp2 x1", "jax.numpy.logaddexp2 x2"], "in tests/rules/test_functions.py"
+    ),
+    **dict.fromkeys(["jax.numpy.hypot x1", "jax.numpy.hypot x2"], "a quotient of what JAX has given"),
+    **dict.fromkeys(["jax.scipy.special.poch z", "jax.scipy.special.poch m"], "as good as JAX's value"),
     **dict.fromkeys(["jax.scipy.special.xlogy x", "jax.scipy.special.xlog1py x"], "a logarithm times ȳ"),
     **dict.fromkeys(["jax.scipy.special.xlogy y", "jax.scipy.special.xlog1py y"], "a quotient times ȳ"),
+    **dict.fromkeys(
+        ["jax.nn.softmax", "jax.nn.log_softmax", "jax.nn.logsumexp"], "in tests/rules/test_softmax.py"
+    ),
     "jax.nn.softplus": "the logistic function times ȳ, in tests/rules/test_functions.py",
     "jax.scipy.special.wofz": "of complex numbers, in tests/rules/test_functions.py",
     "random_gamma key": "a key, which has no gradient",

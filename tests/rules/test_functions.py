@@ -36,6 +36,10 @@ ROWS = [
     Row("jax.numpy.logaddexp", jnp.logaddexp, normal((3, 4), (3, 4))),
     Row("jax.numpy.logaddexp", jnp.logaddexp, normal((3, 4), (4,)), name="broadcast"),
     Row("jax.numpy.logaddexp", jnp.logaddexp, normal((3, 4), ()), name="with a scalar"),
+    Row("jax.numpy.logaddexp2", jnp.logaddexp2, normal((3, 4), (3, 4))),
+    Row("jax.numpy.hypot", jnp.hypot, normal((3, 4), (3, 4))),
+    Row("jax.numpy.hypot", jnp.hypot, normal((3, 4), (4,)), name="broadcast"),
+    Row("jax.scipy.special.poch", special.poch, positive((3, 4), (3, 4))),
     Row("jax.scipy.special.xlogy", xlogy, positive((3, 4), (3, 4))),
     Row("jax.scipy.special.xlogy", xlogy, positive((4,), (3, 4)), name="broadcast"),
     Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 4), (3, 4))),
@@ -224,6 +228,44 @@ def test_logaddexp_of_a_difference_that_rounds(order):
     truth = 1 / (1 + np.exp(-apart))
     truth = truth if order == 1 else truth / (1 + np.exp(apart))
     np.testing.assert_allclose(f(x1, x2), truth, rtol=(4 if order == 1 else 8) * 2**-24)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_logaddexp2_to_the_second_order(order):
+    rng = np.random.default_rng(4)
+    x1, x2 = (rng.uniform(-60, 60, 3000).astype(np.float32) for _ in range(2))
+    f = jnp.logaddexp2
+    for _ in range(order):
+        f = grad(lambda x1, x2, f=f: f(x1, x2).sum())
+    apart = x1.astype(np.float64) - x2
+    truth = 1 / (1 + 2**-apart)
+    truth = truth if order == 1 else np.log(2) * truth / (1 + 2**apart)
+    np.testing.assert_allclose(f(x1, x2), truth, rtol=(4 if order == 1 else 8) * 2**-24)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e30, np.inf])
+def test_hypot_of_every_size(scale):
+    at = jnp.float32(3 * scale if scale else 0), jnp.float32(4 * scale if np.isfinite(scale) else 4)
+    slopes = [0, 0] if scale == 0 else [1, 0] if np.isinf(scale) else [0.6, 0.8]
+    np.testing.assert_allclose(grad(jnp.hypot, (0, 1))(*at), slopes, rtol=3e-7)
+
+
+def test_the_second_derivatives_of_hypot():
+    found = funcnet.hessian(jnp.hypot, (0, 1))(jnp.float32(3e-9), jnp.float32(4e-9))
+    truth = np.array([[0.64, -0.48], [-0.48, 0.36]]) / 5e-9
+    np.testing.assert_allclose(np.array(found), truth, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("z", "m"), [(0.0, 1.5), (-1.0, 1.5), (-2.0, 0.3), (0.7, 1.5), (-2.5, 1.2)])
+def test_the_pochhammer_symbol(z, m):
+    """(z)ₘ has the finite derivative Γ(m) at 0, where ψ(z) is infinite."""
+    with mpmath.workdps(40):
+        first = float(mpmath.diff(lambda z: mpmath.rf(z, m), z))
+        second = float(mpmath.diff(lambda z: mpmath.rf(z, m), z, 2))
+    f = lambda z: special.poch(z, m)  # noqa: E731
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(float(grad(f)(z)), first, rtol=1e-11)
+        np.testing.assert_allclose(float(grad(grad(f))(z)), second, rtol=1e-10)
 
 
 EDGES = {
