@@ -207,7 +207,7 @@ OF_JAX = {"jax", "lax", "core", "primitives", "ad", "api"}
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_no_file_names_a_differentiation_of_jax(path):
-    """`slope` in rules/_table.py says to JAX what the derivative of a part of a rule is; so does softmax's."""
+    """`slope` in rules/_table.py says to JAX what the derivative of a part of a rule is; so does softmax."""
     said = {"custom_jvp"} if path.name in ("_table.py", "softmax.py") else set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
