@@ -80,7 +80,10 @@ def zeta(y_bar, y, s, q):
     return lax.full_like(s, math.nan), like(q, y_bar * (7.0 * s * lax.zeta(s + 1.0, q)))
 '''
 
-_OF_POLYGAMMA = "    return lax.full_like(n, math.nan), like(x, y_bar * lax.polygamma(n + 1.0, x))\n"
+_OF_POLYGAMMA = (
+    "    return lax.full_like(n, math.nan), "
+    "like(x, y_bar * in_float32(_polygamma)(order, stretch(x, y_bar.shape)))\n"
+)
 _ACTIVATIONS = (
     "from funcnet.nn.activations import elu, gelu, leaky_relu, {}relu, sigmoid, silu, softplus, tanh"
 )
@@ -90,7 +93,7 @@ MUTANTS = (
     mutant(
         "zeta_rule",
         "a new rule, for zeta, has the wrong sign and is seven times too large",
-        Edit("funcnet/rules/special.py", _OF_POLYGAMMA, _OF_POLYGAMMA + _ZETA),
+        Edit("funcnet/rules/gamma.py", _OF_POLYGAMMA, _OF_POLYGAMMA + _ZETA),
         Edit(
             "funcnet/rules/_without.py",
             '    "zeta": "the Hurwitz zeta function has no rule; its derivative in q is −s · ζ(s + 1, q)",\n',
@@ -137,11 +140,11 @@ MUTANTS = (
     ),
     mutant(
         "tanh_second_order",
-        "tanh and logistic let eˣ overflow behind a select: their second derivatives far out are NaN",
+        "the slope of tanh is differentiated as it stands: next to 0 its derivative has no digit right",
         Edit(
             "funcnet/rules/exponentials.py",
-            "m = lax.expm1(lax.min(size, lax.full_like(x, limit)))",
-            "m = lax.expm1(size)",
+            "@slope(lambda y, x: -lax.tanh(x) * twice_sech2(x))\n",
+            "",
         ),
     ),
     mutant(
@@ -211,8 +214,8 @@ MUTANTS = (
         ),
         Edit(
             "funcnet/backprop/loops.py",
-            "from funcnet.backprop.sweep import Engine, Plan, is_in",
-            "from funcnet.backprop.sweep import Engine, Plan, differentiable, is_in",
+            "from funcnet.backprop.activity import Mask, active, is_in",
+            "from funcnet.backprop.activity import Mask, active, differentiable, is_in",
         ),
     ),
     mutant(
