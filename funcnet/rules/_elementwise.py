@@ -165,6 +165,9 @@ class _Reader:
         params = _jax.parameters(eqn)
         if eqn.primitive.name == "convert_element_type":
             params = {"new_dtype": params["new_dtype"]}
+        if operation := params.pop("_prim", None):  # of hijax: a class, with the types of its arguments
+            said = {name: value for name, value in operation.params.items() if not hasattr(value, "shape")}
+            params |= {"kind": type(operation).__name__, **said}
         places = self.merged(operands, shape)
         shapes = [v.aval.shape for v in eqn.invars]
         everywhere_one = operands and not any(x.shape for x in operands) and set(shapes) == {shape}

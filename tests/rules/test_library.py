@@ -5,14 +5,19 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from funcnet import grad, hessian
 from funcnet.rules._standing import STANDING
 from funcnet.rules.functions import DEFINED
 
 WALK = """
 import contextlib, gc, importlib, io, pkgutil, warnings
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 warnings.simplefilter("ignore")
 for module in pkgutil.walk_packages(jax.__path__, "jax.", onerror=lambda name: None):
@@ -61,3 +66,20 @@ def test_what_stands_is_in_this_jax_or_of_another_version(found):
 def test_what_is_known_is_in_this_jax_or_of_another_version(place):
     module, _, name = place.rpartition(".")
     assert hasattr(importlib.import_module(f"jax._src.{module}"), name) != (place in ELSEWHERE)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("rank", range(5))
+def test_the_determinant_of_a_matrix_of_this_rank_to_the_second_order(rank):
+    """It is linear in each element, so that differences are derivatives; the second ones are right or NaN."""
+    rng = np.random.default_rng(rank)
+    a = (rng.integers(-3, 4, (4, rank)) @ rng.integers(-3, 4, (rank, 4))).astype(float)
+    steps = np.eye(16).reshape(16, 4, 4)
+    det = np.linalg.det
+    first = [(det(a + e) - det(a - e)) / 2 for e in steps]
+    second = [[det(a + e + f) - det(a + e) - det(a + f) + det(a) for f in steps] for e in steps]
+    np.testing.assert_allclose(grad(jnp.linalg.det)(a).ravel(), first, atol=1e-11)
+    found = np.asarray(hessian(jnp.linalg.det)(a)).reshape(16, 16)
+    known = np.isfinite(found)
+    assert known.all() or rank < 4
+    np.testing.assert_allclose(found[known], np.array(second)[known], atol=1e-11)
