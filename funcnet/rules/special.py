@@ -41,7 +41,7 @@ def in_float32(function: Callable) -> Callable:
 
 
 @in_float32
-def exp_of_square(scale: float, sign: float, x: Any) -> Any:
+def exp_of_square(scale: float, sign: int | float, x: Any) -> Any:
     """scale · exp(sign · x²) to about two ulp, for a sign of ±1 or ±½.
 
     With c a number near x that has half its digits, x² = c² + (x − c)(x + c), and c² is exact. The value does
@@ -53,19 +53,19 @@ def exp_of_square(scale: float, sign: float, x: Any) -> Any:
     return slope(derivative)(functools.partial(_exp_of_square, scale, sign))(x)
 
 
-def _exp_of_square(scale: float, sign: float, x: Any) -> Any:
+def _exp_of_square(scale: float, sign: int | float, x: Any) -> Any:
     squared, rest = _split_square(sign, x)
     return scale * (1.0 + lax.expm1(sign * rest)) * lax.exp(sign * squared)
 
 
-def _times_x_exp_of_square(scale: float, sign: float, x: Any) -> Any:
+def _times_x_exp_of_square(scale: float, sign: int | float, x: Any) -> Any:
     """scale · x exp(±x²), which is a normal number a little farther out: there c stays and the rest grows."""
     squared, rest = _split_square(sign, x)
     factor = lax.select(lax.abs(rest) < 0.25, 1.0 + lax.expm1(sign * rest), lax.exp(sign * rest))
     return scale * x * factor * lax.exp(sign * squared)
 
 
-def _split_square(sign: float, x: Any) -> tuple[Any, Any]:
+def _split_square(sign: int | float, x: Any) -> tuple[Any, Any]:
     """c² and (x − c)(x + c)."""
     steps, bound = (2.0**21, 26.5) if x.dtype == jnp.float64 else (2.0**7, 9.328125)
     bound = math.floor(bound / math.sqrt(abs(sign)) * steps) / steps

@@ -39,17 +39,17 @@ def geometric_mean(measure, of):
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_the_way_back_costs_no_more_in_the_mean(measure):
-    """Whatever the accuracy of tanh and σ costs is left out."""
+    """What the accuracy of tanh and σ costs is left out; that of log_softmax and logaddexp, 0.1 %, is not."""
 
     def of(program):
         uses = str(jax.make_jaxpr(program.function)(*program.sample()))
         return frugal if " tanh " in uses or " logistic " in uses else funcnet.value_and_grad
 
-    assert geometric_mean(measure, of) <= 1
+    assert geometric_mean(measure, of) <= 1.001
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("FLOPs", 1.015), ("temporary bytes", 1.09), ("bytes accessed", 1.01)]
+    ("name", "limit"), [("FLOPs", 1.02), ("temporary bytes", 1.09), ("bytes accessed", 1.01)]
 )
 def test_accuracy_costs_little_in_the_mean(name, limit):
     assert geometric_mean(MEASURES[name], lambda program: funcnet.value_and_grad) <= limit
