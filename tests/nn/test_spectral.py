@@ -20,7 +20,7 @@ from funcnet import nn
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._differences import FUNCTIONS
 
-pytestmark = pytest.mark.usefixtures("x64", "no_shape_checks")
+pytestmark = [pytest.mark.usefixtures("x64", "no_shape_checks"), pytest.mark.in_turns(3)]
 
 H = mpmath.mpf(10) ** -14
 
