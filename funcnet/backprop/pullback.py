@@ -157,7 +157,7 @@ def _route(
 ) -> tuple[Sequence[Any], Lives]:
     """What a rule sends back that only routes, and where it is alive."""
     x_bars, live = pullback.backward(stash, y_bars), of_all(y_bars, lives)
-    if use.name == "select_n" and not use.ins[0].shape:
+    if use.name == "select_n" and not use.ins[0].shape and len(use.ins) > 2:
         return x_bars, chosen(stash[1], live, x_bars)
     if live and live.whole and use.name not in SELECTING:
         return x_bars, list(map(live.of_whole, x_bars))

@@ -120,6 +120,15 @@ def test_elements_that_are_taken_and_not():
     assert np.diag(hessian(f)(x)).tolist() == [0, -np.inf, -1 / 32]
 
 
+def test_a_select_outside_of_its_cases_takes_the_nearest():
+    for which, slope in ((-1, 0.25), (0, 0.25), (5, 1)):
+        assert (
+            float(grad(lambda x, k=which: lax.select_n(jnp.int32(k), jnp.sqrt(x), x + 1, 1 * x))(4.0))
+            == slope
+        )
+    assert float(grad(lambda x: lax.select_n(jnp.int32(3), jnp.sqrt(x)))(4.0)) == 0.25
+
+
 def test_a_scalar_beside_an_array():
     """The gradient of what is broadcast is the sum over the elements that take part."""
     x = jnp.float32([0, 1, 4])
