@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._dtypes import at_least_float32, is_floating
 from funcnet.nn._gate import gate
-from funcnet.rules.softmax import below_best, best_place, probabilities
+from funcnet.rules.softmax import below_best, probabilities
 
 
 def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
@@ -95,14 +95,14 @@ def softmax_loss_forward(scores, labels):
 def softmax_loss_backward(stash, y_bar):
     scores, labels = stash
     s, axes = at_least_float32(scores), (scores.ndim - 1,)
-    p, others = probabilities(axes, s)
+    p, others, is_best = probabilities(axes, s)
     if is_floating(labels):
         q = at_least_float32(labels)
         s_bar = _upstream_times(y_bar, p * _sum_of_others(q) - q * _sum_of_others(p), scores)
         d, _, _, others = below_best(s, axes)
         return s_bar, _upstream_times(y_bar, jnp.log1p(others) - d, labels)
     right = _one_hot(labels, scores.shape[-1])
-    local = jnp.where(right, jnp.where(best_place(s, axes), -others, p - 1), p)
+    local = jnp.where(right, jnp.where(is_best, -others, p - 1), p)
     return _upstream_times(y_bar, local, scores), None
 
 

@@ -107,7 +107,6 @@ def scores():
 
 
 SECOND = {
-    "softmax": (lambda x: funcnet.jacobian(softmax)(x), 1),
     "logsumexp": (lambda x: funcnet.hessian(logsumexp)(x), 1),
     "log_softmax": (lambda x: funcnet.hessian(lambda x: log_softmax(x)[0])(x), -1),
     "softmax_loss": (lambda x: jax.jacrev(jax.grad(lambda x: nn.softmax_loss(x, 0)))(x), 1),
@@ -124,6 +123,14 @@ def test_second_derivatives_in_float32(f, sign):
     f = jax.jit(f)
     worst = max(errors(np.asarray(sign * f(x)), covariance(x)[0]).max() for x in scores())
     assert worst <= 8
+
+
+def test_the_derivative_of_softmax_in_float32():
+    """It is as good as softmax itself, of which it has two factors: far below the best that lost some digits."""
+    for x in scores():
+        truth, p = covariance(x)
+        of_value = errors(np.asarray(softmax(x)), np.array([float(one) for one in p])).max()
+        assert errors(np.asarray(funcnet.jacobian(softmax)(x)), truth).max() <= 4 + 2 * of_value
 
 
 def test_first_derivatives_in_float32():
