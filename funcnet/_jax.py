@@ -169,21 +169,22 @@ def rule_name(primitive: Any, params: Mapping[str, Any]) -> str:
 
 
 def called_function(primitive: Any, params: Mapping[str, Any]) -> str:
-    """Where in JAX the function of a call is defined, `nn.functions.relu`; empty for all else."""
+    """Where in JAX, or here, the function of a call is defined, `nn.functions.relu`; empty for all else."""
     if primitive.name not in ("jit", "custom_jvp_call"):
         return ""
-    return defined_in_jax(called_by(params)[0].debug_info.func_src_info)
+    return defined_in(called_by(params)[0].debug_info.func_src_info)
 
 
 @functools.lru_cache(maxsize=4096)
-def defined_in_jax(place: str | None) -> str:
-    """The module and the name of a function of JAX's own, from JAX's word for where a function is."""
+def defined_in(place: str | None) -> str:
+    """The module and the name of a function of JAX's or of ours, from JAX's word for where a function is."""
     name, _, line = (place or "").partition(" at ")
     path = Path(line.rpartition(":")[0])
-    if not path.is_relative_to(_JAX):
-        return ""
-    module = path.relative_to(_JAX).with_suffix("").parts
-    return ".".join([*module[module[0] == "_src" :], name])
+    for home, package in ((_JAX, ()), (_PACKAGE, ("funcnet",))):
+        if path.is_relative_to(home):
+            module = path.relative_to(home).with_suffix("").parts
+            return ".".join([*package, *module[module[0] == "_src" :], name])
+    return ""
 
 
 def nameless(eqn: Equation) -> Equation:

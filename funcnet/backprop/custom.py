@@ -115,7 +115,7 @@ class Differentiated(Trace):
 
     def has_rule(self, fun: Any) -> bool:
         """Whether a function has the name of one of JAX's for which there is a rule in the table."""
-        names = DEFINED.get(_jax.defined_in_jax(fun.debug_info.func_src_info), ())
+        names = DEFINED.get(_jax.defined_in(fun.debug_info.func_src_info), ())
         return any(name in self.rules for name in names)
 
     def by_tangent(self, rule: Callable, xs: Sequence[Any], zero: Callable, name: str) -> list[Any]:

@@ -21,10 +21,11 @@ from funcnet import _jax
 from funcnet._errors import ShapeError
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.alive import Alive, Lives
+from funcnet.backprop.composed import with_calls
 from funcnet.backprop.engine import engine
 from funcnet.backprop.program import read, step
 from funcnet.backprop.tape import cotangents
-from funcnet.rules import RULES, Table
+from funcnet.rules import RULES, Table, rule_name
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Graph:
                 dict(eqn.params),
                 _jax.source_line(eqn),
                 _jax.scope(eqn),
-                tuple(_graph_of(*program) for program in _jax.programs(eqn)),
+                tuple(_graph_of(eqn, *program) for program in _jax.programs(eqn)),
             )
             for eqn in self.jaxpr.eqns
         )
@@ -280,8 +281,10 @@ class Graph:
         return "\n".join([", ".join(map(str, self.inputs)), *lines, ", ".join(map(str, self.outputs))])
 
 
-def _graph_of(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
+def _graph_of(eqn: _jax.Equation, jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Graph:
     """The graph of a program inside a graph."""
+    has_rule = rule_name(eqn.primitive, eqn.params, RULES) in RULES
+    jaxpr = jaxpr if has_rule else with_calls(jaxpr, RULES)
     ins, outs = ([None] * len(variables) for variables in (jaxpr.invars, jaxpr.outvars))
     in_tree = jax.tree.structure((tuple(ins), {}), is_leaf=lambda x: x is None)
     out_tree = jax.tree.structure(outs, is_leaf=lambda x: x is None)

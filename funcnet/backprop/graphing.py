@@ -8,8 +8,10 @@ from typing import Any
 import jax
 
 from funcnet import _jax
+from funcnet.backprop.composed import with_calls
 from funcnet.backprop.graph import Graph
 from funcnet.backprop.tracing import Traced, trace_function
+from funcnet.rules import RULES
 
 
 def trace(f: Callable, *, data: bool = False) -> Callable[..., Graph]:
@@ -39,7 +41,7 @@ def trace(f: Callable, *, data: bool = False) -> Callable[..., Graph]:
         paths, tree = jax.tree_util.tree_flatten_with_path((args, kwargs))
         names = argument_names(f, [path for path, _ in paths])
         traced = _program(f, args, kwargs, data)
-        return Graph(traced.jaxpr, traced.consts, names, tree, traced.out_tree)
+        return Graph(with_calls(traced.jaxpr, RULES), traced.consts, names, tree, traced.out_tree)
 
     return traced
 

@@ -22,6 +22,7 @@ from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in
 from funcnet.backprop.alive import Alive, Lives, of_all
+from funcnet.backprop.composed import with_calls
 from funcnet.backprop.program import Program, program, read, step
 from funcnet.backprop.pullback import Pullback, by_rule
 from funcnet.rules import REFUSED, Table, rule_name
@@ -80,7 +81,7 @@ class Engine:
             given: which outputs have a cotangent.
             wanted: which outputs the forward sweep must return; all of them by default.
         """
-        jaxpr = _jax.without_local_refs(jaxpr)
+        jaxpr = with_calls(_jax.without_local_refs(jaxpr), self.rules)
         moved = active(jaxpr, asked, self.rules)
         reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(moved, v)}
         pullbacks, given_to = {}, {}

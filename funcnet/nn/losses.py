@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._dtypes import at_least_float32, is_floating
 from funcnet.nn._gate import gate
-from funcnet.rules.softmax import below_best, probabilities
+from funcnet.rules.softmax import below_best, others, probabilities, total
 
 
 def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
@@ -77,8 +77,7 @@ def softmax_loss(
     >>> f"{softmax_loss(jnp.array([3.2, 5.1, -1.7]), 0):.2f}"  # the course's cat, car and frog
     '2.04'
     """
-    d, _, _, others = below_best(at_least_float32(scores), [scores.ndim - 1])
-    minus_log_p = jnp.log1p(others) - d
+    minus_log_p = _minus_log_p(at_least_float32(scores))
     if is_floating(labels):
         _check_same_shape("softmax_loss", scores, labels)
         return jnp.sum(at_least_float32(labels) * minus_log_p, axis=-1)
@@ -95,15 +94,21 @@ def softmax_loss_forward(scores, labels):
 def softmax_loss_backward(stash, y_bar):
     scores, labels = stash
     s, axes = at_least_float32(scores), (scores.ndim - 1,)
-    p, others, is_best = probabilities(axes, s)
+    p = probabilities(axes, s)
     if is_floating(labels):
         q = at_least_float32(labels)
         s_bar = _upstream_times(y_bar, p * _sum_of_others(q) - q * _sum_of_others(p), scores)
-        d, _, _, others = below_best(s, axes)
-        return s_bar, _upstream_times(y_bar, jnp.log1p(others) - d, labels)
+        return s_bar, _upstream_times(y_bar, _minus_log_p(s), labels)
     right = _one_hot(labels, scores.shape[-1])
-    local = jnp.where(right, jnp.where(is_best, -others, p - 1), p)
+    local = jnp.where(right, jnp.where(p > 0.5, -others(p, axes), p - 1), p)
     return _upstream_times(y_bar, local, scores), None
+
+
+def _minus_log_p(s: Array) -> Array:
+    """log(1 + (Σ exp(d) − 1)) − d, which keeps the digits of the likeliest class."""
+    d, exp_d = below_best(s, [s.ndim - 1])
+    best, rest = (total(exp_d, [s.ndim - 1], where) for where in (d == 0, d != 0))
+    return jnp.log1p((best - 1) + rest) - d
 
 
 def _upstream_times(y_bar: Array, local: Array, x: Array) -> Array:

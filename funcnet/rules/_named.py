@@ -17,6 +17,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.rules._elementwise import Places, along, elementwise
+from funcnet.rules._forms import FORMS
 from funcnet.rules._sparing import spared
 from funcnet.rules._table import Rule, Table
 from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, REDUCING, THROUGH
@@ -85,7 +86,8 @@ def _program(
 
     It is the first call in it of what is defined in this place.
     """
-    f = _public(name) if axes is None else functools.partial(_public(name), axis=axes)
+    f = FORMS.get(place) or _public(name)
+    f = f if axes is None else functools.partial(f, axis=axes)
     program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
     calls = (e for e in _equations(program) if _jax.called_function(e.primitive, e.params) == place)
     return next((_jax.called(call)[0] for call in calls), None)
@@ -129,7 +131,7 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
     """
     if name in REDUCING:
         return _reducing(rule, jaxpr)
-    count = arity(jaxpr, _jax.defined_in_jax(jaxpr.debug_info.func_src_info), name) or len(jaxpr.invars)
+    count = arity(jaxpr, _jax.defined_in(jaxpr.debug_info.func_src_info), name) or len(jaxpr.invars)
     tables = len(jaxpr.invars) - count
     form, y = elementwise(jaxpr, tables), jaxpr.outvars[0].aval
     places = form.places if form else [along(y.shape)] * count

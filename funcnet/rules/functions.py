@@ -54,8 +54,10 @@ DEFINED = {
     "scipy.special.poch": ["jax.scipy.special.poch"],
     "scipy.special.xlogy": ["jax.scipy.special.xlogy"],
     "scipy.special.xlog1py": ["jax.scipy.special.xlog1py"],
+    "funcnet.rules._forms.softmax": ["jax.nn.softmax"],
+    "funcnet.rules._forms.logsumexp": ["jax.nn.logsumexp"],
 }
-"""By the place in JAX where a function is defined: the names of the rules that may be its."""
+"""By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
 
 THROUGH = {
     "jax.scipy.special.xlogx": jax.scipy.special.entr,

@@ -1,0 +1,127 @@
+"""Functions that JAX composes of primitives and that no call names: softmax, logsumexp and gelu.
+
+Their gradients lose digits primitive by primitive. Found in a program by what it computes, whoever wrote it,
+each becomes a call, for which the table has a rule:
+
+    softmax      e / Σ e,    e = exp(d)
+    logsumexp    log Σ e
+    gelu         as `jax.nn.gelu` is written, in both forms
+
+The difference d = x − max x stays outside: the way back through it is right as it stands.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from funcnet import _jax
+from funcnet.backprop.program import live
+from funcnet.rules import Table, _forms, rule_name
+from funcnet.rules.functions import THROUGH
+
+Makers = Mapping[_jax.Var, _jax.Equation]
+"""The equation that each variable of a program comes from."""
+
+_LAYOUT = ("broadcast_in_dim", "convert_element_type", "abs")
+
+
+def with_calls(jaxpr: _jax.Jaxpr, rules: Table) -> _jax.Jaxpr:
+    """The same program, in which these functions are calls, as far as the table has rules for them."""
+    names = {eqn.primitive.name for eqn in jaxpr.eqns}
+    guesses = [guess for needed, guess in _GUESSES if names.issuperset(needed)]
+    if not guesses:
+        return jaxpr
+    makers = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
+    eqns = [_as_call(eqn, makers, guesses, rules) or eqn for eqn in jaxpr.eqns]
+    if all(old is new for old, new in zip(jaxpr.eqns, eqns, strict=True)):
+        return jaxpr
+    return jaxpr.replace(eqns=live(eqns, jaxpr.outvars)[0])
+
+
+def _as_call(
+    eqn: _jax.Equation, makers: Makers, guesses: list[Callable], rules: Table
+) -> _jax.Equation | None:
+    """The last equation of one of these functions as a call of it; None for any other."""
+    for guess in guesses:
+        for call in guess(eqn, makers):
+            if rule_name(call.primitive, call.params, rules) in rules:
+                argument = _argument(call, eqn, makers)
+                if argument is not None:
+                    return eqn.replace(invars=[argument], primitive=call.primitive, params=call.params)
+    return None
+
+
+def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
+    """Of what the equations that end in this one compute what the call does; None if they do not.
+
+    The absolute value of a sum that is positive anyway is none.
+    """
+    program, _ = _jax.called(call)
+    of_call = {v: eqn for eqn in program.eqns for v in eqn.outvars}
+    (x,), (y,) = program.invars, program.outvars
+    y = of_call[y].invars[0] if of_call[y].primitive.name.startswith("copy") else y
+    found: dict[_jax.Var, Any] = {}
+
+    def same(wanted: Any, atom: Any) -> bool:
+        if _jax.is_literal(wanted) or _jax.is_literal(atom):
+            both = _jax.is_literal(wanted) and _jax.is_literal(atom)
+            return both and wanted.aval == atom.aval and bool(wanted.val == atom.val)
+        if wanted is x or wanted in found:
+            return found.setdefault(wanted, atom) is atom
+        found[wanted] = atom
+        one, other = of_call[wanted], makers.get(atom)
+        if other is not None and other.primitive.name == "abs":
+            other = makers.get(other.invars[0])
+        if other is None or one.primitive is not other.primitive or one.params != other.params:
+            return False
+        return all(map(same, one.invars, other.invars))
+
+    if y.aval != last.outvars[0].aval or not same(y, last.outvars[0]):
+        return None
+    return found[x] if found[x].aval == x.aval else None
+
+
+def _softmax(eqn: _jax.Equation, makers: Makers) -> list[_jax.Equation]:
+    if eqn.primitive.name != "div" or (total := _sum(eqn.invars[1], makers)) is None:
+        return []
+    return [_call(_forms.softmax, eqn.invars[0].aval, axis=total.params["axes"])]
+
+
+def _logsumexp(eqn: _jax.Equation, makers: Makers) -> list[_jax.Equation]:
+    if eqn.primitive.name != "log" or (total := _sum(eqn.invars[0], makers)) is None:
+        return []
+    e, keepdims = total.invars[0].aval, len(eqn.outvars[0].aval.shape) == len(total.invars[0].aval.shape)
+    d = _jax.with_shape(eqn.outvars[0].aval, e.shape)
+    return [_call(_forms.logsumexp, d, axis=total.params["axes"], keepdims=keepdims)]
+
+
+def _gelu(eqn: _jax.Equation, makers: Makers) -> list[_jax.Equation]:
+    if eqn.primitive.name != "mul":
+        return []
+    return [
+        _call(THROUGH[name], eqn.outvars[0].aval)
+        for name in ("jax.nn.gelu", "jax.nn.gelu(approximate=False)")
+    ]
+
+
+def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
+    """The sum over some axes that an operand is, whatever its shape and dtype have become."""
+    eqn = None if _jax.is_literal(atom) else makers.get(atom)
+    while eqn is not None and eqn.primitive.name in _LAYOUT:
+        eqn = None if _jax.is_literal(eqn.invars[0]) else makers.get(eqn.invars[0])
+    return eqn if eqn is not None and eqn.primitive.name == "reduce_sum" else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _call(function: Callable, aval: Any, **params: Any) -> _jax.Equation:
+    """A call of a function of one array of this type."""
+    program, _ = _jax.staged(lambda x: [function(x, **params)], [aval], "a function")
+    return next(eqn for eqn in program.eqns if eqn.primitive.name == "jit")
+
+
+_GUESSES = [
+    (("exp", "reduce_sum", "div"), _softmax),
+    (("exp", "reduce_sum", "log"), _logsumexp),
+    (("tanh", "mul"), _gelu),
+    (("erfc", "mul"), _gelu),
+]

@@ -1,0 +1,85 @@
+"""Functions without a call of their own, found by what they compute: gelu; tests/rules has the softmaxes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import funcnet
+from funcnet import RULES, grad
+from funcnet.rules import Table
+
+GELUS = {
+    "jax.nn.gelu": jax.nn.gelu,
+    "jax.nn.gelu(approximate=False)": functools.partial(jax.nn.gelu, approximate=False),
+}
+MARKED = RULES | {name: lambda y_bar, y, x: (jnp.full_like(x, 7),) for name in GELUS}
+
+AROUND = {
+    "plain": lambda f: f,
+    "jit": jax.jit,
+    "vmap": jax.vmap,
+    "of a sum": lambda f: lambda x: f(x * 1 + 0),
+    "checkpoint": jax.checkpoint,
+    "scan": lambda f: lambda x: lax.scan(lambda c, x: (c, f(x)), 0.0, x)[1],
+    "cond": lambda f: lambda x: lax.cond(x[0] < 9, f, jnp.sin, x),
+}
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize("f", GELUS.values(), ids=GELUS)
+def test_gelu_is_known(f, around):
+    x = jnp.float32([-1.5, 0.2, 3])
+    loss = lambda x: around(f)(x).sum()  # noqa: E731
+    assert np.all(grad(loss, rules=MARKED)(x) == 7)
+    np.testing.assert_allclose(grad(loss)(x), jax.grad(loss)(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "f"), GELUS.items(), ids=GELUS)
+def test_its_own_derivative(name, f):
+    """Beside float64."""
+    x = jnp.float32(-1.3)
+    assert grad(f, rules=MARKED)(x) == 7
+    with jax.enable_x64(True):
+        truth = jax.grad(jax.grad(f))(np.float64(x))
+    np.testing.assert_allclose(grad(grad(f))(x), truth, rtol=1e-6)
+
+
+def almost(x):
+    """gelu, but times another argument in the end."""
+    return (x + 1e-9) * (0.5 * (1 + jnp.tanh(np.sqrt(2 / np.pi).astype(np.float32) * (x + 0.044715 * x**3))))
+
+
+def test_what_is_only_almost_gelu():
+    x = jnp.float32([0.5, -2])
+    np.testing.assert_allclose(
+        grad(lambda x: almost(x).sum(), rules=MARKED)(x), jax.grad(lambda x: almost(x).sum())(x), rtol=1e-4
+    )
+
+
+def test_a_table_without_the_rule_goes_by_the_primitives():
+    rules = Table({name: rule for name, rule in RULES.items() if not name.startswith("jax.nn.gelu")})
+    np.testing.assert_allclose(grad(jax.nn.gelu, rules=rules)(0.7), jax.grad(jax.nn.gelu)(0.7), rtol=1e-6)
+
+
+def test_a_value_within_that_is_used_elsewhere_is_kept():
+    def f(x):
+        e = jnp.exp(x - lax.stop_gradient(x.max()))
+        return (e / e.sum())[0] + e.sum()
+
+    x = jnp.float32([0.3, -1, 2])
+    np.testing.assert_allclose(grad(f)(x), jax.grad(f)(x), rtol=1e-5)
+
+
+def test_the_graph_has_one_node_for_it():
+    graph = funcnet.trace(lambda x: jax.nn.softmax(jax.nn.gelu(x))[0])(jnp.ones(2))
+    names = [node.name for node in graph.nodes]
+    assert "gelu" in names
+    assert "softmax" in names
+    assert "exp" not in names
+    x = jnp.float32([20, 0])
+    values = graph.forward(x)
+    np.testing.assert_allclose(graph.backward(values, 1.0)[0], [2.0611537e-9, -1.0305769e-9], rtol=1e-5)
