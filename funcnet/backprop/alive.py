@@ -35,12 +35,14 @@ class Alive:
         whole: whether the mask is one bool.
         strict: whether products ask for the mask too. Those of max, relu and their kin they do not ask for:
             it would cost every net with relus, and there an infinite factor is rare.
+        depth: how many masks must be computed first.
     """
 
     compute: Callable[[], Any]
     shape: tuple[int, ...]
     whole: bool
     strict: bool
+    depth: int = 0
 
     @functools.cached_property
     def mask(self) -> Any:
@@ -55,7 +57,7 @@ class Alive:
     def __or__(self, other: "Alive") -> "Alive":
         whole = self.whole and other.whole
         either = (lambda: self.mask | other.mask) if whole else (lambda: self.array | other.array)
-        return Alive(either, self.shape, whole, self.strict and other.strict)
+        return Alive(either, self.shape, whole, self.strict and other.strict, depth_after(self, other))
 
     def tree_flatten(self) -> tuple[tuple[Any], tuple[Any, ...]]:
         """For JAX: the mask, and the rest."""
@@ -72,7 +74,7 @@ class Alive:
 
     def of_whole(self, x: Any) -> "Alive | None":
         """The same bool for all of x, if there is an x."""
-        return None if x is None else Alive(lambda: self.mask, x.shape, True, self.strict)
+        return None if x is None else Alive(lambda: self.mask, x.shape, True, self.strict, depth_after(self))
 
     def along(self, x: Any) -> "Alive | None":
         """Where the cotangent of an operand is alive, which may have been stretched."""
@@ -80,8 +82,24 @@ class Alive:
             return self.of_whole(x)
         if x.shape == self.shape:
             return self
-        summed = Alive(lambda: like(x, self.mask.astype(jnp.float32)) > 0, x.shape, False, True)
-        return summed if self.strict else None
+        if not self.strict:
+            return None
+        summed = lambda: like(x, self.mask.astype(jnp.float32)) > 0  # noqa: E731
+        return Alive(summed, x.shape, False, True, depth_after(self))
+
+
+DEEPEST = 100
+"""So many masks may wait for each other: each takes three of Python's calls, of which there may be 1000."""
+
+
+def depth_after(*lives: Alive | None) -> int:
+    """The depth of a mask that is made of these, which are computed now if they have waited for too many."""
+    depth = max((live.depth for live in lives if live), default=0)
+    if depth < DEEPEST:
+        return depth + 1
+    for live in lives:
+        _ = live and live.mask
+    return 0
 
 
 Lives = Sequence[Alive | None]
@@ -117,6 +135,7 @@ def routed(
         sums: whether a smaller operand gets a sum. Its mask is worth it where it is strict.
     """
     came = of_all(y_bars, lives)
+    depth = depth_after(*lives, came)
 
     @functools.cache
     def ones() -> Sequence[Any]:
@@ -130,7 +149,7 @@ def routed(
         summed = sums and any(bar is not None and x is not None and x.size < bar.size for bar in y_bars)
         if x is None or (summed and not strict):
             return None
-        return Alive(functools.partial(compute, i), x.shape, not x.shape, strict)
+        return Alive(functools.partial(compute, i), x.shape, not x.shape, strict, depth)
 
     return list(map(sent_to, range(len(x_bars)), x_bars))
 
@@ -143,7 +162,7 @@ def _as_numbers(y_bar: Any, live: Alive | None) -> Any:
 
 def chosen(which: Any, live: Alive | None, x_bars: Sequence[Any]) -> Lives:
     """Where what a select sends back is alive that chooses by one number: one case gets ȳ, the others 0."""
-    index, last = which.astype(jnp.int32), len(x_bars) - 2
+    index, last, depth = jnp.asarray(which, jnp.int32), len(x_bars) - 2, depth_after(live)
 
     def case(k: int, x: Any) -> Alive | None:
         relation = lax.le if k == 0 else lax.ge if k == last else lax.eq
@@ -152,6 +171,6 @@ def chosen(which: Any, live: Alive | None, x_bars: Sequence[Any]) -> Lives:
             taken = relation(index, jnp.int32(k))
             return taken if live is None else live.mask & taken
 
-        return None if x is None else Alive(compute, x.shape, live is None or live.whole, True)
+        return None if x is None else Alive(compute, x.shape, live is None or live.whole, True, depth)
 
     return [None, *map(case, range(last + 1), x_bars[1:])]

@@ -1,67 +1,112 @@
 """Activations that are x times a gate made of x: silu, gelu and mish.
 
 Where an activation has a minimum its derivative has a root, and with the usual formulas no digit there is
-right; in the tails 1 + tanh cancels. Here f′ is a positive factor times n(x), a sum of functions that change
-one way. With r the float32 nearest to the root of n,
+right; in the tails 1 + tanh cancels. Here f′ is a positive factor times a numerator n(x). With r the float32
+nearest to the root of n, and n(r) ≈ 1e-8 known to all digits,
 
-    n(x) = n(r) + (n(x) − n(r)),        the difference being (x − r) × something, or expm1 of that
+    n(x) = n(r) + (x − r) (n′(r) + (x − r) n″(r)/2 + …)       near r; farther away it is summed as it stands
 
-and n(r) ≈ 1e-8 known to all digits. What is differentiated again need not cancel in turn, so that f′ has a
-derivative of its own, written from its own roots. All stay within 4 ulp of the truth at every float32 input
-whose true derivative is a normal number, and the second derivatives within 8.
+What is differentiated again need not cancel in turn, so that f′ has a derivative of its own, written from its
+own roots. All stay within 4 ulp of the truth at every float32 input whose true derivative is a normal number,
+and the second derivatives within 8.
 
     silu     x σ(x)               f′(−x) = 1 − f′(x), so the left side x ≤ 0 is enough
-    gelu     x Φ(x)               the same; and so is x σ(2u), which is its approximation with tanh(u)
+    gelu     x Φ(x)               the same; and so is x σ(w), which is its approximation with tanh(w/2)
     mish     x tanh(log(1 + eˣ))
 
-The roots and the polynomials are those of real x: of complex numbers these functions stay composed. JAX has
-no call for gelu, so that its rules hold where one is made, `jax.jit(jax.nn.gelu)`.
+A derivative costs one exponential and one division; that of x Φ(x) two. XLA works out in one pass what reads
+its quotient once, so that the sign of the mirrored side goes into the numerator.
+
+The roots are those of real x: of complex numbers these functions stay composed.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from numpy.polynomial import Chebyshev, Polynomial
 
+from funcnet.rules._scaled_exp import ONE, lowest, scaled_exp, times
 from funcnet.rules._table import rule, slope
-from funcnet.rules.activations import times_exp
-from funcnet.rules.exponentials import logistic_slope
 from funcnet.rules.special import in_float32
 
 
-def _minus_abs(x: Any) -> Any:
-    """−|x| with derivative −1 at 0, so that second derivatives there come out right."""
-    return jnp.where(x < 0, x, -x)
+@dataclass(frozen=True, eq=False)
+class _Numerator:
+    """n(x) = Σ pₖ(x) eᵏʷ, with polynomials w, p₀, p₁, … in x, by their coefficients, the constant one first.
+
+    Attributes:
+        root: the float32 number nearest to a root of n.
+        at_root: n there.
+        factors: p₀, p₁, …
+        exponent: w.
+    """
+
+    root: float
+    at_root: float
+    factors: Sequence[Sequence[int | float]]
+    exponent: Sequence[int | float] = (0, 1)
+
+    def __call__(self, x: Any, sum_: Any) -> Any:
+        """n(x), which is the sum as it stands, or by the series where |x − r| < ¼."""
+        from_root = x - self.root
+        near = self.at_root + from_root * _horner(self.series(float(jnp.finfo(x.dtype).eps)), from_root)
+        return jnp.where(abs(from_root) < 0.25, near, sum_)
+
+    def series(self, eps: float) -> Sequence[float]:
+        """The coefficients of (n(x) − n(r)) / (x − r) in x − r, as many as count where |x − r| < ¼.
+
+        Those of Taylor's series, of which the last Chebyshev polynomials are left out (Lanczos 1938).
+        """
+        at_root = Polynomial([self.root, 1])
+        e = _exponential(Polynomial(self.exponent)(at_root), degree=36)
+        n = sum((Polynomial(p)(at_root) * e**k for k, p in enumerate(self.factors)), Polynomial([0]))
+        quotient = Polynomial(n.coef[1:36]).convert(kind=Chebyshev, domain=[-0.25, 0.25])
+        return quotient.trim(eps / 8 * abs(quotient.coef[0])).convert(kind=Polynomial).coef.tolist()
 
 
-def _two_plus_two_cosh(x: Any) -> Any:
-    """eˣ + 2 + e⁻ˣ; infinite where it overflows, with a derivative of 0 there rather than NaN."""
-    limit = np.nextafter(x.dtype.type(math.log(jnp.finfo(x.dtype).max)), 0)
-    inside = jnp.clip(x, -limit, limit)
-    return jnp.where(jnp.abs(x) > limit, jnp.inf, jnp.exp(inside) + 2 + jnp.exp(-inside))
+def _exponential(p: Polynomial, degree: int) -> Polynomial:
+    """The Taylor series of exp(p(x)) at 0 (Knuth 1997, §4.7, exercise 4)."""
+    terms = [math.exp(p.coef[0])]
+    for n in range(1, degree + 1):
+        terms.append(sum(k * c * terms[n - k] for k, c in enumerate(p.coef[1 : n + 1], 1)) / n)
+    return Polynomial(terms)
 
 
-@slope(
-    lambda s, a, x: _over_two_plus_two_cosh(jnp.ones_like(a), x),  # pyright: ignore[reportGeneralTypeIssues]
-    lambda s, a, x: -jnp.tanh(x / 2) * s,
-)
-def _over_two_plus_two_cosh(a: Any, x: Any) -> Any:
-    """a / (eˣ + 2 + e⁻ˣ), also where that is a normal number and without the a it is not."""
-    return jnp.where(jnp.abs(x) > 64, times_exp(a, _minus_abs(x)), a / _two_plus_two_cosh(x))
+def _horner(coefficients: Sequence[Any], x: Any) -> Any:
+    """The polynomial with these coefficients, the constant one first."""
+    *lower, value = coefficients
+    for c in reversed(lower):
+        value = c + x * value
+    return value
 
 
-# silu′(x) = n(x) / (eˣ + 2 + e⁻ˣ) with n(x) = 1 + x + eˣ. From r, the float32 nearest to the root of n,
-# n(x) − n(r) = (x − r) + eʳ (e^(x − r) − 1): two terms of one sign. In silu″(x) = m(x) / (eˣ + 2 + e⁻ˣ) with
-# m(x) = 2 − x tanh(x/2), and r that nearest to its root, T = tanh(x/2) and T_r = tanh(r/2),
-# m(r) − m(x) = (x − r) T + r (T − T_r) and T − T_r = tanh((x − r)/2) (1 − T T_r).
-_SILU_ROOT = -1.2784645557403564
-_SILU_AT_ROOT = -1.659355263530338e-08  # n(r)
-_SILU_BEND = 2.399357318878174
-_SILU_AT_BEND = -4.6022919162986406e-08  # m(r)
-_SILU_TANH_AT_BEND = 0.83355656545479634
+def _minus_abs(x: Any, limit: float) -> Any:
+    """−|x|, or −`limit` where x is farther out; with derivative −1 at 0, for the orders above."""
+    return jnp.maximum(jnp.where(x < 0, x, -x), -limit)
+
+
+# x σ(w) with an odd w has the derivative n e/(1 + e)² for x ≤ 0, where e = eʷ and n = 1 + x w′ + e.
+# Its second derivative is even, m e/(1 + e)³ with m = 2w′ + x w″ + x w′² + (2w′ + x w″ − x w′²) e.
+def _gate_slope(x: Any, n: Any, exp: tuple[Any, Any]) -> Any:
+    """f′(x) from n at −|x|: on the right it is 1 − f′(−x)."""
+    right, e = x >= 0, times(1, exp)
+    left = times(jnp.where(right, -n, n), exp, 1 + e * (2 + e))
+    return jnp.where(right, 1, 0) + left
+
+
+def _gate_bend(m: Any, exp: tuple[Any, Any]) -> Any:
+    """f″ from m at −|x|."""
+    d = 1 + times(1, exp)
+    return times(m, exp, d * d * d)
+
+
+_SILU = _Numerator(-1.2784645557403564, -1.6593552635303381e-8, [(1, 1), (1,)])
+_SILU_BEND = _Numerator(-2.399357318878174, -5.0200708317466996e-8, [(2, 1), (2, -1)])
 
 
 @rule(
@@ -76,31 +121,15 @@ def silu(y_bar, y, x):
 @in_float32
 @slope(lambda s, x: _silu_second_derivative(x))
 def silu_slope(x: Any) -> Any:
-    left = _silu_slope_on_the_left(_minus_abs(x))
-    return jnp.where(x < 0, left, 1 - left)
+    t = _minus_abs(x, -lowest(x.dtype))
+    exp = scaled_exp(t)
+    return _gate_slope(x, _SILU(t, (1 + t) + times(1, exp)), exp)
 
 
-def _silu_slope_on_the_left(x: Any) -> Any:
-    """silu′(x) for x ≤ 0."""
-    from_root = x - _SILU_ROOT
-    n = from_root + (math.exp(_SILU_ROOT) * jnp.expm1(from_root) + _SILU_AT_ROOT)
-    return jnp.where(x < -64, times_exp(n, x), n / _two_plus_two_cosh(x))
-
-
-@slope(lambda s, x: _silu_third_derivative(x))
 def _silu_second_derivative(x: Any) -> Any:
-    t = jnp.abs(jnp.clip(x, -1000, 1000))
-    tanh, from_bend = jnp.tanh(t / 2), t - _SILU_BEND
-    change = jnp.tanh(from_bend / 2) * (1 - tanh * _SILU_TANH_AT_BEND)
-    m = _SILU_AT_BEND - (from_bend * tanh + _SILU_BEND * change)
-    return _over_two_plus_two_cosh(m, t)
-
-
-def _silu_third_derivative(x: Any) -> Any:
-    """Odd, and written so: exactly 0 at 0."""
-    x = jnp.clip(x, -1000, 1000)
-    bell, tanh = logistic_slope(x), jnp.tanh(x / 2)
-    return -bell * (tanh * (3 - x * tanh) + 2 * x * bell)
+    t = _minus_abs(x, -lowest(x.dtype))
+    exp = scaled_exp(t)
+    return _gate_bend(_SILU_BEND(t, (2 + t) + (2 - t) * times(1, exp)), exp)
 
 
 # gelu′(−t) = n(t) exp(−t²/2) with n(t) = (R(t) − t)/√(2π) and R = Q/φ the Mills ratio of the normal
@@ -112,17 +141,17 @@ _TWO_MINUS_ITS_SQUARE = 6.845708355740499e-08
 _GELU_ROOT = 0.7517915368080139
 _GELU_AT_ROOT = -6.934385667122436e-09  # n(r)
 _GELU_SLOPE = (
-    4.06169253521e-6,
-    1.80536492725e-5,
-    2.55779370513e-6,
-    -0.000129819783594,
-    -9.32317332994e-5,
-    0.00109512022652,
-    0.000203945858319,
-    -0.0140747952585,
-    0.0535961161366,
-    -0.119975425521,
     0.478297677192,
+    -0.119975425521,
+    0.0535961161366,
+    -0.0140747952585,
+    0.000203945858319,
+    0.00109512022652,
+    -9.32317332994e-5,
+    -0.000129819783594,
+    2.55779370513e-6,
+    1.80536492725e-5,
+    4.06169253521e-6,
 )
 
 
@@ -141,31 +170,20 @@ def gelu_slope(x: Any) -> Any:
     if x.dtype == jnp.float64:
         density = jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi)
         return 0.5 * lax.erfc(-x / math.sqrt(2)) + jnp.clip(x, -40, 40) * density
-    left = _gelu_slope_on_the_left(jnp.minimum(-_minus_abs(x), 20))
-    return jnp.where(x < 0, left, 1 - left)
+    t = -_minus_abs(x, 14.0)
+    n, right = _gelu_numerator(t), x >= 0
+    return jnp.where(right, 1, 0) + times(jnp.where(right, -n, n), _exp_of_half_square(t))
 
 
-def _gelu_slope_on_the_left(t: Any) -> Any:
-    """gelu′(−t) for 0 ≤ t ≤ 20 in float32.
-
-    The products with 1 + w are arranged to round once.
-    """
-    minus_half_square, w = _halves_of_square(t)
+def _gelu_numerator(t: Any) -> Any:
     s = (t - 3) / (t + 3)
-    *higher, constant = _GELU_SLOPE
-    rest = s * jnp.polyval(jnp.asarray(higher, t.dtype), s)
-    slope_times_1_plus_w = constant + (rest + (constant + rest) * w)
-    n_times_1_plus_w = (_GELU_ROOT - t) * slope_times_1_plus_w + (_GELU_AT_ROOT + _GELU_AT_ROOT * w)
-    return times_exp(n_times_1_plus_w, minus_half_square)
+    return _GELU_AT_ROOT + (_GELU_ROOT - t) * _horner(_GELU_SLOPE, s)
 
 
-def _halves_of_square(t: Any) -> tuple[Any, Any]:
-    """−h²/2 and w with exp(−t²/2) = exp(−h²/2) (1 + w).
-
-    With h the upper half of t's digits h² is exact and w small.
-    """
-    h = lax.stop_gradient(lax.reduce_precision(t, exponent_bits=8, mantissa_bits=11))
-    return -(h * h) / 2, jnp.expm1((h - t) * (h + t) / 2)
+def _exp_of_half_square(t: Any) -> tuple[Any, Any]:
+    """exp(−t²/2) in two factors: with h the upper half of t's digits, h² is exact and t² − h² small."""
+    h = _upper(t)
+    return scaled_exp(-(h * h) / 2, (h - t) * (h + t) / 2)
 
 
 @slope(lambda s, x: _times_density(lambda x: x * (x * x - 4), x))
@@ -176,23 +194,23 @@ def _gelu_second_derivative(x: Any) -> Any:
 
 def _times_density(polynomial: Callable[[Any], Any], x: Any) -> Any:
     """p(x) φ(x), with φ the density of the normal distribution."""
-    x = jnp.clip(x, -40, 40)
-    minus_half_square, w = _halves_of_square(x)
-    p = polynomial(x)
-    return times_exp((p + p * w) / math.sqrt(2 * math.pi), minus_half_square)
+    limit = math.sqrt(-2 * lowest(x.dtype))
+    x = jnp.clip(x, -limit, limit)
+    return times(polynomial(x) / math.sqrt(2 * math.pi), _exp_of_half_square(x))
 
 
-# gelu with tanh is x σ(w), w = k x + κ x³. Its derivative at −t is n(t) σ(w) σ(−w) with
-# n(t) = 1 + exp(−w) − (k t + 3κ t³); from the root r of n, with q = t² + t r + r²,
-# n(r) − n(t) = k (t − r) + 3κ (t − r) q − exp(−w(r)) expm1(w(r) − w(t)), all of one sign.
-# Its second derivative is m(t) σ(w) σ(−w) with m(t) = 2k + 12κ t² − t w′² tanh(w/2), even.
+# gelu with tanh is x σ(w), w = k x + κ x³.
 _K, _KAPPA = 1.5957691216057307, 0.071354816272600249
-_TANH_GELU_ROOT = 0.75246143341064453
-_TANH_GELU_AT_ROOT = -2.7902933030611586e-8  # n(r)
-_TANH_GELU_EXP_AT_ROOT = 0.29195520623045044  # exp(−w(r))
-_TANH_GELU_BEND = 1.418503999710083
-_TANH_GELU_AT_BEND = 5.1601327455066588e-8  # m(r)
-_TANH_GELU_TANH_AT_BEND = 0.84363035727171249  # tanh(w(r)/2)
+_K_UPPER, _KAPPA_UPPER = 1.595703125, 0.0712890625
+_TANH_GELU = _Numerator(
+    -0.7524614334106445, -2.7902933030611586e-8, [(1, _K, 0, 3 * _KAPPA), (1,)], (0, _K, 0, _KAPPA)
+)
+_TANH_GELU_BEND = _Numerator(
+    -1.418503999710083,
+    5.5977953770981037e-8,
+    [(2 * _K, s * _K**2, 12 * _KAPPA, s * 6 * _K * _KAPPA, 0, s * 9 * _KAPPA**2) for s in (1, -1)],
+    (0, _K, 0, _KAPPA),
+)
 
 
 @rule(
@@ -207,73 +225,56 @@ def tanh_gelu(y_bar, y, x):
 @in_float32
 @slope(lambda s, x: _tanh_gelu_second_derivative(x))
 def tanh_gelu_slope(x: Any) -> Any:
-    left = _tanh_gelu_slope_on_the_left(jnp.minimum(-_minus_abs(x), 20))
-    return jnp.where(x < 0, left, 1 - left)
-
-
-def _tanh_gelu_slope_on_the_left(t: Any) -> Any:
-    from_root, q = _from(t, _TANH_GELU_ROOT)
-    change = _TANH_GELU_EXP_AT_ROOT * jnp.expm1(-from_root * (_K + _KAPPA * q))
-    n = _TANH_GELU_AT_ROOT + (change - from_root * (_K + 3 * _KAPPA * q))
-    return _times_bell(n, t)
+    t = _minus_abs(x, _gelu_limit(x.dtype))
+    exp = _exp_of_w(t)
+    n = (1 + _K_UPPER * t + times(1, exp)) + t * ((_K - _K_UPPER) + 3 * _KAPPA * t * t)
+    return _gate_slope(x, _TANH_GELU(t, n), exp)
 
 
 def _tanh_gelu_second_derivative(x: Any) -> Any:
-    t = jnp.minimum(jnp.abs(x), 20)
-    from_bend, q = _from(t, _TANH_GELU_BEND)
-    r, tanh_r = _TANH_GELU_BEND, _TANH_GELU_TANH_AT_BEND
-    w_slope, w_slope_r = _K + 3 * _KAPPA * t * t, _K + 3 * _KAPPA * r * r
-    tanh = jnp.tanh(t * (_K + _KAPPA * t * t) / 2)
-    change = jnp.tanh(from_bend * (_K + _KAPPA * q) / 2) * (1 - tanh * tanh_r)
-    growth = from_bend * w_slope**2 + r * 3 * _KAPPA * from_bend * (t + r) * (w_slope + w_slope_r)
-    m = from_bend * (12 * _KAPPA) * (t + r) - (growth * tanh + r * w_slope_r**2 * change)
-    return _times_bell(_TANH_GELU_AT_BEND + m, t)
+    t = _minus_abs(x, _gelu_limit(x.dtype))
+    exp = _exp_of_w(t)
+    plus, minus = (_horner(p, t) for p in _TANH_GELU_BEND.factors)
+    return _gate_bend(_TANH_GELU_BEND(t, plus + minus * times(1, exp)), exp)
 
 
-def _from(t: Any, r: float) -> tuple[Any, Any]:
-    """t − r and t² + t r + r², the factors of t³ − r³."""
-    return t - r, t * t + (t * r + r * r)
+def _gelu_limit(dtype: Any) -> float:
+    """The largest |x| with w above `lowest`."""
+    return 10.5 if dtype == jnp.float32 else 21.25
 
 
-def _times_bell(n: Any, t: Any) -> Any:
-    """n σ(w) σ(−w) for t ≥ 0."""
-    minus_w, rest = _exponent(t)
-    e = times_exp(1 + rest, minus_w)
-    return times_exp((n + n * rest) / ((1 + e) * (1 + e)), minus_w)
+def _exp_of_w(x: Any) -> tuple[Any, Any]:
+    """eʷ in two factors, from w = x p with p = k + κ x².
 
-
-# The upper digits of k and κ: times h, and times those of h³, they are exact.
-_K_UPPER, _KAPPA_UPPER = (float(np.round(c * 2**n) / 2**n) for c, n in ((_K, 11), (_KAPPA, 15)))
-
-
-def _exponent(t: Any) -> tuple[Any, Any]:
-    """−v and s with exp(−w) = exp(−v) (1 + s).
-
-    With h the first 8 digits of t and c the first 12 of h³, v = k h + κ c, with the upper digits of k and κ,
-    is a sum of two exact products, and what it rounds off is known (Knuth 1997, §4.2.2, theorem B).
+    With x₁, s and p₁ the upper halves of the digits of x, x² and p, and k₁ and κ₁ the first of k and κ,
+    x₁², κ₁ s, its sum with k₁ and x₁ p₁ are exact, and what is left of w is small.
     """
-    h = lax.stop_gradient(lax.reduce_precision(t, exponent_bits=8, mantissa_bits=7))
-    cube = h * h * h
-    c = lax.reduce_precision(cube, exponent_bits=8, mantissa_bits=11)
-    linear, cubic = _K_UPPER * h, _KAPPA_UPPER * c
-    v = linear + cubic
-    back = v - linear
-    lost = (linear - (v - back)) + (cubic - back)
-    small = (_K - _K_UPPER) * h + (_KAPPA_UPPER * (cube - c) + (_KAPPA - _KAPPA_UPPER) * cube)
-    rest = (t - h) * (_K + _KAPPA * (t * t + (t * h + h * h)))
-    return -v, jnp.expm1(-(rest + (small + lost)))
+    square = x * x
+    x1, s = _upper(x), _upper(square)
+    x2, s2 = x - x1, (x1 * x1 - s) + (x - x1) * (x + x1)
+    p = _K_UPPER + _KAPPA_UPPER * s
+    p1 = _upper(p)
+    p2 = (p - p1) + ((_K - _K_UPPER) + (_KAPPA_UPPER * s2 + (_KAPPA - _KAPPA_UPPER) * square))
+    return scaled_exp(x1 * p1, x1 * p2 + x2 * (p1 + p2))
+
+
+def _upper(x: Any) -> Any:
+    """x rounded to half its digits."""
+    info = jnp.finfo(x.dtype)
+    integer, rest = np.dtype(f"int{info.bits}").type, info.nmant // 2 + 1
+    digits = lax.bitcast_convert_type(lax.stop_gradient(x), integer) + integer(1 << (rest - 1))
+    return lax.bitcast_convert_type(digits & integer(-1 << rest), x.dtype)
 
 
 # mish′(x) = eˣ n(x) / (e²ˣ + 2 eˣ + 2)² with n(x) = 4(x + 1) + (4x + 6) eˣ + 4 e²ˣ + e³ˣ, and
 # mish″(x) = 4 eˣ m(x) / (e²ˣ + 2 eˣ + 2)³ with
 # m(x) = 2 (e³ˣ + 3 e²ˣ + 4 eˣ + 2) + x (2 + 2 eˣ − 3 e²ˣ − 2 e³ˣ), which has a root on either side of 0.
-# From a root r, with d = x − r, e^kx − e^kr = e^kr (e^kd − 1).
-_MISH_ROOT = -1.1924312114715576
-_MISH_AT_ROOT = 1.9505442791445752e-8  # n(r)
-_MISH_LEFT = -2.2563765048980713
-_MISH_AT_LEFT = -3.0846579505990225e-7  # m(r)
-_MISH_RIGHT = 1.490571141242981
-_MISH_AT_RIGHT = 1.625010617954856e-7  # e^−3r m(r)
+# On the right all is in powers of e⁻ˣ: n times e⁻⁴ˣ, m times e⁻³ˣ.
+_MISH = _Numerator(-1.1924312114715576, 1.9505442791445752e-8, [(4, 4), (6, 4), (4,), (1,)])
+_MISH_LEFT = _Numerator(-2.2563765048980713, -3.0846579505990225e-7, [(4, 2), (8, 2), (6, -3), (2, -2)])
+_MISH_RIGHT = _Numerator(
+    1.490571141242981, 1.625010617954856e-7, [(2, -2), (6, -3), (8, 2), (4, 2)], exponent=(0, -1)
+)
 
 
 @rule(
@@ -288,52 +289,27 @@ def mish(y_bar, y, x):
 @in_float32
 @slope(lambda s, x: _mish_second_derivative(x))
 def mish_slope(x: Any) -> Any:
-    left, right = jnp.minimum(x, 0), jnp.clip(x, 0, 1000)
-    return jnp.where(x < 0, _mish_slope_on_the_left(left), _mish_slope_on_the_right(right))
-
-
-def _mish_slope_on_the_left(x: Any) -> Any:
-    e, at_r = jnp.exp(x), math.exp(_MISH_ROOT)
-    d, m1, m2, m3 = _powers_less_1(x - _MISH_ROOT)
-    linear = (4 * _MISH_ROOT + 6) * at_r * m1 + 4 * d * (1 + e)
-    n = _MISH_AT_ROOT + (linear + (4 * at_r**2 * m2 + at_r**3 * m3))
-    denominator = 2 + e * (2 + e)
-    return times_exp(n / (denominator * denominator), x)
-
-
-def _mish_slope_on_the_right(x: Any) -> Any:
-    v = jnp.exp(-x)
-    n = 1 + v * (4 + v * ((4 * x + 6) + v * (4 * (x + 1))))
-    denominator = 1 + v * (2 + 2 * v)
-    return n / (denominator * denominator)
-
-
-def _powers_less_1(d: Any) -> tuple[Any, Any, Any, Any]:
-    """d, eᵈ − 1, e²ᵈ − 1, e³ᵈ − 1."""
-    return d, jnp.expm1(d), jnp.expm1(2 * d), jnp.expm1(3 * d)
+    x, right, exp = _mish_parts(x)
+    e = times(1, exp)
+    left = _MISH(x, _horner([4 + 4 * x, 6 + 4 * x, 4, 1], e))
+    n = jnp.where(right, _horner([1, 4, 6 + 4 * x, 4 + 4 * x], e), left)
+    d = jnp.where(right, _horner([1, 4, 8, 8, 4], e), _horner([4, 8, 8, 4, 1], e))
+    power, m = (jnp.where(right, one, part) for part, one in zip(exp, ONE, strict=True))
+    return times(n, (power, m), d)
 
 
 def _mish_second_derivative(x: Any) -> Any:
-    left, right = jnp.minimum(x, 0), jnp.clip(x, 0, 1000)
-    return jnp.where(x < 0, _mish_bend_on_the_left(left), _mish_bend_on_the_right(right))
+    x, right, exp = _mish_parts(x)
+    e = times(1, exp)
+    left = _MISH_LEFT(x, _horner([4 + 2 * x, 8 + 2 * x, 6 - 3 * x, 2 - 2 * x], e))
+    m = jnp.where(right, e * _MISH_RIGHT(x, _horner([2 - 2 * x, 6 - 3 * x, 8 + 2 * x, 4 + 2 * x], e)), left)
+    d = jnp.where(right, 1 + e * (2 + 2 * e), 2 + e * (2 + e))
+    return times(4 * m, exp, d * d * d)
 
 
-def _mish_bend_on_the_left(x: Any) -> Any:
-    r, e, at_r = _MISH_LEFT, jnp.exp(x), math.exp(_MISH_LEFT)
-    d, m1, m2, m3 = _powers_less_1(x - r)
-    powers = (8 + 2 * r) * at_r * m1 + ((6 - 3 * r) * at_r**2 * m2 + (2 - 2 * r) * at_r**3 * m3)
-    linear = 2 + e * (2 - e * (3 + 2 * e))
-    near_0 = 2 * (2 + e * (4 + e * (3 + e))) + x * linear
-    m = jnp.where(x > -0.5, near_0, _MISH_AT_LEFT + (powers + d * linear))
-    denominator = 2 + e * (2 + e)
-    return times_exp(4 * m / (denominator * denominator * denominator), x)
-
-
-def _mish_bend_on_the_right(x: Any) -> Any:
-    """In v = e⁻ˣ: times v³, and the denominator times v⁶."""
-    r, v, at_r = _MISH_RIGHT, jnp.exp(-x), math.exp(-_MISH_RIGHT)
-    d, m1, m2, m3 = _powers_less_1(r - x)
-    powers = (6 - 3 * r) * at_r * m1 + ((8 + 2 * r) * at_r**2 * m2 + (4 + 2 * r) * at_r**3 * m3)
-    m = _MISH_AT_RIGHT + (powers + d * (2 + v * (3 - v * (2 + 2 * v))))
-    denominator = 1 + v * (2 + 2 * v)
-    return 4 * m / (denominator * denominator * denominator) * v * v
+def _mish_parts(x: Any) -> tuple[Any, Any, tuple[Any, Any]]:
+    """x, whether it is on the right, and e⁻|x| in two factors."""
+    limit = lowest(x.dtype)
+    x = jnp.clip(x, limit, -limit)
+    right = x >= 0
+    return x, right, scaled_exp(jnp.where(right, -x, x))

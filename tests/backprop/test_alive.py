@@ -196,3 +196,21 @@ def test_strong_zero():
     g = lambda w: jnp.tanh(x @ w).sum()  # noqa: E731
     np.testing.assert_array_equal(grad(g, rules=funcnet.STRONG_ZERO)(w), grad(g)(w))
     assert funcnet.STRONG_ZERO["mul"].formula == RULES["mul"].formula + ",  and 0 where ȳ = 0"
+
+
+def test_a_choice_that_is_known():
+    x = jnp.float32([1, 2])
+    np.testing.assert_array_equal(grad(lambda x: lax.select_n(True, x, 2 * x).sum())(x), [2, 2])
+
+
+def test_a_thousand_selects_in_a_row():
+    """As many masks wait for each other, until one is asked for."""
+
+    def f(x):
+        y = where(x > 0, x, 0)
+        for i in range(1000):
+            y = where(y > -i, y, 2 * y)
+        return jnp.sqrt(y).sum()
+
+    gradient = jax.make_jaxpr(grad(f))(jnp.ones(2))
+    assert len(gradient.eqns) > 1000

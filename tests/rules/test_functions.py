@@ -185,6 +185,24 @@ def test_an_activation_of_complex_numbers_stays_composed(f):
     np.testing.assert_allclose(grad(loss)(0.3 + 0.4j), jax.grad(loss)(0.3 + 0.4j), rtol=1e-5)
 
 
+SELF_GATED = ["jax.nn.silu", "jax.nn.gelu", "jax.nn.gelu(approximate=False)", "jax.nn.mish"]
+
+
+@pytest.mark.parametrize("name", SELF_GATED)
+def test_the_slope_of_an_activation_ends_at_0_and_1_and_bends_no_more(name):
+    f = ACTIVATIONS[name]
+    ends = jnp.float32([-np.inf, -3e38, 3e38, np.inf])
+    np.testing.assert_array_equal(jax.vmap(grad(f))(ends), [0, 0, 1, 1])
+    np.testing.assert_array_equal(jax.vmap(grad(grad(f)))(ends), 0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_orders_three_and_four_of_mish_at_0_where_its_forms_join():
+    third = grad(grad(grad(jax.nn.mish)))
+    assert float(third(0.0)) == pytest.approx(-0.096, rel=1e-12)
+    assert float(grad(third)(0.0)) == pytest.approx(-1.1008, rel=1e-12)
+
+
 def test_the_rule_is_printed_by_the_name_of_its_function(capsys):
     from funcnet.__main__ import main
 
