@@ -203,14 +203,14 @@ def test_a_choice_that_is_known():
     np.testing.assert_array_equal(grad(lambda x: lax.select_n(True, x, 2 * x).sum())(x), [2, 2])
 
 
-def test_a_thousand_selects_in_a_row():
+def test_hundreds_of_selects_in_a_row():
     """As many masks wait for each other, until one is asked for."""
 
     def f(x):
         y = where(x > 0, x, 0)
-        for i in range(1000):
+        for i in range(400):
             y = where(y > -i, y, 2 * y)
         return jnp.sqrt(y).sum()
 
     gradient = jax.make_jaxpr(grad(f))(jnp.ones(2))
-    assert len(gradient.eqns) > 1000
+    assert len(gradient.eqns) > 400
