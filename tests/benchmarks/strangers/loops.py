@@ -14,11 +14,13 @@ from tests.benchmarks.strangers.rows import Row, normal
 
 LOOPS = []
 
+COARSE = "the slope of what the loop returns is 2e-5 off the slope of what it seeks, which the rule gives"
 
-def loop(name, *args, wrong=None):
+
+def loop(name, *args, wrong=None, open=""):
     """The row of a function that returns the function and its `backward(y_bar, y, *args)`.
 
-    A wrong twin is broken by `wrong(x_bars)`.
+    `wrong(x_bars)` makes a wrong twin of it. `open` says why it is neither right nor wrong.
     """
 
     def rows(build):
@@ -33,7 +35,7 @@ def loop(name, *args, wrong=None):
             ruled.defvjp(forward, lambda stash, y_bar: change(backward(y_bar, stash[0], *stash[1])))
             return ruled, *args
 
-        LOOPS.append(Row("loops", name, make))
+        LOOPS.append(Row("loops", name, make, open=open))
         if wrong:
             LOOPS.append(Row("loops", f"{name}, wrong", lambda: make(wrong), wrong=wrong.__name__))
         return build
@@ -81,7 +83,7 @@ def cosine_slope(a, factor, x):
     return -factor * jnp.sin(a * x) / 2
 
 
-@loop("fixed point to 1e-6, |a| < 2", np.float32(1.2), wrong=negated)
+@loop("fixed point to 1e-6, |a| < 2", np.float32(1.2), wrong=negated, open=COARSE)
 def loose_fixed_point():
     return lambda a: repeat(lambda x: cosine(a, x), jnp.zeros_like(a), 1e-6), cosine_backward
 
@@ -124,7 +126,11 @@ def bisection():
     return value, lambda y_bar, y, x: (y_bar / (3 * y**2 + 1),)
 
 
-@loop("1.5-entmax by bisection to an absolute 1e-6", np.array([9.0, 8.5, 7.0, 9.3], np.float32))
+@loop(
+    "1.5-entmax by bisection to an absolute 1e-6",
+    np.array([9.0, 8.5, 7.0, 9.3], np.float32),
+    open=COARSE,
+)
 def entmax():
     """P = max(x/2 − τ, 0)² with Σ p = 1 (Peters, Niculae and Martins 2019); at 8 x, float32 has no 1e-6."""
 
@@ -188,7 +194,7 @@ def power_iteration():
             v = symmetric(a) @ v
             return v / jnp.linalg.norm(v)
 
-        return repeat(step, jnp.ones(len(a), a.dtype) / 2, 4 * small(a))
+        return repeat(step, jnp.ones(len(a), a.dtype) / 2, small(a))
 
     def value(a):
         v = vector(a)

@@ -54,14 +54,14 @@ def of_linen(net, *batch, **options):
     return loss, jax.tree.map(jnp.asarray, variables["params"]), *batch
 
 
-@model("flax.linen attention with key bias", layer="norm")
+@model("flax.linen attention with key bias", layer="prenorm")
 def linen_attention(cut):
     from flax import linen
 
     class Net(linen.Module):
         @linen.compact
         def __call__(self, x):
-            normed = cut(linen.LayerNorm(name="norm")(x))
+            normed = cut(linen.LayerNorm(name="prenorm")(x))
             x = x + linen.MultiHeadDotProductAttention(num_heads=2, name="attention")(normed)
             return linen.Dense(3, name="scores")(x.mean(1))
 
@@ -82,28 +82,28 @@ def linen_batch_norm(cut):
     return of_linen(Net(), images)
 
 
-@model("flax.linen LSTM in float32", layer="first")
+@model("flax.linen LSTM in float32", layer="lower_lstm")
 def linen_lstm(cut):
     from flax import linen
 
     class Net(linen.Module):
         @linen.compact
         def __call__(self, x):
-            x = cut(linen.RNN(linen.OptimizedLSTMCell(4), name="first")(x))
-            x = linen.RNN(linen.OptimizedLSTMCell(4), name="second")(x)
+            x = cut(linen.RNN(linen.OptimizedLSTMCell(4), name="lower_lstm")(x))
+            x = linen.RNN(linen.OptimizedLSTMCell(4), name="upper_lstm")(x)
             return linen.Dense(3, name="scores")(x[:, -1])
 
     return of_linen(Net(), sequence)
 
 
-@model("flax.linen dropout with a fixed key", layer="hidden")
+@model("flax.linen dropout with a fixed key", layer="hidden_dense")
 def linen_dropout(cut):
     from flax import linen
 
     class Net(linen.Module):
         @linen.compact
         def __call__(self, x):
-            x = linen.gelu(cut(linen.Dense(8, name="hidden")(x)))
+            x = linen.gelu(cut(linen.Dense(8, name="hidden_dense")(x)))
             x = linen.Dropout(0.5, deterministic=not self.has_rng("dropout"))(x)
             return linen.Dense(3, name="scores")(x)
 
@@ -122,7 +122,7 @@ def of_nnx(net, *batch):
     return loss, nnx.to_pure_dict(params), *batch
 
 
-@model("flax.nnx transformer block", layer="up")
+@model("flax.nnx transformer block", layer="widen")
 def nnx_transformer(cut):
     from flax import nnx
 
@@ -130,27 +130,27 @@ def nnx_transformer(cut):
         def __init__(self, rngs):
             self.first, self.second = nnx.LayerNorm(6, rngs=rngs), nnx.LayerNorm(6, rngs=rngs)
             self.attention = nnx.MultiHeadAttention(2, 6, decode=False, rngs=rngs)
-            self.up, self.down = nnx.Linear(6, 12, rngs=rngs), nnx.Linear(12, 6, rngs=rngs)
+            self.widen, self.narrow = nnx.Linear(6, 12, rngs=rngs), nnx.Linear(12, 6, rngs=rngs)
 
         def __call__(self, x):
             x = x + self.attention(self.first(x))
-            x = x + self.down(nnx.gelu(cut(self.up(self.second(x)))))
+            x = x + self.narrow(nnx.gelu(cut(self.widen(self.second(x)))))
             return x.mean(1)
 
     return of_nnx(Block(nnx.Rngs(0)), sequence)
 
 
-@model("flax.nnx embeddings", layer="embed")
+@model("flax.nnx embeddings", layer="word_embedding")
 def nnx_embeddings(cut):
     from flax import nnx
 
     class Net(nnx.Module):
         def __init__(self, rngs):
-            self.embed = nnx.Embed(7, 4, rngs=rngs)
+            self.word_embedding = nnx.Embed(7, 4, rngs=rngs)
             self.scores = nnx.Linear(4, 3, rngs=rngs)
 
         def __call__(self, words):
-            return self.scores(jnp.tanh(cut(self.embed(words))).sum(1))
+            return self.scores(jnp.tanh(cut(self.word_embedding(words))).sum(1))
 
     return of_nnx(Net(nnx.Rngs(0)), tokens)
 
@@ -167,37 +167,37 @@ def of_equinox(net, forward, *batch):
     return loss, params, *batch
 
 
-@model("equinox attention with key bias", layer="norm")
+@model("equinox attention with key bias", layer="prenorm")
 def equinox_attention(cut):
     import equinox as eqx
 
     first, second = jax.random.split(jax.random.key(0))
     biases = dict.fromkeys(("use_query_bias", "use_key_bias", "use_value_bias", "use_output_bias"), True)
     attention = eqx.nn.MultiheadAttention(2, 6, key=first, **biases)
-    net = {"norm": eqx.nn.LayerNorm(6), "attention": attention, "scores": eqx.nn.Linear(6, 3, key=second)}
+    net = {"prenorm": eqx.nn.LayerNorm(6), "attention": attention, "scores": eqx.nn.Linear(6, 3, key=second)}
 
     def one(net, x):
-        normed = cut(jax.vmap(net["norm"])(x))
+        normed = cut(jax.vmap(net["prenorm"])(x))
         x = x + net["attention"](normed, normed, normed)
         return net["scores"](x.mean(0))
 
     return of_equinox(net, lambda net, x: jax.vmap(partial(one, net))(x), sequence)
 
 
-@model("equinox GRU over embeddings", layer="cell")
+@model("equinox GRU over embeddings", layer="gru_cell")
 def equinox_gru(cut):
     import equinox as eqx
 
     keys = jax.random.split(jax.random.key(0), 3)
     net = {
-        "embed": eqx.nn.Embedding(7, 4, key=keys[0]),
-        "cell": eqx.nn.GRUCell(4, 5, key=keys[1]),
+        "word_embedding": eqx.nn.Embedding(7, 4, key=keys[0]),
+        "gru_cell": eqx.nn.GRUCell(4, 5, key=keys[1]),
         "scores": eqx.nn.Linear(5, 3, key=keys[2]),
     }
 
     def one(net, words):
         def step(state, word):
-            return cut(net["cell"](net["embed"](word), state)), None
+            return cut(net["gru_cell"](net["word_embedding"](word), state)), None
 
         state, _ = jax.lax.scan(step, jnp.zeros(5), words)
         return net["scores"](state)
@@ -205,21 +205,21 @@ def equinox_gru(cut):
     return of_equinox(net, lambda net, x: jax.vmap(partial(one, net))(x), tokens)
 
 
-@model("equinox fixed-point iteration with a learned start", layer="cell")
+@model("equinox fixed-point iteration with a learned start", layer="contraction")
 def equinox_fixed_point(cut):
     import equinox as eqx
 
     keys = jax.random.split(jax.random.key(0), 3)
     net = {
         "start": jnp.full(4, 0.1),
-        "cell": eqx.nn.Linear(4, 4, key=keys[0]),
+        "contraction": eqx.nn.Linear(4, 4, key=keys[0]),
         "input": eqx.nn.Linear(6, 4, key=keys[1]),
         "scores": eqx.nn.Linear(4, 3, key=keys[2]),
     }
 
     def one(net, x):
         def step(z, _):
-            return jnp.tanh(0.5 * net["cell"](cut(z)) + net["input"](x)), None
+            return jnp.tanh(0.5 * net["contraction"](cut(z)) + net["input"](x)), None
 
         z, _ = jax.lax.scan(step, net["start"], None, 60)
         return net["scores"](z)
@@ -253,12 +253,12 @@ def haiku_batch_norm(cut):
     return of_haiku(forward, images)
 
 
-@model("haiku LSTM over embeddings with dropout", layer="embed")
+@model("haiku LSTM over embeddings with dropout", layer="word_embedding")
 def haiku_lstm(cut):
     import haiku as hk
 
     def forward(words):
-        x = cut(hk.Embed(7, 4, name="embed")(words))
+        x = cut(hk.Embed(7, 4, name="word_embedding")(words))
         x = hk.dropout(hk.next_rng_key(), 0.3, x)
         lstm = hk.LSTM(5, name="lstm")
         states, _ = hk.dynamic_unroll(lstm, x.swapaxes(0, 1), lstm.initial_state(2))

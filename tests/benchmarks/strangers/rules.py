@@ -59,14 +59,30 @@ def least_squares(solve):
     )
 
 
-def ridge(solver_class):
-    """Ridge regression by gradient descent with an implicit rule."""
+def squares(w, penalty, x, y):
+    """The loss of ridge regression."""
+    return jnp.mean((x @ w - y) ** 2) + penalty * jnp.sum(w**2)
 
-    def loss(w, penalty, x, y):
-        return jnp.mean((x @ w - y) ** 2) + penalty * jnp.sum(w**2)
 
-    solver = solver_class(loss, maxiter=2000, tol=1e-12)
+def descent(solver):
+    """Ridge regression by gradient descent."""
+    from jaxopt.linear_solve import solve_lu
+
+    options = {"stepsize": 0.2, "maxiter": 500, "acceleration": False, "implicit_diff_solve": solve_lu}
+    solver = solver(squares, tol=1e-14, **options)
     return lambda penalty, x, y: solver.run(jnp.zeros(x.shape[1], x.dtype), penalty, x, y).params
+
+
+def ridge(custom_root):
+    """Ridge regression by the normal equations."""
+    from jaxopt.linear_solve import solve_lu
+
+    @custom_root(jax.grad(squares), solve=solve_lu)
+    def solution(_, penalty, x, y):
+        n, features = x.shape
+        return jnp.linalg.solve(x.T @ x / n + penalty * jnp.eye(features, dtype=x.dtype), x.T @ y / n)
+
+    return lambda penalty, x, y: solution(jnp.zeros(x.shape[1], x.dtype), penalty, x, y)
 
 
 def perturbed(make):
@@ -157,7 +173,9 @@ RULES = (
         normal(8),
         call=lambda f: lambda x: f(x, 3),
     ),
-    rule("jaxopt:GradientDescent", np.float32(0.1), normal(6, 3), normal(6), call=ridge),
+    rule("jaxopt:GradientDescent", np.float32(0.3), normal(6, 3), normal(6), call=descent),
+    rule("jaxopt.implicit_diff:custom_root", np.float32(0.3), normal(6, 3), normal(6), call=ridge),
+    rule("jaxopt.isotonic:isotonic_l2_pav", normal(6)),
     rule(
         "jaxopt.perturbations:make_perturbed_argmax",
         normal(4),
@@ -208,7 +226,7 @@ RULES = (
     ),
     rule("jax_md._nn.uma.common.rotation:safe_acos", uniform(-0.8, 0.8, 5)),
     rule("jax_md._nn.uma.common.rotation:safe_atan2", normal(5), normal(5)),
-    rule("jax_md._nn.uma.kernels:_segment_mm_2d", normal(5, 3), normal(2, 3, 4), sizes),
+    rule("jax_md._nn.uma.kernels:_segment_mm_2d", normal(5, 3), normal(2, 4, 3), sizes),
     rule("jax_md.mm_forcefields.reaxff.reaxff_helper:safe_sqrt", uniform(0.5, 3, 5)),
     rule(
         "jax_md.rigid_body:_quaternion_rotate",
