@@ -25,7 +25,7 @@ from tests.benchmarks.strangers.process import ROWS, Answer, ask
 
 
 def line(group: str, name: str, expected: str, verdict: str, first: str, second: str) -> str:
-    return f"{group:8} {name:66} {expected:>8} {verdict:>18} {first:>8} {second:>8}"
+    return f"{group:8} {name:88} {expected:>8} {verdict:>18} {first:>8} {second:>8}"
 
 
 def cells(answer: Answer) -> str:
@@ -55,7 +55,8 @@ def spread(seconds: Sequence[float]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.strangers", description=__doc__.splitlines()[0]
+        prog="python -m tests.benchmarks.strangers",
+        description="What the checker says of code that nobody here wrote.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a part of the name of a row, or a group")
     names = parser.parse_args().names

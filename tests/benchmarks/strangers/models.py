@@ -91,7 +91,7 @@ def linen_lstm(cut):
         def __call__(self, x):
             x = cut(linen.RNN(linen.OptimizedLSTMCell(4), name="lower_lstm")(x))
             x = linen.RNN(linen.OptimizedLSTMCell(4), name="upper_lstm")(x)
-            return linen.Dense(3, name="scores")(x[:, -1])
+            return linen.Dense(3, name="scores")(x[:, -1])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     return of_linen(Net(), sequence)
 

@@ -10,13 +10,13 @@ import time
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from tests.benchmarks.strangers.loops import LOOPS
+from tests.benchmarks.strangers import loops, solvers
 from tests.benchmarks.strangers.models import MODELS
 from tests.benchmarks.strangers.mutants import MUTANTS
 from tests.benchmarks.strangers.rows import Row
 from tests.benchmarks.strangers.rules import RULES
 
-ROWS = (*RULES, *MUTANTS, *MODELS, *LOOPS)
+ROWS = (*RULES, *MUTANTS, *MODELS, *solvers.ROWS, *loops.ROWS)
 
 LIMIT = 60
 """Seconds of CPU time that a check may take."""
@@ -50,7 +50,7 @@ def ask(row: Row) -> Answer:
     with contextlib.suppress(EOFError):  # it has ended
         while len(said) < 2 and receiver.poll(WALL):
             said.append(receiver.recv())
-    process.join(timeout=5)
+    process.join(timeout=30)
     hangs = process.exitcode in (None, -signal.SIGXCPU)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)  # it, and what it has started

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import funcnet
+from funcnet import check as checks
 
 REFUSALS = ("WRONG", "UNSTABLE", "KINK", "NONLINEAR", "CONTRACT")
 """The verdicts that say that a gradient is wrong: VACUOUS says that nothing was seen."""
@@ -25,7 +26,7 @@ class Row:
         open: why it is neither right nor wrong; the check has only to end.
         line: the line at fault, which a refusal must name, or else the layer below its first line.
         layer: the layer at fault.
-        check: the name of the check, in funcnet or in funcnet.check.
+        check: the name of the check, in funcnet.check.
     """
 
     group: str
@@ -43,7 +44,7 @@ class Row:
 
     def verdict(self, function: Any, *args: Any) -> tuple[str, str]:
         """The verdict of the check, or how it failed, and its message."""
-        check = getattr(funcnet, self.check, None) or getattr(funcnet.check, self.check)
+        check = getattr(checks, self.check)
         try:
             return "right", str(check(function, *args))
         except funcnet.VJPCheckError as error:

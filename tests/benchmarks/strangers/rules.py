@@ -19,7 +19,6 @@ square = normal(4, 4) + 3 * np.eye(4, dtype=np.float32)
 labels = np.eye(5, dtype=np.float32)[[0, 2, 4]]
 quaternion = np.array([0.1, 0.7, -0.5, 0.5], np.float32)
 box = 2 * np.eye(3, dtype=np.float32) + 0.1 * normal(3, 3)
-sizes = np.array([2, 3], np.int32)
 
 
 def looped(while_loop):
@@ -226,7 +225,12 @@ RULES = (
     ),
     rule("jax_md._nn.uma.common.rotation:safe_acos", uniform(-0.8, 0.8, 5)),
     rule("jax_md._nn.uma.common.rotation:safe_atan2", normal(5), normal(5)),
-    rule("jax_md._nn.uma.kernels:_segment_mm_2d", normal(5, 3), normal(2, 4, 3), sizes),
+    rule(
+        "jax_md._nn.uma.kernels:_segment_mm_2d",
+        normal(5, 3),
+        normal(2, 4, 3),
+        call=lambda f: lambda x, weights: f(x, weights, jnp.array([2, 3])),
+    ),
     rule("jax_md.mm_forcefields.reaxff.reaxff_helper:safe_sqrt", uniform(0.5, 3, 5)),
     rule(
         "jax_md.rigid_body:_quaternion_rotate",
