@@ -27,6 +27,7 @@ EACH = {  # of every source what to load, how many examples its parts have, feat
     "digits": ("digits", (1293, 144, 360), 64, 10),
     "idx:DIR": ("idx:digits", (54, 6, 20), 6, 10),
     "cifar10:PATH": ("cifar10:cifar", (45, 5, 10), 3072, 10),
+    "csv:FILE": ("csv:some.csv", (72, 8, 20), 5, 4),
     "npz:FILE": ("npz:some.npz", (72, 8, 20), 5, 4),
     "openml:NAME": ("openml:mnist_784", (36, 4, 20), 784, 10),
     "ring": ("ring", (200, 200, 200), 2, 2),
@@ -45,6 +46,8 @@ def sources(tmp_path, images, write_mnist, monkeypatch):
     write_mnist(images)
     rng = np.random.default_rng(3)
     np.savez(tmp_path / "some.npz", x=rng.normal(size=(100, 5)), y=np.arange(100) % 4)
+    lines = [f"{i % 4},{','.join(map(str, row))}" for i, row in enumerate(rng.normal(size=(100, 5)))]
+    (tmp_path / "some.csv").write_text("\n".join(["label,a,b,c,d,e", *lines]))
     (tmp_path / "cifar").mkdir()
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         records = rng.integers(0, 256, (10, 3073), dtype=np.uint8)
