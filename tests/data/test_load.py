@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from funcnet import data
 from funcnet._errors import DataError, ParameterError
 from funcnet.data import scikit
+from funcnet.data.dataset import relabelled
 from funcnet.data.load import SOURCES
 
 UNKNOWN = ["", "mnist", "digits:", "digits:8", "idx", "idx:", "spiral:", "spiral:3", "Digits", ":", "npz"]
@@ -138,6 +139,21 @@ def test_held_out_examples_are_a_random_choice(numbered):
     counts = sum(np.isin(np.arange(1000), data.load(numbered, seed=seed).test.x) for seed in range(40))
     assert counts.min() > 0
     assert counts.max() < 25  # binomial(40, 0.2): mean 8, standard deviation 2.5
+
+
+def test_labels_are_numbered_anew_by_the_names_of_their_classes(tmp_path):
+    x, y = np.arange(30.0)[:, None], np.arange(30) % 3
+    letters = np.array(["a", "b", "c"])
+    np.savez(tmp_path / "abc.npz", x_train=x, y_train=letters[y], x_test=x, y_test=letters[-y])
+    np.savez(tmp_path / "123.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    words, numbers = (data.load(f"npz:{tmp_path / name}.npz") for name in ("abc", "123"))
+    larger = relabelled(words, ("c", "x", "b", "a"))
+    assert larger.classes == ("c", "x", "b", "a")
+    assert larger.test.y[:3].tolist() == [3, 0, 2]
+    for other, classes in ((words, numbers.classes), (numbers, words.classes)):  # nothing alike: by number
+        assert relabelled(other, classes).test.y.tolist() == other.test.y.tolist()
+    with pytest.raises(DataError, match=r"abc\.npz: 3 classes, of which b is none of the 3 that the"):
+        relabelled(words, ("a", "c", "d"))
 
 
 def test_public_names():
