@@ -2,13 +2,14 @@
 
     0     done
     1     the loss became infinite or NaN, and the last good checkpoint is kept; or a gradient is not right
-    2     a wrong flag, value, file or run folder; or an operation without a gradient
+    2     a wrong flag, value, file or run folder; an operation without a gradient; or the code that a command
+          was given raised or exited, and its own traceback stands above the line
     130   interrupted by Ctrl-C, after saving
     141   nobody reads the output any more (`| head`)
 
 Whatever is not 0 or 141 ends with one line on stderr that says what came, what is allowed and what to
-do; what is wrong with a gradient takes several. An exception of another kind is a bug, in funcnet or in the
-function that it checks, and shows its traceback.
+do; what is wrong with a gradient takes several. An exception of another kind is a bug in funcnet, and shows
+its traceback.
 
 tyro reads the flags off the dataclasses in `funcnet.cli`. It reports a mistake in a box of several
 lines and exits; what stands in that box becomes the line here.
@@ -27,8 +28,9 @@ from typing import Any, get_args
 import tyro
 
 from funcnet import __version__
-from funcnet._errors import FuncnetError, NonFiniteError, ParameterError, VJPCheckError
+from funcnet._errors import FuncnetError, NonFiniteError, ParameterError, UserCodeError, VJPCheckError
 from funcnet.cli import Command, Train
+from funcnet.cli.foreign import theirs
 from funcnet.train import read_config
 
 _FIRST_WORDS = [*(command.__name__.lower() for command in get_args(Command)), "-h", "--help", "--version"]
@@ -50,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except NonFiniteError as error:
         return _fail(1, str(error))
+    except UserCodeError as error:
+        if error.__cause__ and not isinstance(error.__cause__, SystemExit):
+            print(theirs(error.__cause__), file=sys.stderr)
+        return _fail(2, str(error))
     except FuncnetError as error:
         return _fail(2, str(error))
     except BrokenPipeError:
@@ -92,6 +98,10 @@ def parse(argv: Sequence[str]) -> Command:
         raise SystemExit(0)
     if argv and argv[0] not in _FIRST_WORDS:
         raise ParameterError(_unknown(argv[:1], _FIRST_WORDS, "See `funcnet --help`."))
+    for flag, word in zip(["", *argv], argv, strict=False):
+        if not word.rpartition("=")[2].strip():
+            flag = word.strip(" =") or (flag if flag.startswith("--") else "a word")
+            raise ParameterError(f"{flag}: empty; expected a value. See `funcnet {argv[0]} --help`.")
     command = _parse(argv)
     if isinstance(command, Train) and command.resume:
         return _parse(argv, default=replace(command, config=read_config(command.resume)))

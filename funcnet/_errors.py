@@ -11,6 +11,7 @@
     ├── MissingRuleError  a primitive on the way back that has no rule
     ├── RuleError         a rule whose answer has the wrong number, shape or dtype
     ├── MissingPackageError  an optional package that is not installed
+    ├── UserCodeError     a function that a command was given, or its module, raised or exited
     └── VJPCheckError     a gradient that did not pass its check
 
 Each message says what came, what was expected and what to do. Where Python has an exception of
@@ -62,6 +63,10 @@ class RuleError(FuncnetError, TypeError):
 
 class MissingPackageError(FuncnetError, ImportError):
     """An optional package that is not installed."""
+
+
+class UserCodeError(FuncnetError):
+    """A function that a command was given, or its module, raised or exited: what it raised is the cause."""
 
 
 class VJPCheckError(FuncnetError, AssertionError):

@@ -58,6 +58,12 @@ def test_what_is_imported_is_declared():
     assert found == set(UNDECLARED)
 
 
+def test_a_picture_needs_no_extra():
+    """README's pictures come with its first command; what one feature needs is left to whoever wants it."""
+    assert "pygraphviz" in NEEDED
+    assert EXTRAS["features"] == {"scikit-image"}
+
+
 def test_the_package_says_that_it_has_types():
     assert (ROOT / "funcnet/py.typed").exists()
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from funcnet._errors import DataError, ParameterError
+from funcnet._errors import ParameterError
+from funcnet.cli.size import check_size
 from funcnet.train import Config
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Train:
 
         folder = self.resume or self.out or _free_folder(self.config.data)
         dataset = data.load(self.config.data, seed=self.config.seed)
+        held_out = max(len(dataset.validation.y), len(dataset.test.y))
+        features, classes = dataset.train.x.shape[1], len(dataset.classes)
+        check_size(self.config, features, classes, len(dataset.train.y), held_out)
         print(net_table(self.config, dataset), flush=True)
         try:
             run = train.fit(
@@ -79,15 +83,11 @@ class Evaluate:
             DataError: the data set has other classes than the run.
         """
         from funcnet import data, train
+        from funcnet.data.dataset import relabelled
 
         run = train.load_run(self.run)
         dataset = data.load(self.data or run.config.data, seed=run.config.seed)
-        if len(dataset.classes) != len(run.classes):
-            raise DataError(
-                f"{dataset.name}: {len(dataset.classes)} classes; {self.run} was trained on the "
-                f"{len(run.classes)} of {run.config.data}. Take a data set with these."
-            )
-        metrics = run.evaluate(dataset.test)
+        metrics = run.evaluate(relabelled(dataset, run.classes).test)
         print(f"test loss {metrics.loss:.4f}")
         print(f"test accuracy {metrics.accuracy:.3f}")
 
@@ -149,6 +149,10 @@ class Check:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ParameterError(f"--seed {self.seed}: expected a whole number, 0 or more.")
+        if not 1 <= self.order <= 3:
+            raise ParameterError(
+                f"--order {self.order}: expected 1, 2 or 3; each takes several times as long."
+            )
 
     def __call__(self) -> None:
         """Print what was measured.
@@ -156,16 +160,20 @@ class Check:
         Raises:
             VJPCheckError: the gradient did not pass.
             ParameterError: there is no such function, or an argument cannot be read.
+            UserCodeError: the function, or its module, raised or exited.
         """
         import numpy as np
 
         from funcnet import check_vjp
         from funcnet.cli.arguments import arguments
+        from funcnet.cli.foreign import calling
         from funcnet.cli.lookup import lookup
 
         (rng,) = np.random.default_rng(self.seed).spawn(1)  # the probes' own generator starts from the seed
         function, args = lookup(self.function), arguments(self.args, rng)
-        print(check_vjp(function, *args, dtypes=self.dtypes, order=self.order, key=self.seed))
+        with calling(self.function, function, args):
+            report = check_vjp(function, *args, dtypes=self.dtypes, order=self.order, key=self.seed)
+        print(report)
 
 
 @dataclass(frozen=True)
@@ -198,16 +206,19 @@ class Draw:
         Raises:
             ParameterError: there is no such function or format, or an argument cannot be read.
             MissingRuleError: an operation on the way back has no rule.
+            UserCodeError: the function, or its module, raised or exited.
         """
         import numpy as np
 
         from funcnet import draw
         from funcnet.cli.arguments import arguments
+        from funcnet.cli.foreign import calling
         from funcnet.cli.lookup import check_call, lookup
 
         function, args = lookup(self.function), arguments(self.args, np.random.default_rng(self.seed))
         check_call(self.function, function, args)
-        picture = draw(function, depth=self.depth, unroll=self.unroll, local=self.local)(*args)
+        with calling(self.function, function, args):
+            picture = draw(function, depth=self.depth, unroll=self.unroll, local=self.local)(*args)
         out = self.out or Path(f"{self.function.rpartition(':')[2]}.svg")
         picture.save(out)
         for gate in picture.diagram:

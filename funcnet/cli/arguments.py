@@ -8,13 +8,14 @@ key         a key of jax.random
 0.5, 3      the number itself, as Python's
 """
 
-import contextlib
+import math
 import re
 
 import jax
 import numpy as np
 
 from funcnet._errors import ParameterError
+from funcnet._memory import excess
 
 Argument = np.ndarray | jax.Array | int | float
 
@@ -26,14 +27,15 @@ _DTYPES = {
     **{f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
     "bool": "bool",
 }
-_ARRAY = re.compile(rf"({'|'.join(_DTYPES)})\[((?:\d+(?:,\d+)*)?)\](?:<(\d+))?")
+_MOST_AXES = 64  # of an array of NumPy's
+_ARRAY = re.compile(rf"({'|'.join(_DTYPES)})\[((?:\d+(?:,\d+)*)?)\](?:<(\d{{1,20}}))?")
 
 
 def arguments(specs: str, rng: np.random.Generator) -> tuple[Argument, ...]:
     """One random argument for each spec, in their order.
 
     Raises:
-        ParameterError: a spec that cannot be read.
+        ParameterError: a spec that cannot be read, or an array that cannot be made.
 
     >>> x, labels, rate = arguments("f32[4,8], i32[4]<10, 0.5", np.random.default_rng(0))
     >>> x.shape, x.dtype.name, labels.dtype.name, rate
@@ -47,15 +49,33 @@ def _argument(spec: str, rng: np.random.Generator) -> Argument:
         return jax.random.key(rng.integers(2**31))
     if match := _ARRAY.fullmatch(spec.replace(" ", "")):
         name, sizes, bound = match.groups()
-        shape = tuple(int(size) for size in sizes.split(",") if size)
+        shape = _shape(spec, sizes)
         return _array(spec, np.dtype(_DTYPES[name]), shape, bound, rng)
-    for number in (int, float):
-        with contextlib.suppress(ValueError):
-            return number(spec)
+    for kind in (int, float):
+        try:
+            number = kind(spec)
+        except ValueError:
+            continue
+        if kind is int and not -(2**63) <= number < 2**64:
+            raise ParameterError(f"argument {spec}: expected a whole number of at most 64 bits, or a float.")
+        return number
     raise ParameterError(
         f"argument {spec!r}: expected an array, such as f32[4,8], bf16[] or i32[4]<10, of one of "
         f"{', '.join(_DTYPES)}; or key; or a number."
     )
+
+
+def _shape(spec: str, sizes: str) -> tuple[int, ...]:
+    """The sizes of the axes, if an array of so many float64 numbers, in which they are drawn, can be."""
+    axes = [size for size in sizes.split(",") if size]
+    if len(axes) > _MOST_AXES or max(map(len, axes), default=0) > 18:
+        raise ParameterError(
+            f"argument {spec!r}: expected at most {_MOST_AXES} axes, and for each less than 10¹⁸ elements."
+        )
+    shape = tuple(map(int, axes))
+    if too_much := excess(8 * math.prod(shape)):
+        raise ParameterError(f"argument {spec!r}: {too_much}. Give it fewer elements.")
+    return shape
 
 
 def _array(

@@ -10,14 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from funcnet._errors import ParameterError
+from funcnet._errors import ParameterError, UserCodeError
+from funcnet.cli.foreign import importing
 
 
 def lookup(spec: str) -> Callable:
     """Import the module, with its folder and the current one on the path, and take the function from it.
 
     Raises:
-        ParameterError: there is no such file, module or function. What the module raises passes through.
+        ParameterError: there is no such file, module or function, or a package has the file's name.
+        UserCodeError: the module raised or exited while it was imported.
     """
     place, _, name = spec.rpartition(":")
     if not place or not name or (place[0] == "." and not place.endswith(".py")):
@@ -49,16 +51,21 @@ def _file(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if not file.is_file() or spec is None or spec.loader is None:
         raise ParameterError(f"{file}: no such file; expected the one that defines the function.")
+    if file.stem in sys.stdlib_module_names or hasattr(sys.modules.get(file.stem), "__path__"):
+        raise ParameterError(f"{file}: there is another module named {file.stem}; rename the file.")
     module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with importing(str(file)):
+        spec.loader.exec_module(module)
     return module
 
 
 def _module(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not f"{name}.".startswith(f"{error.name}."):
+        with importing(name):
+            return importlib.import_module(name)
+    except UserCodeError as error:
+        missing = error.__cause__
+        if not isinstance(missing, ModuleNotFoundError) or not f"{name}.".startswith(f"{missing.name}."):
             raise  # it is there, but something that it imports is not
         raise ParameterError(
             f"{name}: no such module, neither here nor installed; expected the one that defines the function."

@@ -11,7 +11,7 @@ Whatever is wrong with a file is a `DataError` that says what to do.
 
 from funcnet.data import features, toy
 from funcnet.data.dataset import Dataset, Split, Standardization, standardize
-from funcnet.data.files import read_idx
+from funcnet.data.idx import read_idx
 from funcnet.data.load import load
 
 __all__ = ["Dataset", "Split", "Standardization", "features", "load", "read_idx", "standardize", "toy"]

@@ -11,11 +11,14 @@ mean image and σ one number for all pixels, since a σ of its own would blow up
 always dark.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32
+
+from funcnet._errors import DataError
 
 
 class Split(NamedTuple):
@@ -42,6 +45,42 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]
     image_shape: tuple[int, ...] | None
+
+
+def relabelled(dataset: Dataset, classes: tuple[str, ...]) -> Dataset:
+    """The data set with its labels numbered as in a list of classes that has its own among them.
+
+    Where the two name nothing alike, as numbers and words, the labels keep their numbers.
+
+    Raises:
+        DataError: it has classes that the list has not.
+
+    >>> from funcnet.data import load
+    >>> arms = load("spiral:2")
+    >>> arms.test.y[:3].tolist(), relabelled(arms, ("2", "1", "0")).test.y[-3:].tolist()
+    ([1, 1, 1], [2, 2, 2])
+    """
+    if len(classes) == len(dataset.classes) and not {*classes} & {*dataset.classes}:
+        return replace(dataset, classes=classes)
+    place = {name: number for number, name in enumerate(classes)}
+    unknown = [name for name in dataset.classes if name not in place]
+    if unknown:
+        raise DataError(
+            f"{dataset.name}: {len(dataset.classes)} classes, of which {unknown[0]} is none of the "
+            f"{len(classes)} that the net was trained on. Take a data set with these."
+        )
+    places = np.array([place[name] for name in dataset.classes], np.int32)
+
+    def numbered(part: Split) -> Split:
+        return part._replace(y=places[part.y])
+
+    return _mapped(dataset, numbered, classes=classes)
+
+
+def _mapped(dataset: Dataset, change: Callable[[Split], Split], **others: Any) -> Dataset:
+    """The data set with a change made to each part."""
+    parts = {name: change(getattr(dataset, name)) for name in ("train", "validation", "test")}
+    return replace(dataset, **parts, **others)
 
 
 class Standardization(NamedTuple):
@@ -80,12 +119,7 @@ def standardize(dataset: Dataset) -> tuple[Dataset, Standardization]:
     def standardized(part: Split) -> Split:
         return part._replace(x=standardization.apply(part.x))
 
-    return replace(
-        dataset,
-        train=standardized(dataset.train),
-        validation=standardized(dataset.validation),
-        test=standardized(dataset.test),
-    ), standardization
+    return _mapped(dataset, standardized), standardization
 
 
 def _fit(x: Float32[np.ndarray, "examples features"], one_std: bool) -> Standardization:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, UInt8
 
-from funcnet._errors import DataError, ParameterError, ShapeError
+from funcnet._errors import DataError, MissingPackageError, ParameterError, ShapeError
 
 Images = (
     UInt8[np.ndarray, "images height width"]
@@ -96,6 +96,7 @@ def hog(images: Images, *, orientations: int = 9, cell: int = 8, block: int = 2)
         ShapeError: no batch of images, or images smaller than a block.
         DataError: floats outside 0 … 1.
         ParameterError: `orientations`, `cell` or `block` is below 1.
+        MissingPackageError: scikit-image is not installed; it is funcnet's extra `features`.
 
     Source: Dalal and Triggs, "Histograms of oriented gradients for human detection", 2005, whose 9 bins,
     8 × 8 pixels and 2 × 2 cells are the defaults.
@@ -103,12 +104,17 @@ def hog(images: Images, *, orientations: int = 9, cell: int = 8, block: int = 2)
     >>> hog(np.zeros((5, 32, 32, 3), np.uint8)).shape  # 3 · 3 blocks of 2 · 2 cells of 9 bins
     (5, 324)
     """
-    from skimage import feature
-
     if min(orientations, cell, block) < 1:
         raise ParameterError(
             f"hog: orientations, cell and block are {orientations}, {cell}, {block}; expected 1 or more each."
         )
+    try:
+        from skimage import feature
+    except ImportError as error:
+        raise MissingPackageError(
+            "hog: scikit-image computes it and is not installed; run `pip install scikit-image`, or take "
+            "hog_cs231n, which needs nothing."
+        ) from error
 
     def features(image: Float64[np.ndarray, "height width *color"]) -> np.ndarray:
         return feature.hog(

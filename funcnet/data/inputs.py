@@ -2,20 +2,24 @@
 
     .npy              one array
     .npz              the array x
-    .csv              one example a line, its numbers separated by commas
+    .csv              one example a line, its numbers separated by commas; see `tables`
     .png .jpg .jpeg   one image, in grey or colour as the net has learned
 
-Units are those of the data set; bytes, which are pixels, are brought to [0, 1] as in `load`.
+Units are those of the data set; bytes, which are pixels, are brought to [0, 1] as in `load`. Of a file whose
+header announces another shape than the net takes, no more is read.
 """
 
-from io import BytesIO
+import warnings
+import zipfile
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32
 
 from funcnet._errors import DataError
+from funcnet.data.arrays import Accept, array_names, read_member, read_npy
+from funcnet.data.reading import reading
+from funcnet.data.tables import read_table
 
 
 def read_inputs(
@@ -38,15 +42,18 @@ def read_inputs(
     ...     read_inputs(Path(file.name), features=2).tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    x = _read(path, color=len(image_shape or ()) == 3)
+    shapes = [(features,)] if image_shape is None else [image_shape, (features,)]
+
+    def accept(shape: tuple[int, ...]) -> None:
+        if 0 in shape or not {shape, shape[1:]} & {*shapes}:
+            raise DataError(
+                f"{path}: its values have shape {list(shape)}; the net was trained on examples of shape "
+                f"{' or '.join(str(list(shape)) for shape in shapes)}. Give one of them, or several."
+            )
+
+    x = _read(path, features, len(image_shape or ()) == 3, accept)
     if x.dtype.kind not in "buif":
         raise DataError(f"{path}: its values are of type {x.dtype}; expected numbers. Convert them.")
-    shapes = [(features,)] if image_shape is None else [image_shape, (features,)]
-    if x.size == 0 or not {x.shape, x.shape[1:]} & {*shapes}:
-        raise DataError(
-            f"{path}: its values have shape {list(x.shape)}; the net was trained on examples of shape "
-            f"{' or '.join(str(list(shape)) for shape in shapes)}. Give one of them, or several."
-        )
     rows = x.reshape(-1, features)
     with np.errstate(over="ignore"):  # 1e39 is infinite in float32, and refused below
         rows = np.divide(rows, 255, dtype=np.float32) if rows.dtype == np.uint8 else rows.astype(np.float32)
@@ -58,37 +65,45 @@ def read_inputs(
     return rows
 
 
-def _read(path: Path, color: bool) -> np.ndarray:
-    """The file's numbers in the shape that they have there."""
-    try:
-        match path.suffix.lower():
-            case ".npy":
-                return np.lib.format.read_array(BytesIO(path.read_bytes()), allow_pickle=False)
-            case ".npz":
-                with np.lib.npyio.NpzFile(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                    return arrays["x"]
-            case ".csv":
-                return _read_csv(path)
-            case ".png" | ".jpg" | ".jpeg":
-                return _read_image(path, color)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; expected examples to classify. Check the path.") from error
-    except (OSError, EOFError, ValueError, KeyError, SyntaxError, BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read: {error}. Write it again.") from error
+def _read(path: Path, features: int, color: bool, accept: Accept) -> np.ndarray:
+    """The file's numbers in the shape that they have there, which has been accepted."""
+    match path.suffix.lower():
+        case ".npy":
+            with reading(path, "an .npy file", "Write it with np.save.") as file:
+                return read_npy(file, accept)
+        case ".npz":
+            return _read_npz(path, accept)
+        case ".csv":
+            x, _ = read_table(path, features)
+            accept(x.shape)
+            return x
+        case ".png" | ".jpg" | ".jpeg":
+            return _read_image(path, color, accept)
     raise DataError(f"{path}: a file of another kind; expected .npy, .npz, .csv, .png or .jpg. Convert it.")
 
 
-def _read_csv(path: Path) -> np.ndarray:
-    text = path.read_text().strip()
-    if not text:
-        raise ValueError("it is empty")
-    return np.loadtxt(text.splitlines(), delimiter=",", ndmin=2)
+def _read_npz(path: Path, accept: Accept) -> np.ndarray:
+    with reading(path, "an .npz file", "Write it with np.savez.") as file, zipfile.ZipFile(file) as archive:
+        if "x" not in array_names(archive):
+            raise DataError(
+                f"{path}: holds the arrays {', '.join(array_names(archive))}; expected x. Rename it."
+            )
+        return read_member(archive, "x", accept)
 
 
-def _read_image(path: Path, color: bool) -> np.ndarray:
-    from PIL import Image
+def _read_image(path: Path, color: bool, accept: Accept) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
 
-    with Image.open(path) as image:
+    with reading(path, "a PNG or JPEG image", "Write it again.") as file, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(file, formats=["PNG", "JPEG"])
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise ValueError(str(error)) from error
+        except UnidentifiedImageError as error:
+            raise ValueError("it is none") from error
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"its pixels are of mode {image.mode}, wider than the 8 bits expected")
+        shape = (image.height, image.width, 3) if color else (image.height, image.width)
+        accept(shape)
         return np.asarray(image.convert("RGB" if color else "L"))

@@ -13,9 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from funcnet._errors import DataError, ParameterError
-from funcnet.data import files, scikit, toy
+from funcnet.data import scikit, toy
+from funcnet.data.arrays import npz
+from funcnet.data.cifar10 import cifar10
 from funcnet.data.dataset import Dataset, Split
+from funcnet.data.idx import mnist
 from funcnet.data.published import Published, to_dataset
+from funcnet.data.tables import table
 
 Reader = Callable[[str, str, np.random.Generator], Dataset]
 
@@ -30,10 +34,11 @@ class Source(NamedTuple):
 def load(spec: str, *, seed: int = 0) -> Dataset:
     """The data set that a specification names, in raw units: pixels in [0, 1], coordinates as published.
 
-    `digits`, `idx:DIR`, `cifar10:PATH`, `npz:FILE`, `openml:NAME`, and in two dimensions `ring`, `spiral`,
-    `spiral:2`, `circle`, `moons`, `simple`, `random`. A published test part stays the test part; what has
-    none gives a fifth of its examples, and a tenth of the others becomes the validation part, class by
-    class. A toy set's three parts are three draws (the 13 points of `simple` are all three).
+    `digits`, `idx:DIR`, `cifar10:PATH`, `csv:FILE`, `npz:FILE`, `openml:NAME`, and in two dimensions `ring`,
+    `spiral`, `spiral:2`, `circle`, `moons`, `simple`, `random`. A published test part stays the test part;
+    what has none gives a fifth of its examples, and a tenth of the others becomes the validation part, class
+    by class. A toy set's three parts are three draws (the 13 points of `simple` are all three). Classes are
+    those that the files or their publisher name, or else the labels of the training part.
 
     Args:
         spec: which data set.
@@ -78,9 +83,10 @@ def _toy(draw: Callable[[np.random.Generator], Split]) -> Reader:
 
 SOURCES = {
     "digits": Source(_published(lambda _: scikit.digits()), "1797 handwritten digits, 8 × 8, no download"),
-    "idx:DIR": Source(_files(files.mnist), "a folder with the four files of MNIST or Fashion-MNIST"),
-    "cifar10:PATH": Source(_files(files.cifar10), "CIFAR-10's binary version, tar.gz or folder"),
-    "npz:FILE": Source(_files(files.npz), "arrays x_train, y_train, x_test, y_test, or x, y"),
+    "idx:DIR": Source(_files(mnist), "a folder with the four files of MNIST, Fashion-MNIST, EMNIST, …"),
+    "cifar10:PATH": Source(_files(cifar10), "CIFAR-10's binary version, tar.gz or folder"),
+    "csv:FILE": Source(_files(table), "a table with a column `label`, as Kaggle has MNIST"),
+    "npz:FILE": Source(_files(npz), "arrays x_train, y_train, x_test, y_test, or x, y"),
     "openml:NAME": Source(_published(scikit.openml), "mnist_784, Fashion-MNIST or CIFAR_10, downloaded"),
     "ring": Source(_toy(toy.ring), "a disc inside a ring"),
     "spiral": Source(_toy(toy.spiral), "three arms of 100 points, the course's case study"),

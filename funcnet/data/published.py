@@ -1,8 +1,9 @@
 """From a data set as somebody published it to a Dataset that training can rely on.
 
 A reader returns what the files say: bytes or numbers x with one example along the first axis, [n, d] for
-features, [n, h, w] or [n, h, w, 3] for images, and labels y. Here that is checked, what the publisher
-did not hold out is held out, and bytes, which are pixels, are brought to [0, 1]:
+features, [n, h, w] or [n, h, w, 3] for images, and labels y, integers or words. Here that is checked, the
+labels are numbered from 0, what the publisher did not hold out is held out, and bytes, which are pixels, are
+brought to [0, 1]:
 
     published train ──▶ every tenth example: validation, the others: train
     published test  ──▶ test; where there is none, every fifth example of train
@@ -11,7 +12,8 @@ Every tenth means every tenth of a random order sorted by class, so that each cl
 Bytes become float32 after that, so a large data set exists in floating point only once.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,11 +30,15 @@ class Part(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A data set as read; `test` is None if nothing was held out, `classes` if they have no names."""
+    """A data set as read.
+
+    `test` is None if nothing was held out. `names` has the name of each label's class; where it is None, the
+    labels of the training part are the names.
+    """
 
     train: Part
     test: Part | None
-    classes: tuple[str, ...] | None
+    names: Mapping[Any, str] | None
 
 
 def to_dataset(name: str, published: Published, rng: np.random.Generator) -> Dataset:
@@ -42,16 +48,22 @@ def to_dataset(name: str, published: Published, rng: np.random.Generator) -> Dat
         DataError: what was read is no data set; the message says where, what and why.
     """
     train = _checked(published.train)
-    classes = published.classes or _numbered_classes(train)
+    names = published.names or _own_names(train)
     if len(np.unique(train.y)) < 2:
         raise DataError(f"{train.where}: every label is {train.y[0]}; expected at least two classes.")
+    train = _numbered(train, names)
     if published.test is None:
         train, test = _hold_out(train, 5, rng)
     else:
-        test = _checked(published.test)
-    _check_pair(train, test, classes)
+        test = _numbered(_checked(published.test), names)
+    if train.x.shape[1:] != test.x.shape[1:]:
+        raise DataError(
+            f"{train.where}: an example has shape {list(train.x.shape[1:])}, but {list(test.x.shape[1:])} in "
+            f"{test.where}; expected one shape. The two parts belong to different data sets."
+        )
     train, validation = _hold_out(train, 10, rng)
     image_shape = train.x.shape[1:] if train.x.ndim > 2 else None
+    classes = tuple(names.values())
     return Dataset(name, _split(train), _split(validation), _split(test), classes, image_shape)
 
 
@@ -67,8 +79,8 @@ def _checked(part: Part) -> Part:
         raise DataError(f"{where}: empty, the examples have shape {list(x.shape)}. Fetch or write it again.")
     if x.dtype.kind not in "buif":
         raise DataError(f"{where}: the examples are {x.dtype}; expected numbers. Convert them.")
-    if y.dtype.kind not in "ui":
-        raise DataError(f"{where}: the labels are {y.dtype}; expected integers 0 to K − 1. Convert them.")
+    if y.dtype.kind not in "uiU":
+        raise DataError(f"{where}: the labels are {y.dtype}; expected integers or words. Convert them.")
     if y.shape not in {(len(x),), (len(x), 1)}:
         raise DataError(
             f"{where}: {len(x)} examples but labels of shape {list(y.shape)}; expected one label for each "
@@ -92,33 +104,35 @@ def _finite(where: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _numbered_classes(part: Part) -> tuple[str, ...]:
-    """The labels themselves as names; they must be 0, 1 … K−1, for K outputs of a net are numbered so."""
+def _own_names(part: Part) -> dict[Any, str]:
+    """The labels themselves as names, in their order."""
     labels = np.unique(part.y)
-    if not np.array_equal(labels, np.arange(len(labels))):
-        missing = next(k for k, label in enumerate([*labels, -1]) if k != label)
+    if 2 * len(labels) > len(part.y) > 3:
         raise DataError(
-            f"{part.where}: {len(labels)} different labels from {labels[0]} to {labels[-1]}; expected the "
-            f"integers 0 to {len(labels) - 1}, and {missing} is missing. Renumber them: "
-            f"np.unique(y, return_inverse=True)[1] does it."
+            f"{part.where}: {len(labels)} different labels for {len(part.y)} examples; expected few "
+            f"classes with many examples each. Are these quantities, or numbers of the examples?"
         )
-    return tuple(str(label) for label in labels)
+    return {label: str(label) for label in labels.tolist()}
 
 
-def _check_pair(train: Part, test: Part, classes: tuple[str, ...]) -> None:
-    """Two parts of one data set: examples of one shape, labels of the same K classes."""
-    if train.x.shape[1:] != test.x.shape[1:]:
+def _numbered(part: Part, names: Mapping[Any, str]) -> Part:
+    """The part with its labels replaced by their places among the known ones."""
+    known = np.array([*names])
+    order = np.argsort(known)
+    place = order[np.searchsorted(known, part.y, sorter=order).clip(max=len(known) - 1)]
+    bad = np.flatnonzero(known[place] != part.y)
+    if len(bad):
         raise DataError(
-            f"{train.where}: an example has shape {list(train.x.shape[1:])}, but {list(test.x.shape[1:])} in "
-            f"{test.where}; expected one shape. The two parts belong to different data sets."
+            f"{part.where}: label {part.y[bad[0]]} of example {bad[0]} is out of range; expected one of "
+            f"{_few(names)}. The file is damaged or another data set's."
         )
-    for where, _, y in (train, test):
-        bad = np.flatnonzero((y < 0) | (y >= len(classes)))
-        if len(bad):
-            raise DataError(
-                f"{where}: label {y[bad[0]]} of example {bad[0]} is out of range; expected 0 to "
-                f"{len(classes) - 1} ({', '.join(classes)}). The file is damaged or another data set's."
-            )
+    return part._replace(y=place)
+
+
+def _few(names: Mapping[Any, str]) -> str:
+    """All labels and their names, or the first and the last of many."""
+    words = [name if name == str(label) else f"{label} ({name})" for label, name in names.items()]
+    return ", ".join(words if len(words) <= 12 else [*words[:3], "…", words[-1]])
 
 
 def _hold_out(part: Part, every: int, rng: np.random.Generator) -> tuple[Part, Part]:

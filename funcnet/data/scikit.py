@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from funcnet._errors import DataError
-from funcnet.data.files import CIFAR10, DIGITS, FASHION
+from funcnet.data.names import CIFAR10, DIGITS, FASHION, Names
 from funcnet.data.published import Part, Published
 
 
@@ -17,7 +17,7 @@ class _OpenML(NamedTuple):
     data_id: int
     train: int
     channels_first: tuple[int, ...]
-    classes: tuple[str, ...]
+    names: Names
 
 
 _OPENML = {
@@ -42,7 +42,7 @@ def openml(name: str) -> Published:
     """A data set of https://www.openml.org, downloaded on first use, then from scikit-learn's cache."""
     if name not in _OPENML:
         raise DataError(f"openml:{name}: not known here; expected one of {', '.join(_OPENML)}.")
-    data_id, train, channels_first, classes = _OPENML[name]
+    data_id, train, channels_first, names = _OPENML[name]
     x, y = _fetch(name, data_id)
     if not (x.min() >= 0 and x.max() <= 255):
         raise DataError(
@@ -55,7 +55,7 @@ def openml(name: str) -> Published:
     return Published(
         Part(f"{where}, training part", images[:train], y[:train]),
         Part(f"{where}, test part", images[train:], y[train:]),
-        classes,
+        names,
     )
 
 

@@ -28,7 +28,7 @@ class Config:
     """
 
     data: str = "digits"
-    """Data set, see funcnet.data.load: digits, idx:DIR, cifar10:PATH, npz:FILE, openml:NAME, or a toy set."""
+    """Data set of funcnet.data.load: digits, idx:DIR, cifar10:PATH, csv:FILE, npz:FILE, openml:NAME, …"""
 
     hidden: tuple[int, ...] = (100,)
     """Units of each hidden layer; none makes a linear classifier."""

@@ -85,6 +85,11 @@ def test_a_seed_decides_the_values():
         ("f32[3]<10", r"argument 'f32\[3\]<10': a bound is for integers; drop <10"),
         ("bool[3]<1", r"argument 'bool\[3\]<1': a bound is for integers; drop <1"),
         ("i32[3]<0", r"argument 'i32\[3\]<0': expected a bound from 1 to 2147483647, the largest int32"),
+        ("f32[1000000,1000000]", r"argument 'f32\[1000000,1000000\]': needs 8 TB of memory, and there are"),
+        (f"f32[{'9' * 5000}]", "expected at most 64 axes, and for each less than 10¹⁸ elements"),
+        (f"f32[{','.join('1' * 65)}]", "expected at most 64 axes"),
+        (f"i32[3]<{'9' * 5000}", "expected an array"),
+        ("9" * 20, "argument 9{20}: expected a whole number of at most 64 bits, or a float"),
         ("i8[3]<300", r"argument 'i8\[3\]<300': expected a bound from 1 to 127, the largest int8"),
     ],
 )

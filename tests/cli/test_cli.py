@@ -71,7 +71,6 @@ def foreign(x):
     return jax.pure_callback(lambda x: x, x, x)
 """
     (workplace / "rules.py").write_text("\n".join(["import jax", *rules, others]))
-    (workplace / "needy.py").write_text("import no_such_package")
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
     sys.modules.pop("rules", None)
@@ -281,12 +280,6 @@ def test_draw_writes_the_picture_and_says_what_is_marked(workplace, out, capsys)
     assert re.fullmatch(r"tanh: no gradient passes .*rules\.py:\d+:\d+ \(saturated\)", printed[0])
 
 
-@pytest.mark.usefixtures("rules")
-def test_a_module_that_cannot_be_imported_keeps_its_traceback():
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        main(["check", "needy:right", "--args", "f32[3]"])
-
-
 # the command line, and words of the one line that it ends with
 WRONG = {
     "no command": ("", r"Expected one of \{train, evaluate, predict, rules, check, draw\}.*funcnet --help"),
@@ -328,8 +321,8 @@ WRONG = {
     "file for a run": ("evaluate nan.npz", "holds no run"),
     "damaged run": ("evaluate damaged", "damaged"),
     "data with other classes": (
-        "evaluate RUN --data spiral",
-        "spiral: 3 classes.*trained on the 10 of digits",
+        "evaluate RUN --data npz:birds.npz",
+        "2 classes, of which owl is none of the 10 that the net was trained on",
     ),
     "data with other features": ("evaluate RUN --data npz:wide.npz", r"\[\d+, 65\].*64"),
     "missing file": ("predict RUN no.npy", r"no\.npy: no such file"),
@@ -361,17 +354,197 @@ WRONG = {
     "negative depth": ("draw rules.py:right --args f32[3] --depth -1", "--depth -1: expected .* 0 or more"),
     "no gradient": ("draw rules.py:foreign --args f32[3]", "no gradient|no rule"),
     "too few to draw": ("draw rules.py:right --args 1.0,f32[3]", r"too many .*--args has 2, expected \(x\)"),
-    "order 0": ("check rules.py:right --args f32[3] --order 0", "order=0, expected 1"),
+    "order 0": ("check rules.py:right --args f32[3] --order 0", "--order 0: expected 1, 2 or 3"),
+    "order 9": ("check rules.py:right --args f32[3] --order 9", "--order 9: expected 1, 2 or 3; each takes"),
+    "millions of units": (
+        "train --hidden 1000000 1000000",
+        r"hidden is \(1000000, 1000000\): training 1e\+12 parameters with momentum.* needs 12 TB of memory",
+    ),
+    "more units than numbers": ("train --hidden 99999999999999999999", "needs 90 ZB of memory"),
+    "more steps than numbers": ("train --epochs 99999999999", "steps; expected at most 2147483647"),
+    "thousands of classes": (
+        "train --data npz:many.npz --hidden",
+        r"npz:many.npz: 600 held-out examples with 1001 .* are 1000 classes: that needs 2\.4 MB",
+    ),
+    "empty folder": ("train --out= --data spiral", "--out: empty; expected a value"),
+    "argument larger than the memory": (
+        "check rules.py:right --args f32[1000000,1000000]",
+        r"argument 'f32\[1000000,1000000\]': needs 8 TB of memory.*fewer elements",
+    ),
+    "module of Python's name": (
+        "check random.py:f --args f32[3]",
+        "another module named random; rename the file",
+    ),
+    "module of JAX's name": (
+        "check jax.py:f --args f32[3]",
+        "jax.py: there is another module named jax; rename",
+    ),
+    "a folder for a module": ("check cut.py:f --args f32[3]", r"cut\.py: no such file"),
+    "module that exits": (
+        "check exits.py:f --args f32[3]",
+        r"exits\.py, while it was imported, ended the program with sys\.exit\(0\); expected code that",
+    ),
+    "module that exits with words": ("draw leaves.py:f --args f32[3]", r"with sys\.exit\('enough'\)"),
+    "function that exits": (
+        "check faults.py:exits --args f32[3]",
+        r"while it was called, ended .*sys\.exit\(0\)",
+    ),
+    "function that is drawn and exits": (
+        "draw faults.py:exits --args f32[3]",
+        r"called, ended .*sys\.exit\(0\)",
+    ),
+    "words to check": (
+        "check faults.py:words --args f32[3]",
+        "words: returns a str; expected arrays or numbers",
+    ),
+    "words to draw": (
+        "draw faults.py:words --args f32[3]",
+        "words: returns a str; expected arrays or numbers",
+    ),
+    "a generator": ("draw faults.py:yields --args f32[3]", "returns a generator; expected arrays"),
+    "a run that is a file": ("train --resume faults.py", "faults.py holds no run"),
+    "a picture for a folder": (
+        "draw rules.py:right --args f32[3] --out cut",
+        "'cut', expected a name that ends",
+    ),
+    "a picture in a folder's place": (
+        "draw rules.py:right --args f32[3] --out taken.svg",
+        "cannot write taken.svg",
+    ),
+    "a picture in no folder": ("draw rules.py:right --args f32[3] --out no/g.svg", "cannot write no/g.svg"),
+    "a folder of examples": ("predict RUN taken.npy", r"taken\.npy: cannot be read as .*it is a folder"),
+    "examples that are damaged": (
+        "predict RUN damaged.npz",
+        r"damaged\.npz: cannot be read as an \.npz file",
+    ),
+    "data that are a folder": ("train --data npz:cut", "cut: cannot be read as an .npz file.*it is a folder"),
+    "several sets": (
+        "train --data idx:two",
+        "two: holds 2 data sets; expected one. Name it: idx:two/a, idx:two/b",
+    ),
 }
 
 
+# what bad.py holds, and words of the last line on stderr
+THEIRS = {
+    "raises": ("1 / 0", "py, while it was imported, raised ZeroDivisionError: division by zero"),
+    "recurses": (
+        "def f():\n    f()\n\n\nf()",
+        "py, while it was imported, raised RecursionError: maximum recursion",
+    ),
+    "is no Python": ("def f(:", r"raised SyntaxError: invalid syntax \(bad.py, line 1\)"),
+    "is no text": ("\0", "raised SyntaxError: source code .*null bytes"),
+    "raises no Exception": ("raise BaseException('odd')", "raised BaseException: odd"),
+    "imports what is missing": (
+        "import no_such_package",
+        "raised ModuleNotFoundError: No module named 'no_such",
+    ),
+    "imports from nowhere": ("from . import f", "raised ImportError: attempted relative import"),
+    "asserts": (
+        "def f(x):\n    assert len(x) == 9, 'nine'",
+        "py:f, while it was called, raised AssertionError: nine",
+    ),
+    "calls itself": ("def f(x):\n    return f(x)", "py:f, while it was called, raised RecursionError"),
+    "does not fit": ("def f(x):\n    return x @ x.reshape(1, 3)", "called, raised TypeError"),
+    "needs NumPy": (
+        "import numpy\n\n\ndef f(x):\n    return numpy.sin(x)",
+        "raised TracerArrayConversionError",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["check", "draw"])
+@pytest.mark.parametrize(("code", "words"), THEIRS.values(), ids=THEIRS)
+def test_the_users_own_error_shows_its_own_lines(command, code, words, workplace, monkeypatch, capsys):
+    """It starts at the user's first line, is not too long, and the last line says whose it is."""
+    (workplace / "bad.py").write_text(code)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "bad", raising=False)
+    assert main([command, "bad.py:f", "--args", "f32[3]"]) == 2
+    *shown, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(f"funcnet: bad.*{words}.* Its own traceback, not one of funcnet's, is above.", last)
+    assert "bad.py" in "".join([*shown, last][:2])
+    assert not re.search("foreign.py|importlib|lookup.py", "".join(shown))
+    assert len(shown) < 60
+
+
+def test_a_module_that_imports_what_is_missing_is_not_taken_for_missing(workplace, monkeypatch, capsys):
+    (workplace / "needy.py").write_text("import no_such_package")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["check", "needy:f", "--args", "f32[3]"]) == 2
+    assert "needy, while it was imported, raised ModuleNotFoundError: No" in capsys.readouterr().err
+
+
+def test_a_function_of_a_library_that_does_not_fit_is_announced_too(workplace, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["check", "jax.numpy:matmul", "--args", "f32[3,4], f32[3,4]"]) == 2
+    assert "jax.numpy:matmul, while it was called, raised TypeError: dot_general" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["train", "--out", ""], "--out"),
+        (["train", "--resume", " "], "--resume"),
+        (["evaluate", ""], "a word"),
+        (["predict", "run", ""], "a word"),
+        (["check", "rules.py:right", "--args", ""], "--args"),
+        (["draw", "rules.py:right", "--args", "f32[3]", "--out", ""], "--out"),
+        (["rules", ""], "a word"),
+    ],
+)
+def test_an_empty_word_is_no_value(words, flag, workplace, capsys):
+    """`Path("")` is the current folder, which nobody asked to fill or to read."""
+    assert main(words) == 2
+    assert f"{flag}: empty; expected a value. See `funcnet {words[0]} --help`." in one_line(capsys)
+    assert not list(workplace.iterdir())
+
+
+FAULTS = """
+import sys
+
+
+def exits(x):
+    sys.exit(0)
+
+
+def words(x):
+    return "done"
+
+
+def yields(x):
+    yield x
+"""
+
+
 @pytest.fixture
-def wrong_files(workplace, digits_run):
+def wrong_files(workplace, digits_run, monkeypatch):
     x, y = np.zeros((30, 65)), np.arange(30) % 10
+    for name, code in {
+        "faults": FAULTS,
+        "exits": "import sys; sys.exit(0)",
+        "leaves": "raise SystemExit('enough')",
+        "random": "f = abs",
+        "jax": "f = abs",
+    }.items():
+        (workplace / f"{name}.py").write_text(code)
+        if name not in ("random", "jax"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+    np.savez("birds.npz", x=x[:, :64], y=np.array(["owl", "wren"])[y % 2])
+    np.savez("many.npz", x=np.arange(3000.0)[:, None], y=np.arange(3000) % 1000)
+    for folder in ("taken.svg", "taken.npy", "two"):
+        (workplace / folder).mkdir()
+    for name in ("a", "b"):
+        (workplace / f"two/{name}-train-images-idx3-ubyte").touch()
+    np.savez("damaged.npz", x=x[:, :64])
+    content = (workplace / "damaged.npz").read_bytes()
+    (workplace / "damaged.npz").write_bytes(content[:300] + b"!" + content[301:])
     np.savez("wide.npz", x=x, y=y)
     np.savez("nan.npz", x=x + np.nan, y=y)
     np.save("wide.npy", x[:2])
     (workplace / "cut").mkdir()
+    for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (workplace / "cut" / name).touch()
     (workplace / "cut/train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1]))
     (workplace / "cut/train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
     (workplace / "damaged").mkdir()
@@ -381,7 +554,11 @@ def wrong_files(workplace, digits_run):
 
 @pytest.mark.usefixtures("wrong_files", "rules", "no_shape_checks")
 @pytest.mark.parametrize(("line", "words"), WRONG.values(), ids=WRONG)
-def test_a_wrong_command_line_ends_with_one_line_and_exit_code_2(line, words, digits_run, capsys):
+def test_a_wrong_command_line_ends_with_one_line_and_exit_code_2(
+    line, words, digits_run, capsys, monkeypatch
+):
+    if "many.npz" in line:  # 100,000 classes and 300,000 examples are as many for a machine of 2 MB
+        monkeypatch.setattr("funcnet._memory.memory", lambda: 2_000_000)
     assert main(line.replace("RUN", str(digits_run)).split()) == 2
     assert re.search(words, one_line(capsys))
 

@@ -66,6 +66,14 @@ def test_images_come_in_image_order(write, tmp_path, batches):
         )
 
 
+@pytest.mark.parametrize("layout", ["folder", "tar.gz"])
+def test_batches_meta_txt_names_the_classes(layout, tmp_path, batches):
+    """Ten names and an empty line in the published one; here the animals of another set."""
+    animals = [*"abcdefghij", "cow", "owl"]
+    batches["batches.meta.txt"] = "\n".join([*animals, "", ""]).encode()
+    assert data.load(f"cifar10:{LAYOUTS[layout](tmp_path, batches)}").classes == tuple(animals)
+
+
 DAMAGES = {
     "truncated": ({NAMES[2]: bytes(30729)}, "30730, 30730, 30729, .* multiple of 3073.*truncated"),
     "a record less": ({NAMES[5]: bytes(27657)}, "27657 bytes; expected six files of one size"),

@@ -2,6 +2,7 @@
 
 import colorsys
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.ndimage import uniform_filter
 from skimage import feature
 from sklearn.linear_model import LogisticRegression
 
-from funcnet._errors import DataError, ParameterError, ShapeError
+from funcnet._errors import DataError, MissingPackageError, ParameterError, ShapeError
 from funcnet.data import load
 from funcnet.data.features import color_histogram, hog, hog_cs231n, hue_histogram_cs231n, polar
 
@@ -218,3 +219,10 @@ def test_what_is_no_batch_of_images(function, images, error, words, no_shape_che
 def test_what_is_refused(call, error, words, no_shape_checks):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_without_scikit_image_hog_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(MissingPackageError, match=r"hog: .*pip install scikit-image.*or take hog_cs231n"):
+        hog(BYTES)
+    assert hog_cs231n(BYTES).shape == (3, 144)

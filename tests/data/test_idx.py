@@ -39,13 +39,14 @@ def test_any_truncation_is_a_data_error(array, zipped, where, idx_bytes, tmp_pat
 
 VECTOR = bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 8, 9])
 DAMAGES = {
-    "empty": (b"", "starts with the bytes “”.*fetch it again"),
+    "empty": (b"", "cannot be read as an idx file: it is empty. Fetch it again"),
+    "a byte": (b"\0", "starts with the bytes “00”.*fetch it again"),
     "wrong magic": (b"\x01\x00" + VECTOR[2:], "the bytes “01 00 08 01”; an idx file starts with 00 00"),
     "text": (b"<html>not found</html>", "“3c 68 74 6d”.*another kind of file"),
     "wrong type code": (b"\0\0\x0a" + VECTOR[3:], "type code 0a; an idx file has one of 08, 09, 0b, 0c"),
     "ends in the header": (VECTOR[:6], "ends after 6 bytes, within its header of 8"),
     "truncated": (VECTOR[:-1], r"2 bytes of values.*shape \[3\] of uint8, 3 bytes.*truncated"),
-    "trailing byte": (VECTOR + b"\0", r"4 bytes of values.*shape \[3\] of uint8, 3 bytes"),
+    "trailing byte": (VECTOR + b"\0", r"more bytes of values.*shape \[3\] of uint8, 3 bytes"),
     "more axes than any array has": (bytes([0, 0, 8, 255]) + bytes(4 * 255), "cannot be read as an idx file"),
     "huge header": (bytes([0, 0, 8, 9]) + b"\xff" * 36, "announces shape"),
     "truncated gzip": (gzip.compress(VECTOR)[:-4], "cannot be read as an idx file.*end-of-stream"),
@@ -67,6 +68,8 @@ def test_missing_file(tmp_path):
         data.read_idx(tmp_path / "nothing")
 
 
-def test_folder_in_place_of_a_file(tmp_path):
-    with pytest.raises(DataError, match="cannot be read as an idx file"):
-        data.read_idx(tmp_path)
+def test_no_memory_is_taken_for_what_a_header_only_announces(tmp_path):
+    path = tmp_path / "array"
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, 2]) + b"\x7f\xff\xff\xff" * 2 + bytes(1000)))
+    with pytest.raises(DataError, match=r"shape \[2147483647, .* uint8, which needs 4.61 EB of memory"):
+        data.read_idx(path)

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from funcnet import data
 from funcnet._errors import DataError, ParameterError
 from funcnet.data import scikit
+from funcnet.data.dataset import relabelled
 from funcnet.data.load import SOURCES
 
 UNKNOWN = ["", "mnist", "digits:", "digits:8", "idx", "idx:", "spiral:", "spiral:3", "Digits", ":", "npz"]
@@ -27,6 +28,7 @@ EACH = {  # of every source what to load, how many examples its parts have, feat
     "digits": ("digits", (1293, 144, 360), 64, 10),
     "idx:DIR": ("idx:digits", (54, 6, 20), 6, 10),
     "cifar10:PATH": ("cifar10:cifar", (45, 5, 10), 3072, 10),
+    "csv:FILE": ("csv:some.csv", (72, 8, 20), 5, 4),
     "npz:FILE": ("npz:some.npz", (72, 8, 20), 5, 4),
     "openml:NAME": ("openml:mnist_784", (36, 4, 20), 784, 10),
     "ring": ("ring", (200, 200, 200), 2, 2),
@@ -45,6 +47,8 @@ def sources(tmp_path, images, write_mnist, monkeypatch):
     write_mnist(images)
     rng = np.random.default_rng(3)
     np.savez(tmp_path / "some.npz", x=rng.normal(size=(100, 5)), y=np.arange(100) % 4)
+    lines = [f"{i % 4},{','.join(map(str, row))}" for i, row in enumerate(rng.normal(size=(100, 5)))]
+    (tmp_path / "some.csv").write_text("\n".join(["label,a,b,c,d,e", *lines]))
     (tmp_path / "cifar").mkdir()
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         records = rng.integers(0, 256, (10, 3073), dtype=np.uint8)
@@ -135,6 +139,21 @@ def test_held_out_examples_are_a_random_choice(numbered):
     counts = sum(np.isin(np.arange(1000), data.load(numbered, seed=seed).test.x) for seed in range(40))
     assert counts.min() > 0
     assert counts.max() < 25  # binomial(40, 0.2): mean 8, standard deviation 2.5
+
+
+def test_labels_are_numbered_anew_by_the_names_of_their_classes(tmp_path):
+    x, y = np.arange(30.0)[:, None], np.arange(30) % 3
+    letters = np.array(["a", "b", "c"])
+    np.savez(tmp_path / "abc.npz", x_train=x, y_train=letters[y], x_test=x, y_test=letters[-y])
+    np.savez(tmp_path / "123.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    words, numbers = (data.load(f"npz:{tmp_path / name}.npz") for name in ("abc", "123"))
+    larger = relabelled(words, ("c", "x", "b", "a"))
+    assert larger.classes == ("c", "x", "b", "a")
+    assert larger.test.y[:3].tolist() == [3, 0, 2]
+    for other, classes in ((words, numbers.classes), (numbers, words.classes)):  # nothing alike: by number
+        assert relabelled(other, classes).test.y.tolist() == other.test.y.tolist()
+    with pytest.raises(DataError, match=r"abc\.npz: 3 classes, of which b is none of the 3 that the"):
+        relabelled(words, ("a", "c", "d"))
 
 
 def test_public_names():

@@ -1,0 +1,42 @@
+"""How much memory there is, so that what needs more is refused before it is asked for.
+
+An operating system promises more memory than it has, and stops whoever makes use of the promise: a machine
+that hangs, or a process that ends without a word. What will be needed is known beforehand, from the shapes.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+_CONTROL_GROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory() -> int:
+    """Bytes of memory that this process may have: the machine's, or its container's if that has fewer."""
+    limits = [sys.maxsize]
+    if hasattr(os, "sysconf"):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in _CONTROL_GROUP:
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(file).read_text()))
+    return min(limits)
+
+
+def excess(needed: int) -> str | None:
+    """What is wrong with needing so many bytes: that there are fewer. None where there is enough.
+
+    >>> excess(8 * 10**20).split(",")[0]
+    'needs 800 EB of memory'
+    >>> excess(1000)
+    """
+    if needed <= memory():
+        return None
+    return f"needs {_amount(needed)} of memory, and there are {_amount(memory())}"
+
+
+def _amount(count: int) -> str:
+    """So many bytes in words, with three digits: 8.05 TB."""
+    power = min((len(str(count)) - 1) // 3, 8)
+    unit = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")[power]
+    return f"{count / 1000**power:.3g} {unit}"
