@@ -14,6 +14,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from funcnet import _jax
 from funcnet.backprop.program import live
 from funcnet.rules import Table, _forms, rule_name
@@ -43,11 +45,10 @@ def _as_call(
 ) -> _jax.Equation | None:
     """The last equation of one of these functions as a call of it; None for any other."""
     for guess in guesses:
-        for call in guess(eqn, makers):
-            if rule_name(call.primitive, call.params, rules) in rules:
-                argument = _argument(call, eqn, makers)
-                if argument is not None:
-                    return eqn.replace(invars=[argument], primitive=call.primitive, params=call.params)
+        if (call := guess(eqn, makers)) is None or (argument := _argument(call, eqn, makers)) is None:
+            continue
+        if rule_name(call.primitive, call.params, rules) in rules:
+            return eqn.replace(invars=[argument], primitive=call.primitive, params=call.params)
     return None
 
 
@@ -81,27 +82,23 @@ def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
     return found[x] if found[x].aval == x.aval else None
 
 
-def _softmax(eqn: _jax.Equation, makers: Makers) -> list[_jax.Equation]:
+def _softmax(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     if eqn.primitive.name != "div" or (total := _sum(eqn.invars[1], makers)) is None:
-        return []
-    return [_call(_forms.softmax, eqn.invars[0].aval, axis=total.params["axes"])]
+        return None
+    return _call(_forms.softmax, eqn.invars[0].aval, axis=total.params["axes"])
 
 
-def _logsumexp(eqn: _jax.Equation, makers: Makers) -> list[_jax.Equation]:
+def _logsumexp(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     if eqn.primitive.name != "log" or (total := _sum(eqn.invars[0], makers)) is None:
-        return []
-    e, keepdims = total.invars[0].aval, len(eqn.outvars[0].aval.shape) == len(total.invars[0].aval.shape)
-    d = _jax.with_shape(eqn.outvars[0].aval, e.shape)
-    return [_call(_forms.logsumexp, d, axis=total.params["axes"], keepdims=keepdims)]
+        return None
+    e, y = total.invars[0].aval, eqn.outvars[0].aval
+    keepdims = len(y.shape) == len(e.shape)
+    return _call(_forms.logsumexp, _jax.with_shape(y, e.shape), axis=total.params["axes"], keepdims=keepdims)
 
 
-def _gelu(eqn: _jax.Equation, makers: Makers) -> list[_jax.Equation]:
-    if eqn.primitive.name != "mul":
-        return []
-    return [
-        _call(THROUGH[name], eqn.outvars[0].aval)
-        for name in ("jax.nn.gelu", "jax.nn.gelu(approximate=False)")
-    ]
+def _gelu(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    is_product = eqn.primitive.name == "mul" and not _jax.is_literal(eqn.invars[1])
+    return _call(THROUGH[name], eqn.outvars[0].aval) if is_product else None
 
 
 def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
@@ -113,8 +110,10 @@ def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _call(function: Callable, aval: Any, **params: Any) -> _jax.Equation:
-    """A call of a function of one array of this type."""
+def _call(function: Callable, aval: Any, **params: Any) -> _jax.Equation | None:
+    """A call of a function of one array of this type; None if that is not of real numbers."""
+    if not jnp.issubdtype(aval.dtype, jnp.floating):
+        return None
     program, _ = _jax.staged(lambda x: [function(x, **params)], [aval], "a function")
     return next(eqn for eqn in program.eqns if eqn.primitive.name == "jit")
 
@@ -122,6 +121,6 @@ def _call(function: Callable, aval: Any, **params: Any) -> _jax.Equation:
 _GUESSES = [
     (("exp", "reduce_sum", "div"), _softmax),
     (("exp", "reduce_sum", "log"), _logsumexp),
-    (("tanh", "mul"), _gelu),
-    (("erfc", "mul"), _gelu),
+    (("tanh", "mul"), functools.partial(_gelu, "jax.nn.gelu")),
+    (("erfc", "mul"), functools.partial(_gelu, "jax.nn.gelu(approximate=False)")),
 ]
