@@ -369,6 +369,11 @@ def backward_function(eqn: Equation) -> Callable:
     return function
 
 
+def is_gate(eqn: Equation) -> bool:
+    """Whether an equation calls a gate: a function whose backward has a formula on record."""
+    return eqn.primitive.name == "custom_vjp_call" and hasattr(backward_function(eqn), "gate")
+
+
 def is_scoped(eqn: Equation) -> bool:
     """Whether there is a `jax.named_scope` around an equation."""
     return bool(eqn.source_info.name_stack.stack)

@@ -130,7 +130,7 @@ class Gradients:
         if name in LOOPS:
             loop = LOOPS[name](eqn, xs)
             return search_loop(self.engine, loop, pullback.gives, y_bars, where, loop.names(names))
-        if name == "custom_vjp_call" and not hasattr(_jax.backward_function(eqn), "gate"):
+        if name == "custom_vjp_call" and not _jax.is_gate(eqn):
             return self.in_backward(eqn, xs, y_bars, pullback.gives, j, where)
         if name not in TRANSPARENT and name != "cond":
             return None

@@ -180,7 +180,7 @@ def opened(eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[tuple[_jax.Jaxpr, Seq
     name = eqn.primitive.name
     if name == "cond":
         return _jax.open_jaxpr(eqn.params["branches"][int(xs[0])]), 1
-    if name not in CALLS or (name == "custom_vjp_call" and hasattr(_jax.backward_function(eqn), "gate")):
+    if name not in CALLS or _jax.is_gate(eqn):
         return None
     return _jax.called(eqn), 0
 
