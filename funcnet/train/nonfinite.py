@@ -1,19 +1,26 @@
-"""Where a run broke: the first gate whose output is infinite or NaN.
+"""Where a run broke: the first gate whose output or gradient is infinite or NaN.
+
+A good step pays for one flag (`finite`). When it falls, the step is taken once more with every value and
+gradient looked at (`why`): first the loss, then the optimizer's update.
 
 `funcnet.train.state.advance` takes no update under a loss that is not finite, and the batch of a step
 can be drawn again, so the failing forward pass can be repeated gate by gate. If the state itself is
 broken, an overflowing gradient broke it one step earlier, under a loss that was still finite.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool
 
 from funcnet import nn
 from funcnet._errors import NonFiniteError
+from funcnet.backprop import value_and_grad
+from funcnet.nonfinite import find_nonfinite
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.config import Config
 from funcnet.train.optimizers import schedule
@@ -24,6 +31,71 @@ from funcnet.train.state import Inputs, Labels, State, batch, in_dtype, order, p
 def all_finite(tree: Any) -> Bool[Array, ""]:
     """Whether no entry of a tree of arrays is infinite or NaN."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def finite(*trees: Any) -> Bool[Array, ""]:
+    """Whether no entry of these trees of floats is infinite or NaN; for inside of a step.
+
+    Half a mean is finite if and only if all that went into it are, and as a product with a vector it takes a
+    third of the time of a test of each element.
+
+    >>> bool(finite(1.0, {"w": jnp.ones(3)})), bool(finite(jnp.array([0.0, jnp.inf])))
+    (True, False)
+    """
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(trees)]
+    floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(_half_means(leaf))) for leaf in floats]))
+
+
+def _half_means(x: Array) -> Array:
+    """Half the mean over the last axis."""
+    x = jnp.atleast_1d(x)
+    n = max(x.shape[-1], 1)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.matmul(x, jnp.full(x.shape[-1], 0.5 / n, x.dtype), preferred_element_type=wide)
+
+
+def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> NonFiniteError:
+    """The error that says why a state has no finite next step.
+
+    Args:
+        loss: `loss(params, *batch, **key)`, a scalar, or a tuple of one and what else there is.
+        optimizer: one of optax's.
+        state: with `params`, `optimizer_state` and `step`, as it was before the step.
+        *batch: of the step.
+        **key: of the step, if the loss takes one.
+
+    >>> import optax
+    >>> from funcnet.train.state import State
+    >>> loss = lambda w, x: jnp.sum(jnp.sqrt(w - x))
+    >>> state = State(jnp.ones(2), optax.sgd(0.1).init(jnp.ones(2)), 7)
+    >>> str(why(loss, optax.sgd(0.1), state, jnp.array([1.0, 0.0])))[:38]
+    'at step 7 backward: sqrt sends back ∞ '
+    """
+
+    @functools.wraps(loss)
+    def scalar(params: Any, *args: Any, **kwargs: Any) -> Any:
+        result = loss(params, *args, **kwargs)
+        return result[0] if isinstance(result, tuple) else result
+
+    def update(gradients: Any, optimizer_state: Any, params: Any) -> Any:
+        updates, _ = optimizer.update(gradients, optimizer_state, params)
+        return optax.apply_updates(params, updates)
+
+    at = f"at step {int(state.step)}"
+    if found := find_nonfinite(scalar)(state.params, *batch, **key):
+        return NonFiniteError(f"{at} {found}")
+    gradients = value_and_grad(scalar)(state.params, *batch, **key)[1]
+    if found := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, state.params):
+        return NonFiniteError(
+            f"{at} loss and gradients are finite, but the update is not. {found} Lower the learning rate, or "
+            f"look at its schedule."
+        )
+    return NonFiniteError(
+        f"{at} something was infinite or NaN, but loss, gradients by funcnet's rules and update are finite "
+        f"when computed again. With other gradients (grad=jax.value_and_grad) take funcnet's; in half "
+        f"precision compute in float32."
+    )
 
 
 def explain(config: Config, state: State, x: Inputs, y: Labels) -> NonFiniteError:
