@@ -11,7 +11,7 @@ import inspect
 import itertools
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -156,6 +156,11 @@ def has_effects(primitive: Any, params: dict[str, Any]) -> bool:
 def is_literal(atom: Any) -> bool:
     """Whether an operand of an equation is a constant written into the program."""
     return isinstance(atom, core.Literal)
+
+
+def variables(atoms: Iterable[Any]) -> list[Any]:
+    """Those operands that are no constants."""
+    return [atom for atom in atoms if not isinstance(atom, core.Literal)]
 
 
 def rule_name(primitive: Any, params: Mapping[str, Any]) -> str:
@@ -309,7 +314,10 @@ def again(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:
 
 def is_high(eqn: Equation) -> bool:
     """Whether an equation must be written out before a program is compiled (newer JAX has such)."""
-    return eqn.primitive.is_high(*(v.aval for v in eqn.invars), **eqn.params)
+    ask = eqn.primitive.is_high
+    if getattr(ask, "__func__", None) is core.Primitive.is_high:
+        return ask(**eqn.params)  # for which the types do not matter
+    return ask(*[v.aval for v in eqn.invars], **eqn.params)
 
 
 @contextlib.contextmanager

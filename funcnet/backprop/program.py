@@ -153,7 +153,7 @@ def live(eqns: Sequence[_jax.Equation], wanted: Iterable[Any]) -> tuple[list[_ja
     for eqn in reversed(eqns):
         if eqn.effects or not needed.isdisjoint(eqn.outvars):
             kept.append(eqn)
-            needed.update(atom for atom in eqn.invars if not _jax.is_literal(atom))
+            needed.update(_jax.variables(eqn.invars))
     return kept[::-1], needed
 
 

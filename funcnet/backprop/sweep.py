@@ -256,7 +256,7 @@ class Plan:
         for i, eqn in reversed(list(enumerate(self.jaxpr.eqns))):
             pullback = self.pullbacks.get(i)
             atoms = [*eqn.outvars, *eqn.invars]
-            fresh = [v for v in dict.fromkeys(v for v in atoms if not _jax.is_literal(v)) if v not in needed]
+            fresh = [v for v in dict.fromkeys(_jax.variables(atoms)) if v not in needed]
             if pullback and not pullback.forward:
                 needed.update(v for v in self._kept(i) if v is not None and not _jax.is_literal(v))
             runs = bool(eqn.effects) or bool(pullback and pullback.forward)
