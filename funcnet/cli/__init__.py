@@ -292,9 +292,7 @@ def _net(folder: Path) -> "Net":
 
     run = train.load_run(folder)
     if not isinstance(run, train.Net):
-        raise CheckpointError(
-            f"{folder} holds a run of another loss; expected a net that `funcnet train` wrote."
-        )
+        raise CheckpointError(f"{folder} holds a run of another loss; expected one of `funcnet train`.")
     return run
 
 

@@ -12,7 +12,7 @@ Which file is about what:
     batches      what a step gets: rows in memory, drawn ones, a source on the host
     loop         `fit`: chunks of steps, and between them metrics, hook, checkpoint, Ctrl-C
     folder       a run's files, their lock, and what refuses to be resumed (checkpoint: trees, log: rows)
-    run          what was trained, saved and read back; plots draws it
+    run          what was trained, saved and read back; plots draws it, program exports it
     objective    what a Config means to the loop (config: its fields, optimizers: their meaning)
     net          the classifier that comes of it; grid trains many at once
 
@@ -35,6 +35,7 @@ __all__ = [
     "Sweep",
     "advance",
     "classifier",
+    "export",
     "fit",
     "from_source",
     "in_memory",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from funcnet.train.loop import Interrupted, StopTraining
     from funcnet.train.net import Net, load_run
     from funcnet.train.objective import classifier, fit
+    from funcnet.train.program import export
     from funcnet.train.run import Run
     from funcnet.train.state import State, advance, init, step
 else:
@@ -66,6 +68,7 @@ else:
             "grid": ["Sweep", "sweep"],
             "loop": ["Interrupted", "StopTraining"],
             "net": ["Net", "load_run"],
+            "program": ["export"],
             "run": ["Run"],
             "state": ["State", "advance", "init", "step"],
         },

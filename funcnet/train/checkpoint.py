@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -128,7 +129,7 @@ def fitting(params: Tree, arrays: dict[str, np.ndarray], path: str | Path) -> Tr
             f"{path} has no array that fits by name and shape: it has {_listed(arrays)}, expected some of "
             f"{_listed(named)}"
         )
-    leaves = [arrays[name].astype(leaf.dtype) if name in found else leaf for name, leaf in named.items()]
+    leaves = [jnp.asarray(arrays[n], leaf.dtype) if n in found else leaf for n, leaf in named.items()]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 

@@ -23,6 +23,7 @@ from funcnet.data import Split, Standardization
 from funcnet.train import checkpoint
 from funcnet.train.config import Config, read_config, read_settings
 from funcnet.train.log import read_metrics
+from funcnet.train.program import export
 from funcnet.train.run import Run, finished
 
 Inputs = Float[Array | np.ndarray, "examples features"]
@@ -131,6 +132,21 @@ class Net(Run):
         """Writes the parameters, the standardization and the names of the classes; see `Run.save`."""
         tree = {**self.params, "input": self.standardization._asdict()}
         checkpoint.save(path, tree, {"classes": self.classes, "image_shape": self.image_shape})
+
+    def export(self, folder: str | Path) -> None:
+        """Writes the net as a program from raw inputs to scores, which runs without funcnet.
+
+        Raises:
+            WriteError: the folder has files already, or cannot be written.
+            MissingPackageError: flatbuffers is not installed.
+        """
+        mean, std = self.standardization
+
+        def of_raw(x: Array) -> Array:
+            return scores(self.config, self.params, (x - mean) / std)
+
+        with precision(self.config):
+            export(of_raw, mean[None], folder)
 
     def _standardized(self, x: np.ndarray) -> np.ndarray:
         features = len(self.standardization.mean)

@@ -82,7 +82,6 @@ def transposed(params: Params) -> Params:
     return jax.tree.map(jnp.transpose, params)
 
 
-@fit.register
 def fit_classifier(
     config: Config,
     dataset: Dataset,
@@ -154,3 +153,6 @@ def fit_classifier(
         )
         assert isinstance(run, Net)
         return run
+
+
+fit.register(fit_classifier)

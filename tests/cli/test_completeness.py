@@ -57,7 +57,12 @@ LINES = {
     ),
     Evaluate: (
         "evaluate one",
-        {"run": "evaluate two", "data": "--data npz:other.npz", "top": "--top 2", "confusion": "--confusion"},
+        {
+            "run": "evaluate two",
+            "data": "--data npz:other.npz",
+            "top": "--top 2",
+            "confusion": "--confusion",
+        },
     ),
     Predict: ("predict one x.npy", {"run": "predict two x.npy", "file": "predict one more.npy"}),
     Rules: ("rules", {"primitive": "rules tanh"}),
