@@ -29,11 +29,8 @@ def flatbuffers():
 def outputs(folder: Path, inputs: np.ndarray) -> np.ndarray:
     """What the program in a folder makes of them, in a process of its own."""
     np.save(folder / "in.npy", inputs)
-    code = (
-        "import sys; sys.modules['funcnet'] = None; sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
-    )
-    code = code.replace("exec(", "__file__ = sys.argv[0]; exec(")
-    command = [sys.executable, "-c", code, "predict.py", "in.npy", "out.npy"]
+    code = "import sys, runpy; sys.modules['funcnet'] = None; runpy.run_path('predict.py', {}, '__main__')"
+    command = [sys.executable, "-c", code, "in.npy", "out.npy"]
     subprocess.run(command, check=True, cwd=folder)
     return np.load(folder / "out.npy")
 
