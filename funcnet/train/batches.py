@@ -87,16 +87,16 @@ def in_memory(arrays: Any, size: int) -> Batches:
 
     @functools.lru_cache(1)
     def visited(seed: int, epoch: int) -> Array:
-        return order(jax.random.key(seed), slices.examples, epoch)[None]
+        with jax.ensure_compile_time_eval():  # what is kept here must have a value, within jit too
+            return order(jax.random.key(seed), slices.examples, epoch)[None]
 
     def load(seed: Seed, step: Step, steps: int) -> Any:
-        epoch, before = step // slices.per_epoch, step % slices.per_epoch
-        if isinstance(step, int) and isinstance(seed, int) and before + steps <= slices.per_epoch:
-            visits = visited(seed, step // slices.per_epoch)
-        else:
-            epochs = epoch + jnp.arange((steps + slices.per_epoch - 2) // slices.per_epoch + 1)
-            visits = jax.vmap(functools.partial(order, jax.random.key(seed), slices.examples))(epochs)
-        return arrays, visits, jnp.int32(epoch)
+        if not is_traced((seed, step)) and int(step) % slices.per_epoch + steps <= slices.per_epoch:
+            epoch = int(step) // slices.per_epoch
+            return arrays, visited(int(seed), epoch), jnp.int32(epoch)
+        epochs = step // slices.per_epoch + jnp.arange((steps + slices.per_epoch - 2) // slices.per_epoch + 1)
+        visits = jax.vmap(functools.partial(order, jax.random.key(seed), slices.examples))(epochs)
+        return arrays, visits, epochs[0]
 
     return Batches(load, slices, slices.turns, slices.per_epoch, lambda: slices.describe(arrays))
 

@@ -21,7 +21,7 @@ from funcnet.train.checkpoint import read
 
 KILLS_A_RUN = 10
 SIGNALS = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
-STEPS = {"mlp": 30_000, "conv": 1_000}
+STEPS = {"mlp": 20_000, "conv": 1_000}
 
 
 def mlp(**options):
@@ -89,11 +89,9 @@ def disturbed(net, folder, cache, draw, count):
                     time.sleep(draw.uniform(0, 0.1))
                     break
             kill = draw.choice(SIGNALS)
-            alive = process.poll() is None
             process.send_signal(kill)
             process.stdout.read()
-        count[kill.name] += alive
-        assert process.returncode != 0 or not alive, "it went on after a signal"
+        count[kill.name] += process.returncode != 0  # 0: it was over before it could be killed
     with start(net, folder, cache) as process:
         process.stdout.read()
     assert process.returncode == 0

@@ -67,6 +67,12 @@ def test_steps_loaded_together_are_those_loaded_alone(make):
             jax.tree.map(np.testing.assert_array_equal, batch, batches(step, seed=3))
 
 
+def test_a_batch_within_jit_is_the_one_outside():
+    batches = in_memory((X, Y), 50)
+    inside = jax.jit(lambda shift: batches(2)[1] + shift)(0)
+    np.testing.assert_array_equal(inside, batches(2)[1])
+
+
 def test_what_is_read_at_once_is_bounded():
     """64 MiB: of batches of 32 MiB two steps, of larger ones a step at a time."""
     row = np.zeros((1, 2**20), np.float32)
