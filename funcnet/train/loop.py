@@ -158,7 +158,7 @@ def _chunks(
             values = evaluate(state.params) if evaluate else {}
             validation = {f"validation_{name}": float(value) for name, value in values.items()}
             log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
-            metrics |= validation
+            metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
         yield state, log, metrics
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -267,3 +269,26 @@ def test_no_steps_give_the_parameters_back():
     run = train(steps=0)
     np.testing.assert_array_equal(run.params, W)
     assert run.history == ()
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+RECIPES = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=["early stopping", "tensorboard", "wandb"])
+def test_the_hooks_of_readme_work(recipe, monkeypatch):
+    """With stand-ins for what they log to; the early stopping ends a run that does not get better."""
+    seen = []
+    writer = SimpleNamespace(add_scalar=lambda name, value, step: seen.append((step, name, value)))
+    run = SimpleNamespace(log=lambda values, step: seen.extend((step, *item) for item in values.items()))
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=lambda folder: writer))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda project: run))
+    names: dict = {}
+    exec(recipe, names)
+    (hook,) = (value for value in names.values() if hasattr(value, "__code__"))
+    trained = train(steps=200, hook=hook, evaluate=lambda w: {"loss": jnp.float32(1)})
+    if hook.__name__ == "early_stopping":
+        assert trained.history[-1].step == 60
+    else:
+        assert [step for step, name, _ in seen if name == "loss"] == [*range(10, 201, 10)]
+        assert {name for _, name, _ in seen} == {"loss", "norm", "w", "validation_loss"}
