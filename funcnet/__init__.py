@@ -10,6 +10,7 @@ nothing and the command line answers `--help` at once:
     funcnet.grad     reverse mode over any JAX function, by the rules in funcnet.RULES
     funcnet.check_vjp    is this gradient right? in float64, and in the dtypes that people use
     funcnet.draw     the graph of a function with every value and every gradient; explain says it in words
+    funcnet.find_nonfinite    which gate makes the first infinity or NaN, forward or on the way back
 """
 
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ __all__ = [
     "draw",
     "drawing",
     "explain",
+    "find_nonfinite",
     "gate",
     "grad",
     "hessian",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     )
     from funcnet.drawing import Picture, draw, explain, jacobian_structure
     from funcnet.nn._gate import gate
+    from funcnet.nonfinite import find_nonfinite
     from funcnet.rules import JAX_KINKS, RULES, STRONG_ZERO, rule
 else:
     __getattr__, __dir__ = lazy(
@@ -84,6 +87,7 @@ else:
             ],
             "drawing": ["Picture", "draw", "explain", "jacobian_structure"],
             "nn._gate": ["gate"],
+            "nonfinite": ["find_nonfinite"],
             "rules": ["JAX_KINKS", "RULES", "STRONG_ZERO", "rule"],
         },
     )

@@ -61,6 +61,7 @@ _PACKAGE, _JAX = Path(__file__).parent, Path(jax.__file__).parent
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
+    _PACKAGE / "nonfinite",
     _PACKAGE / "nn/_gate.py",
     _PACKAGE / "_jax.py",
     Path(jaxtyping.__file__).parent,
@@ -184,6 +185,13 @@ def defined_in_jax(place: str | None) -> str:
         return ""
     module = path.relative_to(_JAX).with_suffix("").parts
     return ".".join([*module[module[0] == "_src" :], name])
+
+
+def is_of_jax(eqn: Equation) -> bool:
+    """Whether an equation calls a function of JAX's own, which may have been traced for another call."""
+    names = ("jaxpr", "call_jaxpr")
+    infos = [open_jaxpr(eqn.params[name])[0].debug_info for name in names if name in eqn.params]
+    return any(defined_in_jax(info.func_src_info) for info in infos)
 
 
 def nameless(eqn: Equation) -> Equation:
@@ -359,6 +367,11 @@ def backward_function(eqn: Equation) -> Callable:
     while isinstance(function, functools.partial):
         function = function.func
     return function
+
+
+def is_gate(eqn: Equation) -> bool:
+    """Whether an equation calls a gate: a function whose backward has a formula on record."""
+    return eqn.primitive.name == "custom_vjp_call" and hasattr(backward_function(eqn), "gate")
 
 
 def is_scoped(eqn: Equation) -> bool:

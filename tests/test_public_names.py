@@ -29,7 +29,7 @@ def test_top_level_names_are_pinned():
     functions = ["gate", "grad", "hessian", "jacobian", "rule", "trace", "value_and_grad", "vjp"]
     checks = ["check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"]
     numerical = ["numerical_gradient", "numerical_vjp"]
-    pictures = ["Picture", "draw", "explain", "jacobian_structure"]
+    pictures = ["Picture", "draw", "explain", "find_nonfinite", "jacobian_structure"]
     others = ["JAX_KINKS", "RULES", "STRONG_ZERO", "Report", "VJPCheckError"]
     assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *pictures, *others])
     assert set(funcnet.__all__) <= set(dir(funcnet))

@@ -46,7 +46,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     jaxpr = _jax.without_local_refs(jaxpr)
     n, carries = _jax.scan_counts(eqn)
     options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
-    plan, given = _through_the_loop(engine, jaxpr, asked, given, slice(n, n + carries))
+    plan, given = through_the_loop(engine, jaxpr, asked, given, slice(n, n + carries))
     held = [True] * (len(values) + n) + [False] * carries + [True] * (len(eqn.invars) - n - carries)
     staged = stage(plan, given, held)
     fixed = _invariant(staged, len(values) + n)
@@ -84,7 +84,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
             inputs = [*consts, *[None] * carries, *slices]
             x_bars = staged.backward(inputs, extras, [*carry_bars, *y_bars])
             sums = [_jax.add(total, x_bars[i]) for total, (_, i) in zip(sums, summed, strict=True)]
-            return (_like(carry_bars, x_bars[n : n + carries]), sums), x_bars[n + carries :]
+            return (like(carry_bars, x_bars[n : n + carries]), sums), x_bars[n + carries :]
 
         zeros = [_jax.zeros(aval) for aval, _ in summed]
         back = {**options, "reverse": not options["reverse"]}
@@ -105,7 +105,7 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
         return _while_any(engine, eqn, given, asked)
     m, n = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
     jaxpr = _jax.without_local_refs(_jax.open_jaxpr(eqn.params["body_jaxpr"])[0])
-    plan, given = _through_the_loop(engine, jaxpr, asked[m:], given, slice(n, None))
+    plan, given = through_the_loop(engine, jaxpr, asked[m:], given, slice(n, None))
     summed = [i for i in range(n) if plan.gives[i]]
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -125,7 +125,7 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
             carry_bars, sums = bars
             _, stashes = plan.forward(values, [*consts, *carry])
             x_bars = plan.backward(stashes, carry_bars)
-            return _like(carry_bars, x_bars[n:]), [
+            return like(carry_bars, x_bars[n:]), [
                 total if x_bars[i] is None else _jax.add(total, x_bars[i])
                 for total, i in zip(sums, summed, strict=True)
             ]
@@ -229,7 +229,7 @@ def _ahead(length: Any, free: Any) -> Any:
     return jnp.minimum(lengths[free, before], length - lengths[free - 1, before])
 
 
-def _through_the_loop(
+def through_the_loop(
     engine: Engine, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask, carry: slice
 ) -> tuple[Plan, Mask]:
     """The plan of a loop's body, and which of its outputs have a cotangent.
@@ -274,7 +274,7 @@ def _invariant(staged: Staged, consts: int) -> list[bool]:
     return [v not in varying for v in staged.extras]
 
 
-def _like(carry_bars: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:
+def like(carry_bars: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:
     """The cotangents of the carry before a step, as dense and as strongly typed as those after it."""
     return [
         None if before is None else jnp.zeros_like(before) if x_bar is None else _as_strong(x_bar, before)

@@ -21,14 +21,13 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from funcnet._errors import NonFiniteError, ParameterError
+from funcnet._errors import ParameterError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, as_batches
 from funcnet.train.folder import opened
 from funcnet.train.log import Log
-from funcnet.train.nonfinite import all_finite, explain
 from funcnet.train.run import WEIGHTS_FILE, Run
-from funcnet.train.state import Loss, State, Task, init, step_key, take_steps
+from funcnet.train.state import Loss, State, Task, broken, init, take_steps
 
 Hook = Callable[[State, Mapping[str, Any]], None]
 
@@ -145,14 +144,14 @@ def _chunks(
     """State, log and metrics after each chunk to the end of the run; each state is donated to the next.
 
     Raises:
-        NonFiniteError: the state cannot take its next step, or the last update has broken it.
+        NonFiniteError: a state has no finite next step.
     """
     for begin, stop, data in _loaded(task, int(state.step), steps):
         began = time.perf_counter()
         state, measured = take_steps(task, state, data, stop, task.batches.turns)
         metrics = {name: each[: stop - begin] for name, each in jax.device_get(measured).items()}
-        if int(state.step) < stop or not all_finite(state.params):
-            raise _broken(task, state)
+        if int(state.step) < stop:
+            raise broken(task, state)
         log = log.add(metrics, stop - begin, time.perf_counter() - began)
         if stop % task.batches.per_epoch == 0 or stop == steps:
             values = evaluate(state.params) if evaluate else {}
@@ -160,13 +159,6 @@ def _chunks(
             log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
             metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
         yield state, log, metrics
-
-
-def _broken(task: Task, state: State) -> NonFiniteError:
-    """The error that says why a state cannot take its next step, or how the last one has broken it."""
-    step = int(state.step)
-    key = jax.random.fold_in(step_key(task.seed), step)
-    return explain(task.loss, task.grad, state.params, task.batches(step, task.seed), key, step)
 
 
 def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:

@@ -1,29 +1,77 @@
-"""Where a run broke."""
+"""Where a run broke: the first gate whose output or gradient is infinite or NaN.
 
+A good step pays for one flag (`finite`). When it falls, the step is taken once more with every value and
+gradient looked at (`why`): first the loss, then the optimizer's update.
+
+An update that is not finite is not taken, and the batch of a step can be made again, so the state before it
+and all that went into it are there to be looked at.
+"""
+
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool
 
 from funcnet._errors import NonFiniteError
-from funcnet.train.checkpoint import named_leaves
+from funcnet.backprop import value_and_grad
+from funcnet.nonfinite import find_nonfinite
 
 
-@jax.jit
-def all_finite(tree: Any) -> Bool[Array, ""]:
-    """Whether no entry of a tree of arrays is infinite or NaN."""
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+def finite(*trees: Any) -> Bool[Array, ""]:
+    """Whether no entry of these trees of floats is infinite or NaN; for inside of a step.
+
+    The sum of 0 · x is 0 if all x are finite, and else NaN: one pass without a branch.
+
+    >>> bool(finite(1.0, {"w": jnp.ones(3)})), bool(finite(jnp.array([0.0, jnp.inf])))
+    (True, False)
+    """
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(trees)]
+    floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.stack([jnp.sum(0 * leaf) == 0 for leaf in floats]))
 
 
-def explain(loss: Callable, grad: Callable, params: Any, batch: Any, key: Any, step: int) -> NonFiniteError:
-    """The error that says why parameters cannot take the step of this number."""
-    broken = next((n for n, leaf in named_leaves(params).items() if not jnp.all(jnp.isfinite(leaf))), None)
-    if broken:
-        what = (
-            f"the update of step {step - 1} made {broken} infinite or NaN, though the step's loss was finite"
+def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> NonFiniteError:
+    """The error that says why a state has no finite next step.
+
+    Args:
+        loss: `loss(params, *batch, **key)`, a scalar, or a tuple of one and what else there is.
+        optimizer: one of optax's.
+        state: with `params`, `optimizer_state` and `step`, as it was before the step.
+        *batch: of the step.
+        **key: of the step, if the loss takes one.
+
+    >>> import optax
+    >>> from funcnet.train.state import State
+    >>> loss = lambda w, x: jnp.sum(jnp.sqrt(w - x))
+    >>> state = State(jnp.ones(2), optax.sgd(0.1).init(jnp.ones(2)), 7)
+    >>> str(why(loss, optax.sgd(0.1), state, jnp.array([1.0, 0.0])))[:38]
+    'at step 7 backward: sqrt sends back ∞ '
+    """
+
+    @functools.wraps(loss)
+    def scalar(params: Any, *args: Any, **kwargs: Any) -> Any:
+        result = loss(params, *args, **kwargs)
+        return result[0] if isinstance(result, tuple) else result
+
+    def update(gradients: Any, optimizer_state: Any, params: Any) -> Any:
+        updates, _ = optimizer.update(gradients, optimizer_state, params)
+        return optax.apply_updates(params, updates)
+
+    at = f"at step {int(state.step)}"
+    if found := find_nonfinite(scalar)(state.params, *batch, **key):
+        return NonFiniteError(f"{at} {found}")
+    gradients = value_and_grad(scalar)(state.params, *batch, **key)[1]
+    if found := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, state.params):
+        return NonFiniteError(
+            f"{at} loss and gradients are finite, but the update is not. {found} Lower the learning rate, or "
+            f"look at its schedule."
         )
-    else:
-        what = f"at step {step} the loss is infinite or NaN"
-    return NonFiniteError(f"{what}. Lower the learning rate, and look for extreme values in the data.")
+    return NonFiniteError(
+        f"{at} something was infinite or NaN, but loss, gradients by funcnet's rules and update are finite "
+        f"when computed again. With other gradients (grad=jax.value_and_grad) take funcnet's; in half "
+        f"precision compute in float32."
+    )

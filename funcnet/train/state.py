@@ -10,10 +10,10 @@ step's own random key, for dropout.
 The step number decides everything: the batch (`funcnet.train.batches`), the key, the schedule (optax counts
 steps as well). A State is therefore all that a run needs to go on.
 
-An update under a loss that is not finite is not taken, nor is any after it: the parameters that produced the
-loss are still there to be looked at. Many steps are one `lax.scan`, which Python does not enter. XLA for CPUs
-computes a convolution inside of a loop ten times slower than outside of one (JAX's issue 12868), so there
-steps with convolutions are dispatched one by one.
+A step whose loss, gradients or parameters are not finite is not taken, nor is any after it: what it was made
+of is still there to be looked at (`funcnet.train.nonfinite`). Many steps are one `lax.scan`, which Python
+does not enter. XLA for CPUs computes a convolution inside of a loop ten times slower than outside of one
+(JAX's issue 12868), so there steps with convolutions are dispatched one by one.
 """
 
 import functools
@@ -27,10 +27,11 @@ import optax
 from jax import lax
 from jaxtyping import Array, Integer, Key
 
-from funcnet._errors import ParameterError
+from funcnet._errors import NonFiniteError, ParameterError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.nonfinite import finite, why
 
 Metrics = dict[str, Array]
 Loss = Callable[..., Any]
@@ -89,7 +90,7 @@ def step(
 
     Returns:
         The function. Its metrics are those of the loss, and the scalar as `loss` if they have no such name.
-        If that is not finite the state stays as it is, its step number too.
+        If it, a gradient or a parameter is not finite, the state stays as it is, its step number too.
 
     >>> take = step(lambda w, x: jnp.mean((x - w) ** 2), optax.sgd(0.5))
     >>> state, metrics = jax.jit(take)(init(jnp.array(1.0), optax.sgd(0.5)), jnp.array([2.0, 4.0]))
@@ -153,6 +154,13 @@ def take_steps(
     return state, jax.tree.map(lambda *each: jnp.stack(each), *singly)
 
 
+def broken(task: Task, state: State) -> NonFiniteError:
+    """The error that says why a state has no finite next step."""
+    step = int(state.step)
+    batch, key = task.batches(step, task.seed), jax.random.fold_in(step_key(task.seed), step)
+    return why(task.loss, task.optimizer, state, batch, **({"key": key} if _takes_key(task.loss) else {}))
+
+
 def step_key(seed: Seed) -> Key[Array, ""]:
     """What the keys of the steps are made of; initial parameters and batches have others."""
     return jax.random.fold_in(jax.random.key(seed), 2)
@@ -176,7 +184,7 @@ def _taken(parts: tuple, state: State, data: Any, keys: Any, wanted: Any) -> tup
 def _step(
     loss: Loss, optimizer: Any, grad: Callable, state: State, batch: Any, key: Key[Array, ""], wanted: Any
 ) -> tuple[State, Metrics]:
-    """The next state, or the same one if it is not wanted or the loss not finite; and the metrics."""
+    """The next state, or the same one if it is not wanted or not finite; and the metrics."""
     key = jax.random.fold_in(key, state.step)
 
     def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
@@ -193,7 +201,7 @@ def _step(
     )
     params: Any = optax.apply_updates(state.params, updates)
     after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
-    select = functools.partial(jnp.where, jnp.isfinite(total) & wanted)
+    select = functools.partial(jnp.where, finite(total, gradients, params) & wanted)
     return jax.tree.map(select, after, state), {"loss": total, **metrics}
 
 

@@ -158,7 +158,7 @@ def test_a_command_line_in_a_fresh_process(workplace):
 
 def test_a_net_that_diverges_exits_with_1(workplace, capsys):
     assert main([*QUICK, "--learning-rate", "1e30"]) == 1
-    assert re.search(r"step \d.*layer\d.*learning_rate", one_line(capsys))
+    assert re.search(r"step \d forward: affine makes ∞.*layer\d.*learning rate", one_line(capsys))
     assert (workplace / "runs/spiral/checkpoint.safetensors").exists()
 
 

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from funcnet._errors import NonFiniteError
 from funcnet.data import Split, load
-from funcnet.train import Config, fit
+from funcnet.train import Config, State, fit
 from funcnet.train.checkpoint import read
+from funcnet.train.nonfinite import finite, why
 
 SPIRAL = load("spiral")
 CONFIG = Config(data="spiral", hidden=(10,), batch_size=100, optimizer="sgd", schedule="constant", epochs=2)
@@ -18,7 +22,7 @@ def test_a_learning_rate_far_too_high():
     """After one step the weights are near 1e30: the product with the second layer's overflows at step 1."""
     with pytest.raises(
         NonFiniteError,
-        match=r"at step 1 the loss is infinite or NaN\.",
+        match=r"at step 1 forward: affine makes ∞ at .*mlp\.py:.*turned\['layer2'\].*lower the learning rate",
     ):
         fit(replace(CONFIG, learning_rate=1e30), SPIRAL)
 
@@ -26,7 +30,7 @@ def test_a_learning_rate_far_too_high():
 def test_the_first_bad_step_of_a_later_epoch():
     """Each step multiplies the weights by 1 − 2λη ≈ −20, until their squares overflow."""
     config = replace(CONFIG, hidden=(), learning_rate=10.0, regularization=1.05, epochs=40)
-    with pytest.raises(NonFiniteError, match=r"at step 1\d the loss is infinite"):
+    with pytest.raises(NonFiniteError, match=r"at step 1\d forward: l2 makes ∞ .*turned"):
         fit(config, SPIRAL)
 
 
@@ -39,14 +43,14 @@ def _with_extreme_input(value):
 def test_an_infinite_input():
     with (
         np.errstate(all="ignore"),
-        pytest.raises(NonFiniteError, match=r"at step [0-2] the loss is infinite or NaN"),
+        pytest.raises(NonFiniteError, match=r"at step [0-2] forward: affine makes ∞ .*batch.* of 200 ∞"),
     ):
         fit(CONFIG, replace(SPIRAL, train=_with_extreme_input(np.inf)))
 
 
 def test_a_penalty_that_overflows_over_a_finite_loss():
     config = replace(CONFIG, hidden=(), regularization=1e38)
-    with pytest.raises(NonFiniteError, match="at step 0 the loss is infinite"):
+    with pytest.raises(NonFiniteError, match=r"at step 0 forward: mul makes ∞ at .*penalty"):
         fit(replace(config, learning_rate=1e-37), SPIRAL)
 
 
@@ -59,3 +63,61 @@ def test_the_last_good_checkpoint_is_kept(tmp_path):
     assert all(np.isfinite(array).all() for array in arrays.values())
     assert arrays["step"] == 3 * len(metadata["log"]["history"]) >= 12
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_the_flag_falls_for_one_bad_entry_among_many(bad, dtype):
+    good = {"w": jnp.full((7, 5), jnp.finfo(dtype).max, dtype), "count": jnp.int32(3)}
+    flag = jax.jit(finite)
+    assert flag(jnp.float32(1), good)
+    assert not flag(jnp.float32(1), {**good, "w": good["w"].at[6, 4].set(bad)})
+    assert not flag(jnp.float32(bad), good)
+
+
+def loss(params, batch):
+    h = jnp.tanh(batch["x"] @ params["layer1"]["w"])
+    return jnp.mean(jnp.log(h @ params["layer2"]["w"])), {"h": h}
+
+
+def state_of(optimizer, scale=1.0):
+    params = {"layer1": {"w": jnp.ones((2, 3))}, "layer2": {"w": scale * jnp.ones(3)}}
+    return State(params, optimizer.init(params), jnp.int32(4))
+
+
+BATCH = {"x": jnp.ones((5, 2))}
+
+
+@pytest.mark.parametrize(
+    ("batch", "scale", "rate", "words"),
+    [
+        (
+            {"x": jnp.ones((5, 2)).at[3, 1].set(jnp.nan)},
+            1.0,
+            0.1,
+            r"batch\['x'\] is not finite itself at .*loss",
+        ),
+        (BATCH, 0.0, 0.1, r"at step 4 forward: log makes ∞ at .*test_nonfinite.py:\d+.* the inputs are 0"),
+        (BATCH, jnp.inf, 0.1, r"params\['layer2'\]\['w'\] is not finite itself .* learning rate"),
+        (BATCH, 1.0, jnp.inf, r"loss and gradients are finite, but the update is not\. forward: "),
+    ],
+    ids=["data", "forward", "parameter", "update"],
+)
+def test_why_a_state_of_any_loss_has_no_next_step(batch, scale, rate, words):
+    optimizer = optax.sgd(rate)
+    state = state_of(optimizer, scale)
+    with pytest.raises(NonFiniteError, match=words):
+        raise why(loss, optimizer, state, batch)
+
+
+def test_a_key_is_handed_on():
+    noisy = lambda params, x, key: jnp.sum(jnp.log(x - x) * jax.random.normal(key, x.shape))  # noqa: E731
+    optimizer = optax.sgd(0.1)
+    error = why(noisy, optimizer, state_of(optimizer), jnp.ones(2), key=jax.random.key(0))
+    assert "log makes ∞" in str(error)
+
+
+def test_what_cannot_be_repeated_is_said():
+    optimizer = optax.sgd(0.1)
+    error = why(loss, optimizer, state_of(optimizer), BATCH)
+    assert "are finite when computed again" in str(error)

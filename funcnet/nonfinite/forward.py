@@ -1,0 +1,218 @@
+"""Values that are no numbers, and the way from them to the gate that made the first.
+
+A program has run, and every value in it is at hand. From a value with a NaN the search goes to the operands
+that have one, from an infinity to the infinite ones, until a gate is reached that made it of others. Where
+NaN was made of infinities, as in ∞ − ∞, it asks on for these: was it a gate that made them, then that was
+the first; an infinite argument or constant may be meant, as in a mask, and the gate that made NaN of it is
+the one to name. A value that a select has left behind is not on that way.
+
+A call, the branch that a cond took and the step of a loop are programs too, and are searched alike.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from funcnet import _jax
+from funcnet.backprop.activity import differentiable
+from funcnet.backprop.program import CALLS, read, step
+from funcnet.nonfinite.finding import Gate, Operand, Where
+from funcnet.nonfinite.loops import LOOPS, Loop
+
+Test = Callable[[Any], Any]
+
+
+def has(test: Test, x: Any) -> bool:
+    """Whether an array of floats has elements that pass the test; None and all else have none."""
+    return x is not None and differentiable(jax.typeof(x)) and bool(jnp.any(test(x)))
+
+
+def not_finite(x: Any) -> Any:
+    """Where an array is NaN or infinite."""
+    return ~jnp.isfinite(x)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the search has ended.
+
+    Attributes:
+        gate: the gate, if one was found.
+        operand: the number of the program's operand that the rest comes from, if it comes from one: all of
+            it where there is no gate, else the infinities of which the gate made NaN.
+    """
+
+    gate: Gate | None = None
+    operand: int | None = None
+
+    def asked_on(self, further: "Source") -> "Source":
+        """With what the search around the program has found for the operand."""
+        if self.gate is None or further.gate is None:
+            return Source(further.gate or self.gate, further.operand)
+        return Source(dataclasses.replace(further.gate, then=self.gate), further.operand)
+
+
+class Values:
+    """Every value of a program that has run.
+
+    Attributes:
+        jaxpr: the program.
+        values: the value of each variable.
+        where: what is around the program.
+        names: how its operands are called; empty where nobody knows.
+    """
+
+    def __init__(
+        self, jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any], where: Where, names: Sequence[str]
+    ):
+        self.jaxpr, self.where = _jax.without_local_refs(jaxpr), where
+        self.names = dict(zip(self.jaxpr.invars, names, strict=True))
+        self.values = run(self.jaxpr, consts, xs)
+        self.makers = {v: (i, k) for i, eqn in enumerate(self.jaxpr.eqns) for k, v in enumerate(eqn.outvars)}
+
+    def source(self, atoms: Sequence[Any], test: Test) -> Source:
+        """The first gate on the way to the elements of these values that pass the test."""
+        gates: list[tuple[int, Source]] = []
+        ends: list[Source] = []
+        pending, seen = list(atoms), set()
+        while pending:
+            atom = pending.pop()
+            if _jax.is_literal(atom) or atom in seen:
+                continue
+            seen.add(atom)
+            if atom not in self.makers:
+                ends += [Source(operand=self.jaxpr.invars.index(atom))] if atom in self.names else []
+                continue
+            i, k = self.makers[atom]
+            eqn = self.jaxpr.eqns[i]
+            inner = self.inside(eqn, k, test)
+            if inner is None:
+                guilty = self.guilty(eqn, k, test)
+                pending += guilty
+                if not guilty or (test is jnp.isnan and all(map(_jax.is_literal, guilty))):
+                    gates.append((i, self.made_by(eqn, k, test)))
+            elif inner.operand is None:
+                gates += [(i, inner)] if inner.gate else []
+            elif inner.gate is None:
+                pending.append(eqn.invars[inner.operand])
+            else:
+                gates.append((i, inner.asked_on(self.source([eqn.invars[inner.operand]], jnp.isinf))))
+        if gates:
+            return min(gates, key=lambda found: found[0])[1]
+        return ends[0] if ends else Source()
+
+    def made_by(self, eqn: _jax.Equation, k: int, test: Test) -> Source:
+        """A gate that made it of what does not pass the test."""
+        found = Source(self.gate(eqn, k))
+        infinite = [v for v in eqn.invars if has(jnp.isinf, self.value(v))]
+        return found.asked_on(self.source(infinite, jnp.isinf)) if test is jnp.isnan and infinite else found
+
+    def guilty(self, eqn: _jax.Equation, k: int, test: Test) -> list[Any]:
+        """The operands from which an output has what passes the test: each alone, or else together."""
+        xs = [self.value(atom) for atom in eqn.invars]
+        suspects = [i for i, x in enumerate(xs) if has(test, x)]
+
+        def passes(kept: Sequence[int]) -> bool:
+            others = [_replaced(test, x) if i in suspects and i not in kept else x for i, x in enumerate(xs)]
+            return has(test, _jax.again(eqn, others)[k])
+
+        alone = [i for i in suspects if passes([i])]
+        found = alone or ([] if not suspects or passes([]) else suspects)
+        return [eqn.invars[i] for i in found]
+
+    def inside(self, eqn: _jax.Equation, k: int, test: Test) -> Source | None:
+        """What the search finds in the program that made output k; None for a gate."""
+        xs, names = [self.value(atom) for atom in eqn.invars], list(map(self.name, eqn.invars))
+        if eqn.primitive.name in LOOPS:
+            return search_loop(LOOPS[eqn.primitive.name](eqn, xs), k, test, self.where.into(eqn), names)
+        called = opened(eqn, xs)
+        if called is None:
+            return None
+        (jaxpr, consts), first = called
+        inner = Values(jaxpr, consts, xs[first:], self.where.into(eqn), names[first:])
+        found = inner.source([inner.jaxpr.outvars[k]], test)
+        return found if found.operand is None else dataclasses.replace(found, operand=found.operand + first)
+
+    def gate(self, eqn: _jax.Equation, k: int) -> Gate:
+        """What is known of a gate that made a value."""
+        return self.where.gate("forward", eqn, self.operands(eqn), self.value(eqn.outvars[k]))
+
+    def operands(self, eqn: _jax.Equation) -> tuple[Operand, ...]:
+        """The operands of an equation with their names."""
+        return tuple(Operand(self.name(atom), self.value(atom)) for atom in eqn.invars)
+
+    def value(self, atom: Any) -> Any:
+        """The value of an operand."""
+        return read(self.values, atom)
+
+    def name(self, atom: Any) -> str:
+        """How an operand is called, if it is one of the program's own."""
+        return "" if _jax.is_literal(atom) else self.names.get(atom, "")
+
+
+def run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> dict[_jax.Var, Any]:
+    """The value of every variable of a program, which is compiled as a whole."""
+
+    @jax.jit
+    def computed(consts: Sequence[Any], xs: Sequence[Any]) -> list[list[Any]]:
+        values = dict(zip([*jaxpr.invars, *jaxpr.constvars], [*xs, *consts], strict=True))
+        for eqn in jaxpr.eqns:
+            step(values, eqn)
+        return [[values[v] for v in eqn.outvars] for eqn in jaxpr.eqns]
+
+    made = computed(list(consts), list(xs))
+    values = dict(zip([*jaxpr.invars, *jaxpr.constvars], [*xs, *consts], strict=True))
+    for eqn, ys in zip(jaxpr.eqns, made, strict=True):
+        values.update(zip(eqn.outvars, ys, strict=True))
+    return values
+
+
+def opened(eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[tuple[_jax.Jaxpr, Sequence[Any]], int] | None:
+    """The program that an equation runs, and the number of its first operand in it; None for a gate.
+
+    A gate of ours stays one: it is looked into by its formula.
+    """
+    name = eqn.primitive.name
+    if name == "cond":
+        return _jax.open_jaxpr(eqn.params["branches"][int(xs[0])]), 1
+    if name not in CALLS or _jax.is_gate(eqn):
+        return None
+    return _jax.called(eqn), 0
+
+
+def search_loop(loop: Loop, k: int, test: Test, where: Where, names: Sequence[str]) -> Source:
+    """The gate in the step of a loop from which its output k has what passes the test."""
+    if not loop.length:
+        return Source(operand=loop.consts + k)
+    flags = loop.flags(test)
+
+    def made_in(k: int, last: int, test: Test) -> Source:
+        """Of output k of the steps up to the last, where it came in and stayed."""
+        t = last
+        while t and flags_of(test)[t - 1, k]:
+            t -= 1
+        around = where.step(t, loop.length)
+        inner = Values(loop.body, loop.values, loop.operands(t), around, loop.names(names))
+        found = inner.source([inner.jaxpr.outvars[k]], test)
+        carry = None if found.operand is None else found.operand - loop.consts
+        if carry is None or not 0 <= carry < loop.carries or t == 0:
+            return found
+        return found.asked_on(made_in(carry, t - 1, jnp.isinf if found.gate else test))
+
+    def flags_of(other: Test) -> Any:
+        return flags if other is test else loop.flags(other)
+
+    if k < loop.carries:
+        return made_in(k, loop.length - 1, test)
+    return made_in(k, int(flags[:, k].argmax()), test)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _replaced(test: Test, x: Any) -> Any:
+    """An array with ones where it passes the test."""
+    return jnp.where(test(x), jnp.ones_like(x), x)

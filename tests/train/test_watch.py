@@ -1,0 +1,177 @@
+"""What is watched is what numpy computes of values and gradients; its names are the user's."""
+
+import equinox as eqx
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+import funcnet
+from funcnet import nn
+from funcnet._errors import ShapeError
+from funcnet.train.heatmap import heatmap
+from funcnet.train.sizes import statistics
+from funcnet.train.watch import Seen, columns, watched
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+X, Y = jax.random.normal(jax.random.key(1), (8, 5)), jnp.arange(8) % 3
+
+
+def mlp_loss(params, x, y):
+    return jnp.mean(nn.softmax_loss(nn.mlp(params, x, activation=nn.tanh), y))
+
+
+def norm(x):
+    return np.linalg.norm(np.asarray(x, np.float64).ravel())
+
+
+@pytest.mark.parametrize("grad", [funcnet.value_and_grad, jax.value_and_grad])
+def test_norms_of_an_mlp(grad):
+    """The oracle of an activation's gradient: jax.grad with respect to an array that is added to it."""
+    params = nn.init_mlp(jax.random.key(0), (5, 4, 3))
+    value, gradients, seen = jax.jit(watched(grad)(mlp_loss))(params, X, Y)
+
+    expected, by_jax = jax.value_and_grad(mlp_loss)(params, X, Y)
+    assert value == pytest.approx(expected)
+    for name, one in seen.parameters.items():
+        layer, leaf = name.split("/")
+        np.testing.assert_allclose(gradients[layer][leaf], by_jax[layer][leaf], rtol=2e-6, atol=1e-8)
+        assert one.norm == pytest.approx(norm(by_jax[layer][leaf]), rel=1e-5)
+
+    def shifted(by):
+        h = jnp.tanh(X @ params["layer1"]["w"] + params["layer1"]["b"]) + by
+        return jnp.mean(nn.softmax_loss.primal(h @ params["layer2"]["w"] + params["layer2"]["b"], Y)), h
+
+    h_bar, h = jax.grad(shifted, has_aux=True)(jnp.zeros((8, 4)))
+    assert list(seen.activations) == ["layer1/affine", "layer1/tanh", "layer2/affine", "layer2/softmax_loss"]
+    assert list(seen.gradients) == list(seen.activations)
+    assert seen.activations["layer1/tanh"].norm == pytest.approx(norm(h), rel=1e-5)
+    assert seen.gradients["layer1/tanh"].norm == pytest.approx(norm(h_bar), rel=1e-5)
+
+
+def test_statistics_are_numpys():
+    x = jnp.array([[0.0, 5e-10, -3e-9, 0.5], [-2e4, 0.0, 7.0, 2e3]])
+    found = statistics(x)
+    decades = np.concatenate([[0], 10.0 ** np.arange(-9, 4), [np.inf]])
+    expected, _ = np.histogram(np.abs(x[x != 0]), decades)
+    np.testing.assert_array_equal(found.histogram, expected)
+    assert found.maximum == 2e4
+    assert found.zeros == 0.25
+    assert found.norm == pytest.approx(norm(x))
+
+
+def test_half_precision_is_measured_in_float32():
+    found = statistics(jnp.full(100, 3e4, jnp.float16))
+    assert found.norm == pytest.approx(3e5)
+
+
+def test_more_than_norms_only_where_it_is_asked_for():
+    params = nn.init_mlp(jax.random.key(0), (5, 3))
+    measure = jax.jit(lambda step: watched(full=step % 2 == 0)(mlp_loss)(params, X, Y)[2])
+    even, odd = measure(0), measure(1)
+    assert even.parameters["layer1/w"].norm == odd.parameters["layer1/w"].norm
+    assert np.isfinite(even.gradients["layer1/affine"].maximum)
+    assert np.isnan(odd.gradients["layer1/affine"].maximum)
+    assert not odd.gradients["layer1/affine"].histogram.any()
+
+
+@pytest.mark.parametrize("grad", [funcnet.value_and_grad, jax.value_and_grad])
+def test_a_scan_is_watched_step_by_step(grad):
+    """h' = w h five times: at step t the gradient is w⁴⁻ᵗ, the value wᵗ⁺¹, checkpointed or not."""
+
+    @jax.checkpoint
+    def cell(h, w):
+        return checkpoint_name(w * h, "state")
+
+    def loss(params):
+        with jax.named_scope("rnn"):
+            return lax.scan(lambda h, _: (cell(h, params["w"]), None), 1.0, length=5)[0]
+
+    value, gradients, seen = jax.jit(watched(grad)(loss))({"w": jnp.float32(0.5)})
+    assert (value, gradients["w"]) == (0.5**5, 5 * 0.5**4)
+    np.testing.assert_array_equal(seen.activations["rnn/state"].norm, 0.5 ** np.arange(1, 6))
+    np.testing.assert_array_equal(seen.gradients["rnn/state"].norm, 0.5 ** np.arange(4, -1, -1))
+
+
+def test_modules_of_flax():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(3)(jnp.tanh(linen.Dense(4, name="first")(x)))
+
+    net = Net()
+    params = net.init(jax.random.key(0), X)
+    loss = jax.jit(lambda params, x: jnp.sum(net.apply(params, x) ** 2))  # a jitted loss is looked into
+    _, _, seen = watched()(loss)(params, X)
+    assert list(seen.activations) == ["Net/first", "Net/Dense_0"]
+    assert seen.activations["Net/Dense_0"].norm == pytest.approx(norm(net.apply(params, X)), rel=1e-5)
+    assert set(seen.parameters) == {
+        f"params/{d}/{p}" for d in ("first", "Dense_0") for p in ("kernel", "bias")
+    }
+
+
+def test_modules_of_equinox():
+    net = eqx.nn.MLP(5, 3, 4, 2, key=jax.random.key(0))
+    params, static = eqx.partition(net, eqx.is_array)
+    _, _, seen = watched()(lambda p, x: jnp.sum(jax.vmap(eqx.combine(p, static))(x)))(params, X)
+    linear = "eqx.nn.MLP/eqx.nn.Linear"
+    assert list(seen.activations) == [linear, f"{linear} 2", f"{linear} 3"]
+
+
+def test_a_plain_function_is_named_by_its_parameters():
+    loss = lambda p, x: jnp.sum(jnp.tanh(x @ p["in"]["w"]) @ p["out"].astype(jnp.float32).T)  # noqa: E731
+    _, _, seen = watched()(loss)({"in": {"w": jnp.ones((5, 2))}, "out": jnp.ones((1, 2), jnp.float16)}, X)
+    assert list(seen.activations) == ["in", "out"]
+
+
+def test_metrics_of_the_loss_come_through():
+    loss = lambda p, x: (jnp.sum(p * x), {"mean": jnp.mean(x)})  # noqa: E731
+    (value, aux), gradient, seen = watched()(loss, has_aux=True)(jnp.ones(5), X)
+    assert (value, aux["mean"]) == (jnp.sum(X), jnp.mean(X))
+    assert seen.parameters[""].norm == pytest.approx(norm(gradient))
+
+
+def _run(steps):
+    """A deep net of sigmoids, in which gradients vanish, for so many steps."""
+
+    def one(params, step):
+        _, gradients, seen = watched(full=step % 2 == 0)(loss)(params)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), seen
+
+    loss = lambda params: jnp.mean(nn.softmax_loss(nn.mlp(params, X, activation=nn.sigmoid), Y))  # noqa: E731
+    params = nn.init_mlp(jax.random.key(0), (5, 4, 4, 4, 3))
+    return jax.jit(lambda params: lax.scan(one, params, jnp.arange(steps))[1])(params)
+
+
+def test_the_picture_and_the_table_of_a_run():
+    seen = _run(4)
+    figure = heatmap(seen, steps=range(10, 14))
+    panels = figure.axes[:3]
+    assert [tick.get_text() for tick in panels[1].get_yticklabels()] == list(seen.gradients)
+    assert panels[0].get_images()[0].get_extent()[:2] == [9.5, 13.5]
+    first, last = (seen.gradients[f"layer{n}/affine"].norm for n in (1, 4))
+    assert (first < last / 10).all()  # it vanishes towards the first layer
+    table = columns(seen)
+    np.testing.assert_array_equal(table["gradient/layer1/affine/norm"], first)
+    assert np.isnan(table["parameter/layer1/w/maximum"]).tolist() == [False, True, False, True]
+
+
+def test_zeros_and_what_is_no_number_have_colors_of_their_own():
+    norms = jnp.array([[0.0], [1.0], [jnp.inf], [jnp.nan]])
+    one = {"layer": jax.vmap(statistics)(norms)}
+    image = heatmap(Seen(one, one, one)).axes[0].get_images()[0].get_array()[0]
+    assert image[0].tolist() == [0, 0, 0, 1]
+    np.testing.assert_array_equal(image[2], image[3])
+    assert len({tuple(color) for color in image.tolist()}) == 3
+
+
+def test_a_single_step_has_no_picture():
+    seen = jax.tree.map(lambda x: x[0], _run(1))
+    with pytest.raises(ShapeError, match="expected statistics stacked by step"):
+        heatmap(seen)
+    with pytest.raises(ShapeError, match="got 2 numbers for 1 steps"):
+        heatmap(_run(1), steps=[0, 1])
