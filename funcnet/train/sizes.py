@@ -42,17 +42,17 @@ def statistics(x: Any, full: Bool[Array, ""] | bool = True) -> Statistics:
 
 def packed(x: Any, full: Bool[Array, ""] | bool) -> Array:
     """All statistics in a row."""
-    x = jnp.abs(x.ravel())
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.ravel().astype(jnp.promote_types(x.dtype, jnp.float32))
+    norm = jnp.sqrt(jnp.vdot(x, x).real).astype(jnp.float32)
 
     def rest() -> Array:
-        above = jnp.sum(x[:, None] >= DECADES, axis=0, dtype=jnp.float32)
-        nonzero = jnp.sum(x > 0, dtype=jnp.float32)
+        size = jnp.abs(x)
+        above = jnp.sum(size[:, None] >= DECADES, axis=0, dtype=jnp.float32)
+        nonzero = jnp.sum(size > 0, dtype=jnp.float32)
         counts = -jnp.diff(jnp.array([nonzero, *above, 0.0]))
-        return jnp.array([jnp.max(x, initial=0), jnp.mean(x == 0), *counts], jnp.float32)
+        return jnp.array([jnp.max(size, initial=0), jnp.mean(size == 0), *counts], jnp.float32)
 
     nothing = lambda: jnp.array([jnp.nan, jnp.nan, *[0] * (len(DECADES) + 1)], jnp.float32)  # noqa: E731
-    norm = jnp.sqrt(jnp.vdot(x, x)).astype(jnp.float32)
     return jnp.concatenate([norm[None], lax.cond(jnp.asarray(full), rest, nothing)])
 
 
