@@ -8,6 +8,7 @@ parameters, bit for bit, as a run that was never stopped.
 import contextlib
 import functools
 import math
+import operator
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm import tqdm
@@ -27,7 +29,7 @@ from funcnet.train.batches import Batches, as_batches
 from funcnet.train.folder import opened
 from funcnet.train.log import Log
 from funcnet.train.run import WEIGHTS_FILE, Run
-from funcnet.train.state import Loss, State, Task, broken, init, take_steps
+from funcnet.train.state import WATCHED, Loss, State, Task, broken, init, take_steps
 
 Hook = Callable[[State, Mapping[str, Any]], None]
 
@@ -55,6 +57,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     settings: Mapping[str, Any] | None = None,
+    watch: int = 0,
     save_every: float = 5.0,
     progress: bool = False,
     result: Callable[[Any, Any, Any], Run] = Run,
@@ -78,6 +81,9 @@ def fit(
         resume: go on with the run in the folder.
         settings: what JSON can hold, to be kept in config.json; a run is resumed with the same, but for
             epochs and learning_rate.
+        watch: if not 0, the norm of each parameter's gradient, of each named value and of its gradient is
+            measured in each step, and more in each so many-th: `metrics["watched"]`, a `Seen` by step. In the
+            folder it is drawn as watch.png, a heat map over the steps since the run was begun or resumed.
         save_every: seconds between checkpoints.
         progress: show a bar, if standard error is a terminal.
         result: makes the run that is returned, of parameters, history and the optimizer's state.
@@ -108,7 +114,7 @@ def fit(
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
     if steps < 0:
         raise ParameterError(f"steps is {steps}; expected 0 or more")
-    task = Task(loss, optimizer, as_batches(batches), grad, seed)
+    task, seen = Task(loss, optimizer, as_batches(batches), grad, seed, watch), []
     with contextlib.ExitStack() as stack:
         begun, disk, interrupted = (init(params, optimizer), Log()), None, bool  # bool() is False
         if folder is not None:
@@ -122,6 +128,7 @@ def fit(
         saved = time.monotonic()
         for state, log, metrics in _chunks(task, steps, evaluate, *begun):
             step, ended, stopping = int(state.step), interrupted(), _stops(hook, state, metrics)
+            seen += [metrics[WATCHED]] if watch else []
             bar.set_postfix(_means(metrics), refresh=False)
             bar.update(step - bar.n)
             over = ended or stopping or step == steps
@@ -135,6 +142,8 @@ def fit(
         run = result(state.params, log.history, state.optimizer_state)
         if disk:
             run.save(disk.path / WEIGHTS_FILE)
+        if disk and seen:
+            _draw_watched(seen, int(state.step), disk.path / "watch.png")
         return run
 
 
@@ -149,7 +158,7 @@ def _chunks(
     for begin, stop, data in _loaded(task, int(state.step), steps):
         began = time.perf_counter()
         state, measured = take_steps(task, state, data, stop, task.batches.turns)
-        metrics = {name: each[: stop - begin] for name, each in jax.device_get(measured).items()}
+        metrics = jax.tree.map(operator.itemgetter(slice(stop - begin)), jax.device_get(measured))
         if int(state.step) < stop:
             raise broken(task, state)
         log = log.add(metrics, stop - begin, time.perf_counter() - began)
@@ -198,9 +207,19 @@ def _stops(hook: Hook | None, state: State, metrics: Mapping[str, Any]) -> bool:
     return False
 
 
+def _draw_watched(seen: list, step: int, path: Path) -> None:
+    """Draws what was seen in the chunks up to a step."""
+    from funcnet.train import heatmap, plots
+
+    together = jax.tree.map(lambda *chunks: jnp.concatenate(chunks), *seen)
+    first = step - sum(len(jax.tree.leaves(chunk)[0]) for chunk in seen)
+    plots.save(heatmap.heatmap(together, range(first, step)), path)
+
+
 def _means(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The means of scalar metrics over a chunk, for the bar."""
-    return {name: f"{np.mean(each):.4f}" for name, each in metrics.items() if np.ndim(each) <= 1}
+    numbers = {name: each for name, each in metrics.items() if isinstance(each, np.ndarray | np.floating)}
+    return {name: f"{np.mean(each):.4f}" for name, each in numbers.items() if each.ndim < 2}
 
 
 @contextlib.contextmanager

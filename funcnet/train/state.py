@@ -32,8 +32,10 @@ from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.nonfinite import finite, why
+from funcnet.train.watch import watched
 
-Metrics = dict[str, Array]
+Metrics = dict[str, Any]
+WATCHED = "watched"
 Loss = Callable[..., Any]
 
 
@@ -53,6 +55,7 @@ class Task(NamedTuple):
     batches: Batches
     grad: Callable
     seed: Seed
+    watch: int = 0
 
 
 def init(params: Any, optimizer: optax.GradientTransformation) -> State:
@@ -142,7 +145,7 @@ def take_steps(
 
     The compiled loop has so many turns; those after `stop` change nothing, and their metrics mean nothing.
     """
-    parts = task.loss, task.optimizer, task.batches.take, task.grad
+    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.watch
     keys = step_key(task.seed), jax.random.key(task.seed)
     leaves, structure = jax.tree.flatten((state, data, keys))
     if is_traced(leaves) or not _slow_in_a_loop(parts, structure, *map(_type, leaves)):
@@ -177,12 +180,19 @@ def _single(parts: tuple, state: State, data: Any, keys: Any) -> tuple[State, Me
 
 
 def _taken(parts: tuple, state: State, data: Any, keys: Any, wanted: Any) -> tuple[State, Metrics]:
-    loss, optimizer, take, grad = parts
-    return _step(loss, optimizer, grad, state, take(data, keys[1], state.step), keys[0], wanted)
+    loss, optimizer, take, grad, watch = parts
+    return _step(loss, optimizer, grad, state, take(data, keys[1], state.step), keys[0], wanted, watch)
 
 
 def _step(
-    loss: Loss, optimizer: Any, grad: Callable, state: State, batch: Any, key: Key[Array, ""], wanted: Any
+    loss: Loss,
+    optimizer: Any,
+    grad: Callable,
+    state: State,
+    batch: Any,
+    key: Key[Array, ""],
+    wanted: Any,
+    watch: int = 0,
 ) -> tuple[State, Metrics]:
     """The next state, or the same one if it is not wanted or not finite; and the metrics."""
     key = jax.random.fold_in(key, state.step)
@@ -190,7 +200,12 @@ def _step(
     def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
         return evaluated(loss, params, batch, key)
 
-    (total, (metrics, kept)), gradients = grad(whole, has_aux=True)(state.params)
+    if watch:
+        measured = watched(grad, full=state.step % watch == 0)(whole, has_aux=True)
+        (total, (metrics, kept)), gradients, seen = measured(state.params)
+        metrics = {**metrics, WATCHED: seen}
+    else:
+        (total, (metrics, kept)), gradients = grad(whole, has_aux=True)(state.params)
     updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradients,
         state.optimizer_state,

@@ -391,7 +391,7 @@ MUTANTS = (
     mutant(
         "partial_chunk",
         "the means over an epoch's last chunk, which is shorter, are taken over a full one",
-        Edit("funcnet/train/loop.py", "each[: stop - begin]", "each"),
+        Edit("funcnet/train/loop.py", "slice(stop - begin)", "slice(None)"),
     ),
     mutant(
         "sweep_mask",

@@ -17,8 +17,9 @@ import optax
 import pytest
 
 from funcnet._errors import CheckpointError, ParameterError
-from funcnet.train import StopTraining, fit, from_source, in_memory, load_run
+from funcnet.train import StopTraining, fit, from_source, in_memory, init, load_run
 from funcnet.train.checkpoint import read
+from funcnet.train.state import step_key
 
 rng = np.random.default_rng(3)
 X = rng.standard_normal((250, 2), np.float32)
@@ -292,3 +293,22 @@ def test_the_hooks_of_readme_work(recipe, monkeypatch):
     else:
         assert [step for step, name, _ in seen if name == "loss"] == [*range(10, 201, 10)]
         assert {name for _, name, _ in seen} == {"loss", "norm", "w", "validation_loss"}
+
+
+def test_a_watched_run_is_the_same_run_and_is_drawn(tmp_path):
+    """The norm of the only parameter's gradient is that of `jax.grad`'s; every tenth step has more."""
+    chunks = []
+    folder = tmp_path / "run"
+    run = train(watch=10, folder=folder, hook=lambda state, metrics: chunks.append(metrics["watched"]))
+    plain = train()
+    np.testing.assert_allclose(run.params, plain.params, rtol=1e-5)
+    assert [vars(row).keys() for row in run.history] == [vars(row).keys() for row in plain.history]
+    (measured,) = (chunk.parameters for chunk in chunks[:1])
+    ((_, sizes),) = measured.items()
+    state = init(W, OPTIMIZER)
+    batches = in_memory(DATA, 25)
+    key = jax.random.fold_in(step_key(0), 0)
+    gradient = jax.grad(loss, has_aux=True)(state.params, batches(0), key)[0]
+    np.testing.assert_allclose(sizes.norm[0], np.linalg.norm(gradient), rtol=1e-5)
+    assert np.isfinite(sizes.maximum).tolist() == [True] + 9 * [False]
+    assert (folder / "watch.png").read_bytes().startswith(b"\x89PNG")
