@@ -12,6 +12,7 @@ Which file is about what:
     batches      what a step gets: rows in memory, drawn ones, a source on the host
     loop         `fit`: chunks of steps, and between them metrics, hook, checkpoint, Ctrl-C
     folder       a run's files, their lock, and what refuses to be resumed (checkpoint: trees, log: rows)
+    nonfinite    where a run broke; watch: how large what a step computes is (probes, sizes, heatmap)
     run          what was trained, saved and read back; plots draws it, program exports it
     objective    what a Config means to the loop (config: its fields, optimizers: their meaning)
     net          the classifier that comes of it; grid trains many at once
