@@ -4,6 +4,7 @@ A command is a dataclass whose fields are its flags, and calling it runs it, as 
 library. The library, and JAX with it, is imported only then, so that `--help` answers at once.
 """
 
+import contextlib
 import itertools
 import re
 from dataclasses import dataclass, field
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from funcnet._errors import ParameterError
+from funcnet._errors import CheckpointError, ParameterError
 from funcnet.cli.size import check_size
 from funcnet.train import Config
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from funcnet.data import Dataset
-    from funcnet.train import Run
+    from funcnet.train import Net
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ class Train:
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """The run folder to write; by default the first of runs/DATA, runs/DATA-2, … that is free."""
     resume: Annotated[Path | None, arg(metavar="RUN")] = None
-    """The folder of an interrupted run to go on with, under its own settings."""
+    """The folder of a run to go on with, under its own settings but for --epochs and --learning-rate."""
+    start_from: Annotated[Path | None, arg(metavar="RUN")] = None
+    """The folder of a finished run whose weights are taken where names and shapes fit."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 5.0
     """How often to save what a killed run can be resumed from."""
 
@@ -38,25 +43,31 @@ class Train:
             raise ParameterError(
                 f"--out {self.out}: a resumed run stays in {self.resume}. Drop one of the flags."
             )
+        if self.start_from and self.resume:
+            raise ParameterError(
+                f"--start-from {self.start_from}: a resumed run has its own weights. Drop one of the flags."
+            )
         if not self.save_every >= 0:
             raise ParameterError(f"--save-every {self.save_every}: expected seconds, 0 or more.")
 
     def __call__(self) -> None:
         """Train, draw, and print the test accuracy."""
         from funcnet import data, train
+        from funcnet.train.objective import fit_classifier
 
-        folder = self.resume or self.out or _free_folder(self.config.data)
         dataset = data.load(self.config.data, seed=self.config.seed)
         held_out = max(len(dataset.validation.y), len(dataset.test.y))
         features, classes = dataset.train.x.shape[1], len(dataset.classes)
         check_size(self.config, features, classes, len(dataset.train.y), held_out)
         print(net_table(self.config, dataset), flush=True)
+        folder = self.resume or self.out or _new_folder(self.config.data)
         try:
-            run = train.fit(
+            run = fit_classifier(
                 self.config,
                 dataset,
                 folder=folder,
                 resume=self.resume is not None,
+                start_from=self.start_from,
                 save_every=self.save_every,
                 progress=True,
             )
@@ -75,6 +86,10 @@ class Evaluate:
     """The run folder."""
     data: Annotated[str | None, arg(metavar="DATA")] = None
     """Another data set of the same features and classes, named as for `funcnet train`."""
+    top: Annotated[int, arg(metavar="K")] = 1
+    """Also print for how many the right class is among those of the K highest scores."""
+    confusion: bool = False
+    """Also print how many of each class, by row, were taken for each class, by column."""
 
     def __call__(self) -> None:
         """Print test loss and test accuracy.
@@ -82,14 +97,19 @@ class Evaluate:
         Raises:
             DataError: the data set has other classes than the run.
         """
-        from funcnet import data, train
+        from funcnet import data
         from funcnet.data.dataset import relabelled
 
-        run = train.load_run(self.run)
+        run = _net(self.run)
         dataset = data.load(self.data or run.config.data, seed=run.config.seed)
-        metrics = run.evaluate(relabelled(dataset, run.classes).test)
+        test = relabelled(dataset, run.classes).test
+        metrics = run.evaluate(test)
         print(f"test loss {metrics.loss:.4f}")
         print(f"test accuracy {metrics.accuracy:.3f}")
+        if self.top != 1:
+            print(f"test top-{self.top} accuracy {run.top(test, self.top):.3f}")
+        if self.confusion:
+            print(_confusion_table(run.classes, run.confusion(test)))
 
 
 @dataclass(frozen=True)
@@ -106,10 +126,9 @@ class Predict:
         import jax
         import numpy as np
 
-        from funcnet import train
         from funcnet.data.inputs import read_inputs
 
-        run = train.load_run(self.run)
+        run = _net(self.run)
         x = read_inputs(self.file, len(run.standardization.mean), run.image_shape)
         width = max(map(len, run.classes))
         for index, probabilities in enumerate(np.asarray(jax.nn.softmax(run.scores(x)))):
@@ -245,11 +264,11 @@ def net_table(config: Config, dataset: "Dataset") -> str:
     """
     import jax
 
-    from funcnet.train.state import init, precision
+    from funcnet.train.net import initial, precision
 
     features, classes = dataset.train.x.shape[1], len(dataset.classes)
     with precision(config):
-        params = jax.eval_shape(lambda: init(config, features, classes).params)
+        params = jax.eval_shape(lambda: initial(config, features, classes, jax.random.key(0)))
     rows = [("layer", "weights", "biases", "activation", "parameters")]
     for depth in range(1, len(params) + 1):
         layer = params[f"layer{depth}"]
@@ -264,14 +283,39 @@ def net_table(config: Config, dataset: "Dataset") -> str:
     return "\n".join([f"{len(params)}-layer net for {dataset.name}", *lines])
 
 
-def _free_folder(spec: str) -> Path:
-    """runs/NAME, runs/NAME-2, runs/NAME-3, …: the first that does not exist."""
+def _new_folder(spec: str) -> Path:
+    """runs/NAME, runs/NAME-2, runs/NAME-3, …: the first that does not exist, made at once."""
     name = re.sub(r"[^\w.-]+", "_", Path(spec).stem).strip("_.") or "run"
-    folders = (Path("runs", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
-    return next(folder for folder in folders if not folder.exists())
+    for i in itertools.count(1):
+        folder = Path("runs", name if i == 1 else f"{name}-{i}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError("there is always a larger number")
 
 
-def _draw(run: "Run", folder: Path) -> None:
+def _net(folder: Path) -> "Net":
+    """The trained classifier in a folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    from funcnet import train
+
+    run = train.load_run(folder)
+    if not isinstance(run, train.Net):
+        raise CheckpointError(f"{folder} holds a run of another loss; expected one of `funcnet train`.")
+    return run
+
+
+def _confusion_table(classes: tuple[str, ...], table: "np.ndarray") -> str:
+    """A line for each class with its numbers, under the names of the classes."""
+    rows = [("", *classes), *zip(classes, *(map(str, column) for column in table.T), strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
+
+
+def _draw(run: "Net", folder: Path) -> None:
     """Write curves.png, and templates.png where an input is an image."""
     from funcnet.train import plots
 

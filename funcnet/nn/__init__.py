@@ -9,7 +9,7 @@ from funcnet.nn import flat
 from funcnet.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from funcnet.nn.affine import affine, linear, maxout
 from funcnet.nn.dropout import dropout
-from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss
+from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss, weighted_mean
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
 from funcnet.nn.regularizers import elastic_net, l1, l2
@@ -51,5 +51,6 @@ __all__ = [
     "softplus",
     "svm_loss",
     "tanh",
+    "weighted_mean",
     "weights",
 ]

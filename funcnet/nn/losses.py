@@ -242,3 +242,31 @@ def logistic_loss_backward(stash, y_bar):
     s_bar = ((1 - t) * jax.nn.sigmoid(s) - t * jax.nn.sigmoid(-s)) * y_bar
     t_bar = (-s * y_bar).astype(targets.dtype) if is_floating(targets) else None
     return s_bar.astype(scores.dtype), t_bar
+
+
+def weighted_mean(
+    losses: Float[Array, "*batch"],
+    weights: Float[Array, "*batch"] | Int[Array, "*batch"] | Bool[Array, "*batch"],
+) -> Float[Array, ""]:
+    """The weighted mean Σ w L / Σ w of examples' losses; what has weight 0 does not count, if it is NaN too.
+
+    So examples are left out by their labels: `weighted_mean(softmax_loss(scores, labels), labels != -1)`.
+
+    Args:
+        losses: of each example.
+        weights: of each example, 0 or more; booleans say which count.
+
+    Returns:
+        The mean, 0 where nothing counts.
+
+    Raises:
+        ShapeError: losses and weights differ in shape.
+
+    >>> weighted_mean(jnp.array([1.0, 4.0, jnp.nan]), jnp.array([2, 1, 0]))
+    Array(2., dtype=float32)
+    """
+    _check_same_shape("weighted_mean", losses, weights)
+    w = weights.astype(losses.dtype)
+    total = jnp.sum(w)
+    counted = jnp.sum(jnp.where(w == 0, 0, w * jnp.where(w == 0, 0, losses)))
+    return counted / jnp.where(total == 0, 1, total)

@@ -6,17 +6,19 @@ belong together. safetensors itself notices a file that is cut short; a checksum
 flipped bits.
 """
 
+import functools
 import json
 import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from funcnet._errors import CheckpointError
+from funcnet._errors import CheckpointError, ParameterError
 from funcnet._files import write_atomically
 
 Tree = TypeVar("Tree")
@@ -95,7 +97,44 @@ def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree
 def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a tree in order, by their path: {"layer1/w": …, "layer1/b": …}."""
     leaves, _ = jax.tree.flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    if len(named) < len(leaves):
+        raise ParameterError(f"two arrays have one path among {', '.join(named)}; expected no / in a name")
+    return named
+
+
+def nested(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays by their paths as dictionaries in dictionaries.
+
+    >>> nested({"layer1/w": 1, "layer1/b": 2})
+    {'layer1': {'w': 1, 'b': 2}}
+    """
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *path, last = name.split("/")
+        functools.reduce(lambda node, key: node.setdefault(key, {}), path, tree)[last] = array
+    return tree
+
+
+def fitting(params: Tree, arrays: dict[str, np.ndarray], path: str | Path) -> Tree:
+    """The parameters, but those that the file at `path` has by name and shape are taken from there.
+
+    Raises:
+        CheckpointError: it has none.
+    """
+    named = named_leaves(params)
+    found = {name for name, leaf in named.items() if name in arrays and arrays[name].shape == leaf.shape}
+    if not found:
+        raise CheckpointError(
+            f"{path} has no array that fits by name and shape: it has {_listed(arrays)}, expected some of "
+            f"{_listed(named)}"
+        )
+    leaves = [jnp.asarray(arrays[n], leaf.dtype) if n in found else leaf for n, leaf in named.items()]
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+
+def _listed(arrays: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
 
 
 def _describe(array: Any) -> str:

@@ -1,82 +1,134 @@
 """A run on disk, from its first second to the last: what is written, and how it is found again.
 
-    config.json             the configuration; a folder that has it holds a run
+    config.json             the settings; a folder that has it holds a run
     checkpoint.safetensors  State and Log at the end of some chunk: all that the run needs to go on
-    metrics.csv             the epochs of that Log, for people
-    weights.safetensors     the trained net (`funcnet.train.run`), once the run has finished
+    metrics.csv             the rows of that Log, for people
+    weights.safetensors     the trained parameters (`funcnet.train.run`), once the run has finished
+    lock                    while a process trains here, the number of that process
 
-Each file is replaced as a whole (`funcnet._files`), and only the checkpoint matters for going on.
+Each file is replaced as a whole (`funcnet._files`), and only the checkpoint matters for going on. A run
+starts in a folder that is new or empty, so it never meets a file that is not its own.
 """
 
-from dataclasses import asdict
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from funcnet._errors import CheckpointError
 from funcnet._files import write_atomically
-from funcnet.data import Dataset
 from funcnet.train import checkpoint
-from funcnet.train.config import CONFIG_FILE, Config, read_config
-from funcnet.train.log import METRICS_FILE, EpochMetrics, Log, write_metrics
-from funcnet.train.run import WEIGHTS_FILE
+from funcnet.train.config import CONFIG_FILE, read_settings
+from funcnet.train.log import Log, write_metrics
 from funcnet.train.state import State
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+LOCK_FILE = "lock"
+MAY_CHANGE = "epochs", "learning_rate"
+"""Settings that a run may go on with changed: it goes on for longer, or in other steps."""
 
 
-def start(folder: Path, config: Config) -> None:
-    """Makes the folder of a new run.
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, its settings, and what its data are."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+    def start(self, state: State) -> tuple[State, Log]:
+        """State and log of a new run, saved.
+
+        Raises:
+            CheckpointError: the folder holds a run, or anything else.
+        """
+        own = {LOCK_FILE, f"{CONFIG_FILE}.partial"}  # what a run leaves that was killed before it began
+        found = {file.name for file in self.path.iterdir()} - own
+        if found:
+            name = CONFIG_FILE if CONFIG_FILE in found else min(found)
+            what = "already holds a run" if CONFIG_FILE in found else "is not empty"
+            raise CheckpointError(
+                f"{self.path} {what} (it has {name}), and nothing is overwritten. Resume that run, or choose "
+                f"another folder."
+            )
+        return self._begin(state, Log())
+
+    def restore(self, initial: State) -> tuple[State, Log]:
+        """State and log to go on with; the initial ones if the run was killed before it saved any.
+
+        Raises:
+            CheckpointError: the folder holds no run, a damaged one, or one of other settings or data.
+        """
+        settings, path = read_settings(self.path), self.path / CHECKPOINT_FILE
+        if not path.exists():
+            self._refuse_other("configuration", settings, self.settings)
+            return self._begin(initial, Log())
+        arrays, metadata = checkpoint.read(path)
+        self._refuse_other("configuration", metadata["settings"], self.settings)
+        self._refuse_other("data set", metadata["data"], self.data)
+        saved = checkpoint.arrange(arrays, initial, path)
+        state = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), saved, initial)
+        return self._begin(state, Log.from_json(metadata["log"]))
+
+    def _begin(self, state: State, log: Log) -> tuple[State, Log]:
+        content = json.dumps(self.settings, indent=2) + "\n"
+        write_atomically(self.path / CONFIG_FILE, content.encode())
+        self.save(state, log)
+        return state, log
+
+    def save(self, state: State, log: Log) -> None:
+        """Writes checkpoint and metrics."""
+        metadata = {"settings": self.settings, "data": self.data, "log": log.to_json()}
+        checkpoint.save(self.path / CHECKPOINT_FILE, state, metadata)
+        write_metrics(self.path, log.history)
+
+    def _refuse_other(self, what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Raises if a run would go on with other settings or data than it began with."""
+        now = json.loads(json.dumps(now))
+        for name in [*was, *now]:
+            if name not in MAY_CHANGE and was.get(name) != now.get(name):
+                raise CheckpointError(
+                    f"{self.path} cannot be resumed with another {what}: {name} was {was.get(name)!r} and is "
+                    f"{now.get(name)!r} now. Leave it as it was, or start a new run in another folder."
+                )
+
+
+@contextlib.contextmanager
+def opened(path: Path, settings: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[RunFolder]:
+    """Within the block the folder, which is made if there is none, is this process's alone.
+
+    The system takes the lock from a process that ends, however it ends.
 
     Raises:
-        CheckpointError: it already holds one, or cannot be written.
+        CheckpointError: another process, or another thread, trains there; or the folder cannot be made.
     """
-    for name in (CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE):
-        if (folder / name).exists():
-            raise CheckpointError(
-                f"{folder} already holds a run (it has {name}), and nothing is overwritten. "
-                f"Resume that run, or choose another folder."
-            )
+    import fcntl  # Windows has none
+
+    lock = path / LOCK_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "a+")  # noqa: SIM115 — closed below, whatever happens
     except OSError as error:
-        raise CheckpointError(f"cannot make the folder {folder}: {error.strerror}") from error
-    write_atomically(folder / CONFIG_FILE, config.to_json().encode())
-
-
-def save(folder: Path, dataset: Dataset, state: State, log: Log) -> None:
-    """Writes checkpoint and metrics."""
-    checkpoint.save(folder / CHECKPOINT_FILE, state, {"data": _sizes(dataset), "log": log._asdict()})
-    write_metrics(folder, log.history)
-
-
-def restore(folder: Path, config: Config, dataset: Dataset, initial: State) -> tuple[State, Log]:
-    """The state and log to go on with; the initial ones if the run was killed before it saved any.
-
-    Raises:
-        CheckpointError: the folder holds no run, a damaged one, or one of another configuration or data set.
-    """
-    _refuse_other("configuration", asdict(read_config(folder)), asdict(config), folder)
-    path = folder / CHECKPOINT_FILE
-    if not path.exists():
-        return initial, Log()
-    state, metadata = checkpoint.load(path, initial)
-    _refuse_other("data set", metadata["data"], _sizes(dataset), folder)
-    history = tuple(EpochMetrics(*row) for row in metadata["log"].pop("history"))
-    return jax.tree.map(jnp.asarray, state), Log(history, **metadata["log"])
-
-
-def _sizes(dataset: Dataset) -> dict[str, int]:
-    examples, features = dataset.train.x.shape
-    return {"training examples": examples, "features": features, "classes": len(dataset.classes)}
-
-
-def _refuse_other(what: str, was: dict, now: dict, folder: Path) -> None:
-    """Raises if a run would go on with other settings than it began with."""
-    for name, value in was.items():
-        if now[name] != value:
+        raise CheckpointError(f"cannot make the folder {path}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                raise BlockingIOError  # its owner has just finished and taken the file away
+        except BlockingIOError:
+            file.seek(0)
             raise CheckpointError(
-                f"{folder} cannot be resumed with another {what}: {name} was {value!r} and is {now[name]!r} "
-                f"now. Leave it as it was, or start a new run in another folder."
-            )
+                f"{path} is in use: process {file.read() or 'unknown'} trains there. Wait for it, end it, or "
+                f"choose another folder."
+            ) from None
+        file.truncate(0)
+        print(os.getpid(), end="", file=file, flush=True)
+        try:
+            yield RunFolder(path, settings, data)
+        finally:
+            lock.unlink(missing_ok=True)

@@ -26,17 +26,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Float, Integer, Key
+from jaxtyping import Array, Float, Integer
 
-from funcnet import nn
 from funcnet._errors import NonFiniteError, ParameterError
 from funcnet._types import Params
 from funcnet.data import Dataset, Split, Standardization, standardize
+from funcnet.train.batches import in_memory
 from funcnet.train.config import Config
-from funcnet.train.nonfinite import all_finite
+from funcnet.train.net import Metrics, Net, evaluate, initial, precision
+from funcnet.train.objective import penalty
 from funcnet.train.optimizers import OPTIMIZERS, schedule
-from funcnet.train.run import Run
-from funcnet.train.state import Metrics, State, batch, evaluate, penalty, precision, steps_per_epoch
+from funcnet.train.state import advance, init
 
 AXES = "seed", "hidden", "regularization", "activation"
 """The axes of a sweep in the order of its arrays' axes, named as the fields of `Config` that they vary."""
@@ -52,7 +52,7 @@ class Sweep:
         train, validation, test: data loss and accuracy at the end on each part, arrays [*axes]; NaN for a
             run that diverged.
         params: of all runs, [*axes, in, out] and [*axes, out], padded with zeros to the widest net.
-        standardization, classes, image_shape: as in `Run`.
+        standardization, classes, image_shape: as in `Net`.
     """
 
     config: Config
@@ -70,7 +70,7 @@ class Sweep:
         """The number of values along each axis."""
         return tuple(len(values) for values in self.axes.values())
 
-    def run(self, *index: int | np.integer) -> Run:
+    def run(self, *index: int | np.integer) -> Net:
         """One run of the grid, as `fit` would return it, but without history.
 
         Args:
@@ -98,13 +98,18 @@ class Sweep:
                 }
                 for n, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1)
             }
-            finite = all_finite(params)
-        if not finite:
+        if np.isnan(self.train.loss[index]):
             raise NonFiniteError(
-                f"run{index}: it diverged, its parameters are infinite or NaN. Lower learning_rate (it is "
+                f"run{index}: it diverged, its loss became infinite or NaN. Lower learning_rate (it is "
                 f"{config.rate:g}), or train it with fit, which says where it broke: {settings}"
             )
-        return Run(config, params, self.standardization, self.classes, self.image_shape, history=())
+        return Net(
+            params=params,
+            config=config,
+            standardization=self.standardization,
+            classes=self.classes,
+            image_shape=self.image_shape,
+        )
 
 
 def sweep(
@@ -149,7 +154,7 @@ def sweep(
             axes["hidden"],
             axes["activation"],
             len(dataset.classes),
-            jnp.stack([jax.random.key(seed) for seed in axes["seed"]]),
+            jnp.asarray(axes["seed"], jnp.uint32),
             jnp.asarray(axes["regularization"], float),
             (standardized.train, standardized.validation, standardized.test),
         )
@@ -190,22 +195,17 @@ def _train(
     hidden: tuple[tuple[int, ...], ...],
     activations: tuple[str, ...],
     classes: int,
-    keys: Key[Array, " seeds"],
+    seeds: Integer[Array, " seeds"],
     regularization: Float[Array, " lambdas"],
     parts: tuple[Split, Split, Split],
 ) -> tuple[Params, list[Metrics]]:
     """Padded parameters, and the metrics on each part; the penalty of `config` is the one of λ = 1."""
-    x, _ = parts[0]
 
-    def initial(key):
-        sizes = [(x.shape[1], *widths, classes) for widths in hidden]
-        dtype = jnp.promote_types(config.dtype, jnp.float32)
-        nets = [nn.init_mlp(key, size, init=config.init, dtype=dtype) for size in sizes]
+    def start(seed):
+        settings, key = [replace(config, hidden=widths) for widths in hidden], jax.random.key(seed)
+        nets = [initial(each, parts[0].x.shape[1], classes, key) for each in settings]
         masks = [jax.tree.map(jnp.ones_like, net) for net in nets]
         return jax.tree.map(_padded, *nets), jax.tree.map(_padded, *masks)
-
-    def order(key, epoch):  # what funcnet.train.state.order draws, for a key that is traced
-        return jax.random.permutation(jax.random.fold_in(key, epoch), len(x))
 
     def with_activation(index):
         branches = [functools.partial(evaluate, replace(config, activation=name)) for name in activations]
@@ -215,11 +215,9 @@ def _train(
         for_each_lambda = jax.vmap(train_one, (None, None, None, 0))
         for_each_width = jax.vmap(for_each_lambda, (0, 0, None, None))
         for_each_seed = jax.vmap(for_each_width, (0, None, 0, None))
-        return for_each_seed(params, alive, orders, regularization)
+        return for_each_seed(params, alive, seeds, regularization)
 
-    init_keys, order_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    params, alive = jax.vmap(initial, out_axes=(0, None))(init_keys)
-    orders = jax.vmap(jax.vmap(order, (None, 0)), (0, None))(order_keys, jnp.arange(config.epochs))
+    params, alive = jax.vmap(start, out_axes=(0, None))(seeds)
     by_activation = lax.map(with_activation, jnp.arange(len(activations)))
     return jax.tree.map(lambda array: jnp.moveaxis(array, 0, AXES.index("activation")), by_activation)
 
@@ -230,42 +228,27 @@ def _train_one(
     parts: tuple[Split, Split, Split],
     params: Params,
     alive: Params,
-    orders: Integer[Array, "epochs examples"],
+    seed: Integer[Array, ""],
     regularization: Float[Array, ""],
 ) -> tuple[Params, list[Metrics]]:
-    """One run, as `funcnet.train.state.advance` makes it, with a mask on the gradients."""
-    x, y = map(jnp.asarray, parts[0])
-    per_epoch = steps_per_epoch(config, len(x))
-    rate = schedule(config, config.epochs * per_epoch)
+    """One run over the loop's own steps, with a mask on the gradients; NaN where it diverged."""
+    batches = in_memory(tuple(parts[0]), config.batch_size)
+    steps = config.epochs * batches.per_epoch
+    masked = optax.stateless(lambda gradients, _: jax.tree.map(jnp.multiply, gradients, alive))
     decay: Any = 2 * regularization
-    optimizer = OPTIMIZERS[config.optimizer](rate, decay)
+    update = optax.chain(masked, OPTIMIZERS[config.optimizer](schedule(config, steps), decay))
 
-    def objective(params, x, y):
-        return measure(params, x, y).loss + regularization * penalty(config, params)
+    def loss(params, batch):
+        return measure(params, *batch).loss + regularization * penalty(config, params)
 
-    def one_epoch(state, order):
-        def one_step(state, _):
-            rows = batch(config, state.step, order)
-            gradients = jax.grad(objective)(state.params, x[rows], y[rows])
-            gradients = jax.tree.map(jnp.multiply, gradients, alive)
-            updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
-            params: Any = optax.apply_updates(state.params, updates)
-            return State(params, optimizer_state, state.step + 1), None
+    state, _ = advance(loss, update, batches, seed=seed)(init(params, update), steps)
 
-        return lax.scan(one_step, state, length=per_epoch)
-
-    begun = State(params, optimizer.init(params), jnp.int32(0))
-    (params, _, _), _ = lax.scan(one_epoch, begun, orders)
-    return params, [_marked(measure(params, *part)) for part in parts]
+    measured = [measure(state.params, *part) for part in parts]
+    well = (state.step == steps) & jnp.isfinite(measured[0].loss)
+    return jax.tree.map(lambda array: jnp.where(well, array, jnp.nan), (state.params, measured))
 
 
 def _padded(*arrays: Array) -> Array:
     """Arrays of different sizes, padded with zeros to the largest and stacked."""
     largest = np.max([array.shape for array in arrays], axis=0)
     return jnp.stack([jnp.pad(array, [(0, n) for n in largest - np.array(array.shape)]) for array in arrays])
-
-
-def _marked(metrics: Metrics) -> Metrics:
-    """NaN where a run diverged: which of its scores is highest means nothing."""
-    finite = jnp.isfinite(metrics.loss)
-    return Metrics(*(jnp.where(finite, metric, jnp.nan) for metric in metrics))

@@ -1,155 +1,250 @@
 """A training run: chunks of steps, and between them what the user sees and what must not be lost.
 
-A chunk is up to 100 steps in one call (`funcnet.train.state.advance`). Where chunks end follows from
-the position in the epoch, and all that a run knows is its State and its Log, so going on from a
-checkpoint of the two gives the same parameters, bit for bit, as a run that was never stopped.
+A chunk is up to 100 steps in one call (`funcnet.train.state`). Where chunks end follows from the step number,
+and all that a run knows is its State and its Log, so going on from a checkpoint of the two gives the same
+parameters, bit for bit, as a run that was never stopped.
 """
 
 import contextlib
+import functools
 import math
+import operator
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from tqdm import tqdm
 
 from funcnet._errors import ParameterError
-from funcnet.data import Dataset, standardize
-from funcnet.train import folder as folders
-from funcnet.train.config import Config
+from funcnet.backprop import value_and_grad
+from funcnet.train.batches import Batches, as_batches
+from funcnet.train.folder import opened
 from funcnet.train.log import Log
-from funcnet.train.nonfinite import all_finite, explain
-from funcnet.train.run import Run, write_weights
-from funcnet.train.state import Metrics, State, advance, evaluate, init, order, precision, steps_per_epoch
+from funcnet.train.run import WEIGHTS_FILE, Run
+from funcnet.train.state import WATCHED, Loss, State, Task, broken, init, take_steps
 
-CHUNK = 100
+Hook = Callable[[State, Mapping[str, Any]], None]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run in a folder: the run was saved and can be resumed."""
+    """Ctrl-C or SIGTERM during a run in a folder: the run was saved and can be resumed."""
 
 
+class StopTraining(Exception):  # noqa: N818 — no error: the run ends well, only sooner
+    """Raised by a hook: the run ends here, as if it had no more steps to take."""
+
+
+@functools.singledispatch
 def fit(
-    config: Config,
-    dataset: Dataset,
+    loss: Loss,
+    params: Any,
+    batches: Batches | Callable,
     *,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    seed: int = 0,
+    grad: Callable = value_and_grad,
+    evaluate: Callable[[Any], Mapping[str, Any]] | None = None,
+    hook: Hook | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    watch: int = 0,
     save_every: float = 5.0,
     progress: bool = False,
+    result: Callable[[Any, Any, Any], Run] = Run,
 ) -> Run:
-    """Trains a net on a data set in raw units.
+    """Trains parameters by a loss; `fit(config, dataset)` trains the classifier that a `Config` describes.
 
     Args:
-        config: the settings.
-        dataset: its inputs are standardized here, by mean and standard deviation of the training part.
+        loss: `loss(params, batch)` or `loss(params, batch, key)`, see `funcnet.train.state`.
+        params: any pytree of floats; it is copied.
+        batches: from `in_memory`, `procedural` or `from_source`, or a jittable function of a key.
+        optimizer: any of optax's; schedules, clipping, accumulation, averaging and masks are part of it.
+        steps: the step number to stop at.
+        seed: decides batches and keys; the parameters are what was given.
+        grad: makes loss and gradients: `funcnet.value_and_grad` or `jax.value_and_grad`.
+        evaluate: at the end of each epoch, from the parameters to scalars by name; rows of metrics have them
+            as validation_….
+        hook: called with state and metrics after each chunk, before it is saved. Metrics are arrays by step;
+            at the end of an epoch those of `evaluate` are there too, as validation_…. The state is donated
+            to the next chunk: copy what is to be kept. It may raise `StopTraining`.
         folder: where the run is written, see `funcnet.train.folder`; nowhere if None.
         resume: go on with the run in the folder.
+        settings: what JSON can hold, to be kept in config.json; a run is resumed with the same, but for
+            epochs and learning_rate.
+        watch: if not 0, the norm of each parameter's gradient, of each named value and of its gradient is
+            measured in each step, and more in each so many-th: `metrics["watched"]`, a `Seen` by step. In the
+            folder it is drawn as watch.png, a heat map over the steps since the run was begun or resumed.
         save_every: seconds between checkpoints.
         progress: show a bar, if standard error is a terminal.
+        result: makes the run that is returned, of parameters, history and the optimizer's state.
+
+    Returns:
+        The run, which is also kept in the folder: `load_run` reads it.
 
     Raises:
-        ParameterError: `resume` without a folder.
-        CheckpointError: the folder cannot be made or already holds a run; to resume: it holds none, or
-            one of another configuration or data set.
+        ParameterError: `resume` without a folder, or parameters, batches, optimizer or loss of another kind.
+        CheckpointError: another process trains in the folder, or it is not empty; to resume: it holds no run,
+            or one of other settings, data or parameters.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
-        Interrupted: Ctrl-C in a run with a folder, after the running chunk was finished and saved. A
-            second Ctrl-C does not wait for that.
+        Interrupted: Ctrl-C or SIGTERM in a run with a folder, after the running chunk was finished and saved.
+            A second Ctrl-C does not wait for that.
 
-    >>> from funcnet.data import load
-    >>> run = fit(Config(data="ring", hidden=(20,), epochs=100), load("ring"))
-    >>> run.history[-1].train_accuracy > 0.8
-    True
+    >>> import jax, jax.numpy as jnp, optax
+    >>> from funcnet import train
+    >>> def loss(w, batch):
+    ...     x, y = batch
+    ...     return jnp.mean((x @ w - y) ** 2)
+    >>> x = jax.random.normal(jax.random.key(0), (1000, 2))
+    >>> batches = train.in_memory((x, x @ jnp.array([2.0, -1.0])), 50)
+    >>> run = train.fit(loss, jnp.zeros(2), batches, optimizer=optax.sgd(0.1), steps=100)
+    >>> run.params.round(2).tolist(), run.history[-1].epoch
+    ([2.0, -1.0], 5)
     """
     if resume and folder is None:
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
-    where = None if folder is None else Path(folder)
-    with precision(config), _ctrl_c_noted(enabled=where is not None) as interrupted:
-        standardized, standardization = standardize(dataset)
-        state, log = begun = _begin(config, standardized, where, resume)
-        total = config.epochs * steps_per_epoch(config, len(dataset.train.x))
+    if steps < 0:
+        raise ParameterError(f"steps is {steps}; expected 0 or more")
+    task, seen = Task(loss, optimizer, as_batches(batches), grad, seed, watch), []
+    with contextlib.ExitStack() as stack:
+        begun, disk, interrupted = (init(params, optimizer), Log()), None, bool  # bool() is False
+        if folder is not None:
+            kept = {"seed": seed, **(settings or {})}
+            disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe()))
+            interrupted = stack.enter_context(_ending_noted())
+            begun = disk.restore(begun[0]) if resume else disk.start(begun[0])
+        state, log = begun
+        bar = tqdm(total=steps, initial=int(state.step), unit="step", disable=None if progress else True)
+        stack.enter_context(bar)
         saved = time.monotonic()
-        with tqdm(
-            total=total, initial=int(state.step), unit="step", disable=None if progress else True
-        ) as bar:
-            for state, log, metrics in _chunks(config, *begun, standardized):
-                step, stopping = int(state.step), interrupted()
-                bar.set_postfix(loss=f"{metrics.loss:.4f}", accuracy=f"{metrics.accuracy:.4f}", refresh=False)
-                bar.update(step - bar.n)
-                if where and (stopping or step == total or time.monotonic() - saved >= save_every):
-                    folders.save(where, standardized, state, log)
-                    saved = time.monotonic()
-                if stopping:
-                    raise Interrupted(f"stopped at step {step} of {total}; the run is saved in {where}")
-        run = Run(config, state.params, standardization, dataset.classes, dataset.image_shape, log.history)
-        if where:
-            write_weights(where, run)
+        for state, log, metrics in _chunks(task, steps, evaluate, *begun):
+            step, ended, stopping = int(state.step), interrupted(), _stops(hook, state, metrics)
+            seen += [metrics[WATCHED]] if watch else []
+            bar.set_postfix(_means(metrics), refresh=False)
+            bar.update(step - bar.n)
+            over = ended or stopping or step == steps
+            if disk and (over or time.monotonic() - saved >= save_every):
+                disk.save(state, log)
+                saved = time.monotonic()
+            if ended:
+                raise Interrupted(f"stopped at step {step} of {steps}; the run is saved in {folder}")
+            if stopping:
+                break
+        run = result(state.params, log.history, state.optimizer_state)
+        if disk:
+            run.save(disk.path / WEIGHTS_FILE)
+        if disk and seen:
+            _draw_watched(seen, int(state.step), disk.path / "watch.png")
         return run
 
 
-def _begin(config: Config, dataset: Dataset, folder: Path | None, resume: bool) -> tuple[State, Log]:
-    """The state and log to start from, with a folder made ready to save them."""
-    state, log = init(config, dataset.train.x.shape[1], len(dataset.classes)), Log()
-    if folder is None:
-        return state, log
-    if resume:
-        state, log = folders.restore(folder, config, dataset, state)
-    else:
-        folders.start(folder, config)
-    folders.save(folder, dataset, state, log)
-    return state, log
-
-
-def _chunks(config: Config, state: State, log: Log, dataset: Dataset) -> Iterator[tuple[State, Log, Metrics]]:
+def _chunks(
+    task: Task, steps: int, evaluate: Callable | None, state: State, log: Log
+) -> Iterator[tuple[State, Log, dict[str, Any]]]:
     """State, log and metrics after each chunk to the end of the run; each state is donated to the next.
 
     Raises:
-        NonFiniteError: the state cannot take its next step, or the last update has broken it.
+        NonFiniteError: a state has no finite next step.
     """
-    x, y = map(jnp.asarray, dataset.train)
-    validation = [jnp.asarray(array) for array in dataset.validation]
-    per_epoch = steps_per_epoch(config, len(x))
-    turns = _chunk_length(per_epoch)
-    for epoch in range(int(state.step) // per_epoch, config.epochs):
-        visit = order(config.seed, len(x), epoch)
-        while (step := int(state.step)) < (epoch + 1) * per_epoch:
-            began = time.perf_counter()
-            stop = min(step + turns, (epoch + 1) * per_epoch)
-            state, metrics = advance(config, state, x, y, visit, stop, turns)
-            if int(state.step) < stop or not all_finite(state):
-                raise explain(config, state, x, y)
-            log = log.add(metrics, stop - step, time.perf_counter() - began)
-            if stop == (epoch + 1) * per_epoch:
-                log = log.close(stop, per_epoch, evaluate(config, state.params, *validation))
-            yield state, log, metrics
+    for begin, stop, data in _loaded(task, int(state.step), steps):
+        began = time.perf_counter()
+        state, measured = take_steps(task, state, data, stop, task.batches.turns)
+        metrics = jax.tree.map(operator.itemgetter(slice(stop - begin)), jax.device_get(measured))
+        if int(state.step) < stop:
+            raise broken(task, state)
+        log = log.add(metrics, stop - begin, time.perf_counter() - began)
+        if stop % task.batches.per_epoch == 0 or stop == steps:
+            values = evaluate(state.params) if evaluate else {}
+            validation = {f"validation_{name}": float(value) for name, value in values.items()}
+            log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
+            metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
+        yield state, log, metrics
 
 
-def _chunk_length(per_epoch: int) -> int:
-    """The steps of a chunk: 100 at most, and one length for all, so that one loop is compiled."""
-    return math.ceil(per_epoch / math.ceil(per_epoch / CHUNK))
+def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:
+    """Where each chunk begins and stops, and its data; a source on the host is read one chunk ahead."""
+
+    def load(span: tuple[int, int]) -> tuple[int, int, Any]:
+        begin, stop = span
+        return begin, stop, task.batches.load(task.seed, begin, stop - begin)
+
+    spans = _spans(task.batches, begin, steps)
+    if not task.batches.reads:
+        yield from map(load, spans)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        futures = (reader.submit(load, span) for span in spans)
+        ahead = next(futures, None)
+        while ahead:
+            current, ahead = ahead.result(), next(futures, None)
+            yield current
+
+
+def _spans(batches: Batches, begin: int, steps: int) -> Iterator[tuple[int, int]]:
+    """Where each chunk begins and stops: after so many turns, at the end of the epoch, at that of the run."""
+    while begin < steps:
+        stop = min(begin + batches.turns, (begin // batches.per_epoch + 1) * batches.per_epoch, steps)
+        yield begin, stop
+        begin = stop
+
+
+def _stops(hook: Hook | None, state: State, metrics: Mapping[str, Any]) -> bool:
+    """Whether the hook, if there is one, ends the run."""
+    try:
+        if hook:
+            hook(state, metrics)
+    except StopTraining:
+        return True
+    return False
+
+
+def _draw_watched(seen: list, step: int, path: Path) -> None:
+    """Draws what was seen in the chunks up to a step."""
+    from funcnet.train import heatmap, plots
+
+    together = jax.tree.map(lambda *chunks: jnp.concatenate(chunks), *seen)
+    first = step - sum(len(jax.tree.leaves(chunk)[0]) for chunk in seen)
+    plots.save(heatmap.heatmap(together, range(first, step)), path)
+
+
+def _means(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The means of scalar metrics over a chunk, for the bar."""
+    numbers = {name: each for name, each in metrics.items() if isinstance(each, np.ndarray | np.floating)}
+    return {name: f"{np.mean(each):.4f}" for name, each in numbers.items() if each.ndim < 2}
 
 
 @contextlib.contextmanager
-def _ctrl_c_noted(enabled: bool) -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C is only noted; yields the function that tells whether it came.
+def _ending_noted() -> Iterator[Callable[[], bool]]:
+    """Within the block the first Ctrl-C or SIGTERM is only noted; yields what tells whether it came.
 
     The second one meets the handler that was there before. Signals reach the main thread alone.
     """
-    pressed = threading.Event()
-    if not enabled or threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def note(*_: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, before)
+        asked.set()
+        restore()
 
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     try:
-        yield pressed.is_set
+        yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

@@ -24,31 +24,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from funcnet._files import write_atomically
-from funcnet.train.log import EpochMetrics
+from funcnet.train.log import Row
 
 TRAIN, VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion (Okabe and Ito 2008): apart for every eye
 MAX_PANELS = 100
 BETWEEN = 0.8  # grey between the panels, so that weights of zero, which are white, end where the panel ends
 
 
-def curves(history: Sequence[EpochMetrics], title: str) -> Figure:
-    """Loss and accuracy by epoch, training beside validation.
+def curves(history: Sequence[Row], title: str) -> Figure:
+    """Each metric by epoch, training beside validation: of a classifier loss and accuracy.
 
     Args:
         history: one row an epoch.
         title: printed above both panels.
 
-    >>> history = [EpochMetrics(1, 10, 2.3, 0.1, 2.3, 0.1, 0.5), EpochMetrics(2, 20, 1.9, 0.4, 2.0, 0.3, 0.1)]
+    >>> history = [Row(epoch=1, train_loss=2.3, train_accuracy=0.1), Row(epoch=2, train_loss=1.9)]
     >>> [axes.get_ylabel() for axes in curves(history, "digits").axes]
     ['loss', 'accuracy']
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title, parse_math=False)
-    epochs = [row.epoch for row in history]
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    columns = dict.fromkeys(name for row in history for name in vars(row))
+    quantities = [name.removeprefix("train_") for name in columns if name.startswith("train_")]
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         for part, color, line in (("train", TRAIN, "-o"), ("validation", VALIDATION, "--s")):
-            values = [getattr(row, f"{part}_{quantity}") for row in history]
-            axes.plot(epochs, values, line, color=color, markersize=3, label=part)
+            name = f"{part}_{quantity}"
+            points = [(row.epoch, getattr(row, name)) for row in history if hasattr(row, name)]
+            if points:
+                axes.plot(*zip(*points, strict=True), line, color=color, markersize=3, label=part)
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

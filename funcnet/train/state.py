@@ -1,213 +1,264 @@
-"""One step of training and its repetition, as pure functions of a State.
+"""One step of training any pure loss, and many of them in one call, as pure functions of a State.
 
-A step takes a batch, differentiates
+    loss(params, batch[, key])     a scalar; or (scalar, metrics); or (scalar, metrics, kept)
 
-    total loss = mean data loss + λ Σ R(w)         (CS231n 2019, lecture 4, slide 6)
+`params` is any pytree of floats and `batch` any pytree of arrays. `metrics` are arrays by name, to be
+logged. `kept` are new values for entries of params by name, such as a normalization's running statistics:
+they are set after the update, whatever the optimizer says of them. A loss with an argument `key` gets the
+step's own random key, for dropout.
 
-and lets the optimizer change the parameters. Which examples make the batch follows from the seed and
-the step number alone: epoch e visits the training part in the order `order(seed, examples, e)`, and
-its s-th step takes the s-th slice of that. A State is therefore all that a run needs to go on.
+The step number decides everything: the batch (`funcnet.train.batches`), the key, the schedule (optax counts
+steps as well). A State is therefore all that a run needs to go on.
 
-Many steps run in one jitted call (`advance`), a `lax.scan` that Python does not enter and that waits
-for no decision of the host. An update under a loss that is not finite is not taken, nor is any after
-it: the parameters that produced the loss are still there to be looked at. In the scan the weights are
-carried as [out, in]: their gradient is then ȳᵀ x, which XLA multiplies on a CPU in 0.4 of the time
-that it needs for xᵀ ȳ.
-
-Forward and backward compute in `config.dtype`. Parameters and the optimizer's state are kept in
-float32 at least, since an update is often smaller than the last digit of a half-precision weight
-(Micikevicius et al. 2018). For dtype float64, call all of this under `precision(config)`.
+A step whose loss, gradients or parameters are not finite is not taken, nor is any after it: what it was made
+of is still there to be looked at (`funcnet.train.nonfinite`). Many steps are one `lax.scan`, which Python
+does not enter. XLA for CPUs computes a convolution inside of a loop ten times slower than outside of one
+(JAX's issue 12868), so there steps with convolutions are dispatched one by one.
 """
 
 import functools
-from contextlib import AbstractContextManager, nullcontext
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Integer, Key
 
-from funcnet import nn
-from funcnet._types import Params
-from funcnet.train.config import Config
-from funcnet.train.optimizers import optimizer
+from funcnet._errors import NonFiniteError, ParameterError
+from funcnet.backprop import value_and_grad
+from funcnet.train.batches import Batches, Seed, as_batches, is_traced
+from funcnet.train.checkpoint import named_leaves
+from funcnet.train.nonfinite import finite, why
+from funcnet.train.watch import watched
 
-Inputs = Float[Array | np.ndarray, "examples features"]
-Labels = Integer[Array | np.ndarray, " examples"]
-Scalar = Integer[Array, ""] | int
+Metrics = dict[str, Any]
+WATCHED = "watched"
+Loss = Callable[..., Any]
 
 
 class State(NamedTuple):
     """A run between two steps."""
 
-    params: Params
+    params: Any
     optimizer_state: Any
     step: Integer[Array, ""]
 
 
-class Metrics(NamedTuple):
-    """Mean data loss, without the penalty, and the part of the examples that are classified right."""
+class Task(NamedTuple):
+    """What steps depend on beside the State."""
 
-    loss: Float[Array, ""]
-    accuracy: Float[Array, ""]
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    batches: Batches
+    grad: Callable
+    seed: Seed
+    watch: int = 0
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def init(config: Config, features: int, classes: int) -> State:
-    """The state before the first step, for inputs of so many features and so many classes.
+def init(params: Any, optimizer: optax.GradientTransformation) -> State:
+    """The state before the first step, in arrays of its own.
 
-    >>> state = init(Config(hidden=(5,)), 4, 3)
-    >>> state.params["layer2"]["w"].shape
-    (5, 3)
+    Raises:
+        ParameterError: a parameter is no array of floats, or the optimizer is none of optax's.
+
+    >>> init({"w": jnp.zeros(3)}, optax.sgd(0.1)).step
+    Array(0, dtype=int32)
     """
-    key, _ = _keys(config.seed)
-    params = nn.init_mlp(
-        key,
-        (features, *config.hidden, classes),
-        init=config.init,
-        pieces=2 if config.activation == "maxout" else None,
-        dtype=jnp.promote_types(config.dtype, jnp.float32),
-    )
-    return State(params, optimizer(config, steps=1).init(params), jnp.int32(0))
+    if not callable(getattr(optimizer, "update", None)):
+        raise ParameterError(f"the optimizer is {optimizer!r}; expected one of optax's, as optax.adam(1e-3)")
+    for name, leaf in named_leaves(params).items():
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise ParameterError(
+                f"the parameter {name!r} is of type {dtype}; expected floats. Split off what is not trained "
+                f"(equinox.partition, nnx.split), and let the loss close over it."
+            )
+    begun = State(params, optimizer.init(params), jnp.int32(0))
+    return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.asarray(leaf).dtype), begun)  # copies, never weak
 
 
-def step(config: Config, state: State, x: Inputs, y: Labels) -> tuple[State, Metrics]:
-    """One step on a batch out of the training part x, y.
-
-    If the loss is not finite, parameters and step number stay as they are. The state passed in is
-    donated: use the one that comes back.
-
-    >>> from funcnet.data import load
-    >>> x, y = load("spiral").train
-    >>> config = Config(batch_size=300, schedule="cosine")
-    >>> state, before = step(config, init(config, 2, 3), x, y)
-    >>> state, after = step(config, state, x, y)
-    >>> bool(after.loss < before.loss)
-    True
-    """
-    return _advance_by(config, state, x, y, steps=1)
-
-
-def epoch(config: Config, state: State, x: Inputs, y: Labels) -> tuple[State, Metrics]:
-    """The steps to the end of the running epoch, and the means of their metrics; see `step`."""
-    per_epoch = steps_per_epoch(config, len(x))
-    return _advance_by(config, state, x, y, steps=per_epoch - int(state.step) % per_epoch)
-
-
-def _advance_by(config: Config, state: State, x: Inputs, y: Labels, steps: int) -> tuple[State, Metrics]:
-    start = int(state.step)
-    visit = order(config.seed, len(x), start // steps_per_epoch(config, len(x)))
-    return advance(config, state, x, y, visit, start + steps, steps)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
-    """The metrics of a net on a batch or a part of the data; the loss is in float64 if the net is."""
-    scores = nn.mlp(*in_dtype(config, params, x), activation=nn.ACTIVATIONS[config.activation])
-    loss = jnp.mean(nn.LOSSES[config.loss](scores, y))
-    return Metrics(loss, jnp.mean(jnp.argmax(scores, axis=-1) == y, dtype=jnp.float32))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 6), donate_argnums=1)
-def advance(
-    config: Config,
-    state: State,
-    x: Inputs,
-    y: Labels,
-    visit: Integer[Array, " examples"],
-    stop: Scalar,
-    turns: int,
-) -> tuple[State, Metrics]:
-    """Steps until `state.step` is `stop`, within one epoch, or until a loss is not finite.
+def step(
+    loss: Loss, optimizer: optax.GradientTransformation, *, grad: Callable = value_and_grad, seed: Seed = 0
+) -> Callable[[State, Any], tuple[State, Metrics]]:
+    """A pure function from a state and a batch to the next state and the step's metrics.
 
     Args:
-        config: the settings.
-        state: donated.
-        x: the inputs of the whole training part.
-        y: its labels.
-        visit: the running epoch's `order`.
-        stop: the step number to stop at.
-        turns: of the compiled loop; those after `stop` change nothing.
+        loss: see above.
+        optimizer: any of optax's.
+        grad: makes loss and gradients: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options.
+        seed: decides the key of each step.
 
     Returns:
-        The state, and the means of the metrics over the steps.
-    """
-    update = optimizer(config, config.epochs * steps_per_epoch(config, len(x))).update
+        The function. Its metrics are those of the loss, and the scalar as `loss` if they have no such name.
+        If it, a gradient or a parameter is not finite, the state stays as it is, its step number too.
 
-    def one_step(carry, _):
-        state, sums = carry
-        rows = batch(config, state.step, visit)
-        (total, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(
-            state.params, config, x[rows], y[rows]
+    >>> take = step(lambda w, x: jnp.mean((x - w) ** 2), optax.sgd(0.5))
+    >>> state, metrics = jax.jit(take)(init(jnp.array(1.0), optax.sgd(0.5)), jnp.array([2.0, 4.0]))
+    >>> float(metrics["loss"]), float(state.params)
+    (5.0, 3.0)
+    """
+    key = step_key(seed)
+    return lambda state, batch: _step(loss, optimizer, grad, state, batch, key, True)
+
+
+def advance(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    batches: Batches | Callable,
+    *,
+    grad: Callable = value_and_grad,
+    seed: Seed = 0,
+) -> Callable[[State, int], tuple[State, Metrics]]:
+    """A function from a state and a number n to the state n steps later, and the metrics of each step.
+
+    Args:
+        loss: as for `step`.
+        optimizer: as for `step`.
+        batches: from `funcnet.train.batches`, or a jittable function of a key.
+        grad: as for `step`.
+        seed: decides batches and keys.
+
+    Returns:
+        The function; metrics are stacked by step. The state passed in is donated: use what comes back.
+
+    >>> draw = lambda key: jax.random.normal(key, (8,)) + 3.0
+    >>> go = advance(lambda w, x: jnp.mean((x - w) ** 2), optax.sgd(0.1), draw)
+    >>> state, metrics = go(init(jnp.array(0.0), optax.sgd(0.1)), 50)
+    >>> metrics["loss"].shape, round(float(state.params))
+    ((50,), 3)
+    """
+    task = Task(loss, optimizer, as_batches(batches), grad, seed)
+
+    def steps(state: State, n: int) -> tuple[State, Metrics]:
+        return take_steps(task, state, task.batches.load(seed, state.step, n), state.step + n, n)
+
+    return steps
+
+
+def take_steps(
+    task: Task, state: State, data: Any, stop: Integer[Array, ""] | int, turns: int
+) -> tuple[State, Metrics]:
+    """Steps until `state.step` is `stop`, on what was loaded for them.
+
+    The compiled loop has so many turns; those after `stop` change nothing, and their metrics mean nothing.
+    """
+    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.watch
+    keys = step_key(task.seed), jax.random.key(task.seed)
+    leaves, structure = jax.tree.flatten((state, data, keys))
+    if is_traced(leaves) or not _slow_in_a_loop(parts, structure, *map(_type, leaves)):
+        return _scan(parts, turns, state, data, keys, stop)
+    singly = []
+    for _ in range(int(state.step), int(stop)):
+        state, metrics = _single(parts, state, data, keys)
+        singly.append(metrics)
+    return state, jax.tree.map(lambda *each: jnp.stack(each), *singly)
+
+
+def broken(task: Task, state: State) -> NonFiniteError:
+    """The error that says why a state has no finite next step."""
+    step = int(state.step)
+    batch, key = task.batches(step, task.seed), jax.random.fold_in(step_key(task.seed), step)
+    return why(task.loss, task.optimizer, state, batch, **({"key": key} if _takes_key(task.loss) else {}))
+
+
+def step_key(seed: Seed) -> Key[Array, ""]:
+    """What the keys of the steps are made of; initial parameters and batches have others."""
+    return jax.random.fold_in(jax.random.key(seed), 2)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _scan(parts: tuple, turns: int, state: State, data: Any, keys: Any, stop: Any) -> tuple[State, Metrics]:
+    return lax.scan(lambda state, _: _taken(parts, state, data, keys, state.step < stop), state, length=turns)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _single(parts: tuple, state: State, data: Any, keys: Any) -> tuple[State, Metrics]:
+    return _taken(parts, state, data, keys, True)
+
+
+def _taken(parts: tuple, state: State, data: Any, keys: Any, wanted: Any) -> tuple[State, Metrics]:
+    loss, optimizer, take, grad, watch = parts
+    return _step(loss, optimizer, grad, state, take(data, keys[1], state.step), keys[0], wanted, watch)
+
+
+def _step(
+    loss: Loss,
+    optimizer: Any,
+    grad: Callable,
+    state: State,
+    batch: Any,
+    key: Key[Array, ""],
+    wanted: Any,
+    watch: int = 0,
+) -> tuple[State, Metrics]:
+    """The next state, or the same one if it is not wanted or not finite; and the metrics."""
+    key = jax.random.fold_in(key, state.step)
+
+    def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
+        return evaluated(loss, params, batch, key)
+
+    if watch:
+        measured = watched(grad, full=state.step % watch == 0)(whole, has_aux=True)
+        (total, (metrics, kept)), gradients, seen = measured(state.params)
+        metrics = {**metrics, WATCHED: seen}
+    else:
+        (total, (metrics, kept)), gradients = grad(whole, has_aux=True)(state.params)
+    updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
+        gradients,
+        state.optimizer_state,
+        state.params,
+        value=total,
+        grad=gradients,
+        value_fn=lambda params: whole(params)[0],
+    )
+    params: Any = optax.apply_updates(state.params, updates)
+    after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
+    select = functools.partial(jnp.where, finite(total, gradients, params) & wanted)
+    return jax.tree.map(select, after, state), {"loss": total, **metrics}
+
+
+def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
+    """The loss's scalar, its metrics, and what it keeps, both empty where it returns none."""
+    result = loss(params, batch, key=key) if _takes_key(loss) else loss(params, batch)
+    total, *rest = result if isinstance(result, tuple) else (result,)
+    metrics, kept, *more = [*rest, {}, {}][: max(2, len(rest))]
+    names = set(params) if isinstance(params, Mapping) else set()
+    if more or not isinstance(metrics, Mapping) or not isinstance(kept, Mapping) or set(kept) - names:
+        raise ParameterError(
+            f"the loss returned {jax.tree.map(jnp.shape, result)}; expected a scalar, (scalar, metrics) or "
+            f"(scalar, metrics, kept): arrays by name, and new values for entries of params by theirs"
         )
-        updates, optimizer_state = update(gradients, state.optimizer_state, state.params)
-        params: Any = optax.apply_updates(state.params, updates)
-        after = State(params, optimizer_state, state.step + 1)
-        wanted = state.step < stop
-        sums = jax.tree.map(lambda total, metric: total + jnp.where(wanted, metric, 0), sums, metrics)
-        return (_where(wanted & jnp.isfinite(total), after, state), sums), None
-
-    start, zero = state.step, Metrics(jnp.float32(0), jnp.float32(0))
-    (state, sums), _ = lax.scan(one_step, (transposed(state), zero), length=turns)
-    return transposed(state), jax.tree.map(lambda total: total / (stop - start), sums)
+    return total, (jax.tree.map(jnp.asarray, dict(metrics)), kept)
 
 
-def objective(turned: Params, config: Config, x: Inputs, y: Labels) -> tuple[Float[Array, ""], Metrics]:
-    """The total loss of a batch, data loss + λ Σ R(w), and its metrics; takes `transposed` parameters."""
-    loss, accuracy = evaluate(config, transposed(turned), x, y)
-    return loss + penalty(config, turned), Metrics(loss.astype(jnp.float32), accuracy)
+@functools.lru_cache(64)
+def _takes_key(loss: Loss) -> bool:
+    """Whether a loss asks for the step's key.
 
-
-def penalty(config: Config, params: Params) -> Float[Array, ""] | float:
-    """λ Σ R(w) over the weight matrices; biases are free.
-
-    With AdamW it is no part of the loss: the optimizer itself lets the weights decay.
+    Raises:
+        ParameterError: it cannot be called with params, batch and key.
     """
-    if config.regularization == 0 or config.optimizer == "adamw":
-        return 0.0
-    return config.regularization * sum(nn.REGULARIZERS[config.regularizer](w) for w in nn.weights(params))
+    signature = inspect.signature(loss)
+    keyed = "key" in signature.parameters
+    try:
+        signature.bind(None, None, **({"key": None} if keyed else {}))
+    except TypeError as error:
+        raise ParameterError(
+            f"the loss takes {signature}; expected loss(params, batch) or loss(params, batch, key)"
+        ) from error
+    return keyed
 
 
-def transposed(tree: Any) -> Any:
-    """The arrays of a tree with their axes reversed: weights [in, out] become [out, in], biases stay."""
-    return jax.tree.map(jnp.transpose, tree)
+@functools.lru_cache(64)
+def _slow_in_a_loop(parts: tuple, structure: Any, *types: jax.ShapeDtypeStruct) -> bool:
+    """Whether steps on arrays of these types have convolutions and run on a CPU."""
+    platforms = {device.platform for type_ in types for device in type_.sharding.device_set}
+    program = _single.trace(parts, *structure.unflatten(types)).jaxpr
+    return platforms == {"cpu"} and "conv_general_dilated" in str(program)
 
 
-def _where(condition: Bool[Array, ""], then: State, otherwise: State) -> State:
-    return jax.tree.map(functools.partial(jnp.where, condition), then, otherwise)
-
-
-def in_dtype(config: Config, params: Params, x: Inputs) -> tuple[Any, Array]:
-    """Parameters and inputs in the dtype that the net computes in."""
-    return jax.tree.map(lambda p: jnp.asarray(p, config.dtype), params), jnp.asarray(x, config.dtype)
-
-
-def batch(config: Config, step: Scalar, visit: Integer[Array, " examples"]) -> Array:
-    """The rows of the training part that a step takes, given its epoch's `order`."""
-    size = min(config.batch_size, len(visit))
-    return lax.dynamic_slice_in_dim(visit, step % steps_per_epoch(config, len(visit)) * size, size)
-
-
-def steps_per_epoch(config: Config, examples: int) -> int:
-    """Full batches in a pass over so many examples; one if there are fewer than a batch."""
-    return max(1, examples // config.batch_size)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def order(seed: int, examples: int, epoch: Scalar) -> Integer[Array, " {examples}"]:
-    """The order in which an epoch visits the examples: a permutation of their rows."""
-    _, key = _keys(seed)
-    return jax.random.permutation(jax.random.fold_in(key, epoch), examples)
-
-
-def precision(config: Config) -> AbstractContextManager:
-    """Float64 switched on for a block, if the configuration computes in it."""
-    return jax.enable_x64(True) if config.dtype == "float64" else nullcontext()
-
-
-def _keys(seed: int) -> Array:
-    """Two keys: for the initial parameters, for the order of the examples."""
-    return jax.random.split(jax.random.key(seed))
+def _type(leaf: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)

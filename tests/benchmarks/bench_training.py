@@ -25,7 +25,7 @@ import sklearn
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_info
 
-from funcnet import nn, train
+from funcnet import data, nn, train
 
 try:
     import torch
@@ -46,7 +46,7 @@ def data_loss(weights, x, y):
 
 
 def funcnet(x, y, weights):
-    """funcnet.train.epoch: the 100 steps are one jitted call."""
+    """funcnet.train.advance: the 100 steps are one jitted call."""
     config = train.Config(
         hidden=SIZES[1:2],
         regularization=REG,
@@ -55,15 +55,18 @@ def funcnet(x, y, weights):
         schedule="constant",
         batch_size=BATCH,
     )
-    x, y, w1, b1, w2, b2 = map(jnp.array, (x, y, *weights))
-    params = {"layer1": {"w": w1, "b": b1}, "layer2": {"w": w2, "b": b2}}
-    state = train.init(config, SIZES[0], SIZES[-1])._replace(params=params)
+    part = data.Split(x, y.astype(np.int32))
+    dataset = data.Dataset("random", part, part, part, tuple("0123456789"), None)
+    loss, _, batches, optimizer = train.classifier(config, dataset)
+    w1, b1, w2, b2 = map(jnp.array, weights)
+    params = {"layer1": {"w": w1.T, "b": b1}, "layer2": {"w": w2.T, "b": b2}}
+    go, state = train.advance(loss, optimizer, batches), train.init(params, optimizer)
 
     def epoch():
         nonlocal state
-        state, _ = train.epoch(config, state, x, y)
+        state, _ = go(state, STEPS)
         layer1, layer2 = jax.block_until_ready(state.params).values()
-        return [layer1["w"], layer1["b"], layer2["w"], layer2["b"]]
+        return [layer1["w"].T, layer1["b"], layer2["w"].T, layer2["b"]]
 
     return epoch
 

@@ -390,16 +390,16 @@ MUTANTS = (
     ),
     mutant(
         "partial_chunk",
-        "the means over an epoch's last chunk, which is shorter, are divided by the length of a full one",
-        Edit("funcnet/train/state.py", "total / (stop - start)", "total / turns"),
+        "the means over an epoch's last chunk, which is shorter, are taken over a full one",
+        Edit("funcnet/train/loop.py", "slice(stop - begin)", "slice(None)"),
     ),
     mutant(
         "sweep_mask",
         "in a sweep the padding of a narrow net learns, if act(0) is not 0",
         Edit(
             "funcnet/train/grid.py",
-            "            gradients = jax.tree.map(jnp.multiply, gradients, alive)\n",
-            "",
+            "jax.tree.map(jnp.multiply, gradients, alive)",
+            "gradients",
         ),
     ),
     mutant(

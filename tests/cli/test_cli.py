@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ import funcnet
 from funcnet.__main__ import _sentences, main, parse
 from funcnet.cli import Evaluate, Predict, Train
 from funcnet.data import load
-from funcnet.train import Config
+from funcnet.train import Config, load_run
 
 QUICK = ["train", "--data", "spiral", "--hidden", "10", "--epochs", "2", "--batch-size", "100"]
 COMMAND = [sys.executable, "-m", "funcnet"]
@@ -127,7 +129,7 @@ def test_default_folders_are_numbered_and_never_reused(workplace, capsys):
     ],
 )
 def test_a_run_folder_is_named_after_its_data(workplace, spec, folder):
-    assert str(funcnet.cli._free_folder(spec)) == folder
+    assert str(funcnet.cli._new_folder(spec)) == folder
 
 
 def test_every_flag_reaches_the_run(workplace):
@@ -155,7 +157,7 @@ def test_a_command_line_in_a_fresh_process(workplace):
 
 def test_a_net_that_diverges_exits_with_1(workplace, capsys):
     assert main([*QUICK, "--learning-rate", "1e30"]) == 1
-    assert re.search(r"step \d.*layer\d.*learning_rate", one_line(capsys))
+    assert re.search(r"step \d forward: affine makes ∞.*layer\d.*learning rate", one_line(capsys))
     assert (workplace / "runs/spiral/checkpoint.safetensors").exists()
 
 
@@ -186,8 +188,59 @@ def test_resuming_takes_the_settings_of_the_run(spiral_run):
 
 
 def test_resuming_with_another_setting_is_refused(spiral_run, capsys):
-    assert main(["train", "--resume", str(spiral_run), "--epochs", "3"]) == 2
-    assert re.search(r"epochs was 2 and is 3", one_line(capsys))
+    assert main(["train", "--resume", str(spiral_run), "--batch-size", "50"]) == 2
+    assert re.search(r"batch_size was 100 and is 50", one_line(capsys))
+
+
+def test_resuming_with_an_edited_configuration_is_refused(workplace, capsys):
+    assert main([*QUICK, "--out", "run"]) == 0
+    config = workplace / "run/config.json"
+    config.write_text(config.read_text().replace('"seed": 0', '"seed": 1'))
+    capsys.readouterr()
+    assert main(["train", "--resume", "run"]) == 2
+    assert re.search(r"seed was 0 and is 1 now", one_line(capsys))
+
+
+def test_a_finished_run_goes_on_for_more_epochs_in_other_steps(workplace, capsys):
+    assert main([*QUICK, "--out", "run"]) == 0
+    assert main(["train", "--resume", "run", "--epochs", "4", "--learning-rate", "0.5"]) == 0
+    assert [row.epoch for row in load_run("run").history] == [1, 2, 3, 4]
+    settings = json.loads((workplace / "run/config.json").read_text())
+    assert (settings["epochs"], settings["learning_rate"]) == (4, 0.5)
+    assert main(["train", "--resume", "run"]) == 0  # under the settings that it went on with
+
+
+def test_a_run_starts_from_the_weights_that_fit(digits_run, workplace, capsys):
+    """The first layer is that of the other run, the second has another shape."""
+    line = ["train", "--hidden", "20", "5", "--epochs", "1", "--learning-rate", "1e-30", "--out", "run"]
+    assert main([*line, "--start-from", str(digits_run)]) == 0
+    ours, theirs = (load_run(folder).params for folder in ("run", digits_run))
+    np.testing.assert_array_equal(ours["layer1"]["w"], theirs["layer1"]["w"])
+    assert ours["layer2"]["w"].shape == (20, 5)
+    capsys.readouterr()
+    assert main(["train", "--data", "spiral", "--start-from", str(digits_run), "--hidden", "7"]) == 2
+    assert "no array that fits by name and shape" in one_line(capsys)
+
+
+def test_runs_that_start_together_take_different_folders(workplace):
+    """Each makes its folder before it trains, and a folder is made by one only."""
+    with ThreadPoolExecutor(8) as pool:
+        folders = [*pool.map(funcnet.cli._new_folder, ["spiral"] * 16)]
+    assert sorted(folders) == sorted(path for path in Path("runs").iterdir())
+    assert len({*folders}) == 16
+
+
+def test_evaluate_counts_confusions_and_near_hits(digits_run, capsys):
+    assert main(["evaluate", str(digits_run), "--top", "3", "--confusion"]) == 0
+    *_, accuracy, top, header, zeros, ones = capsys.readouterr().out.splitlines()[:6]
+    run, test = load_run(digits_run), load("digits", seed=3).test
+    ranks = (-run.scores(test.x)).argsort(axis=1)
+    assert top == f"test top-3 accuracy {np.mean((ranks[:, :3] == test.y[:, None]).any(axis=1)):.3f}"
+    assert accuracy == f"test accuracy {np.mean(ranks[:, 0] == test.y):.3f}"
+    assert header.split() == [*run.classes]
+    for label, line in enumerate((zeros, ones)):
+        counts = [int(np.sum(ranks[test.y == label, 0] == other)) for other in range(10)]
+        assert line.split() == [str(label), *map(str, counts)]
 
 
 def test_evaluate_repeats_the_test_accuracy(workplace, capsys):
@@ -315,6 +368,12 @@ WRONG = {
     "folder that has a run": ("train --data spiral --out RUN", "already holds a run"),
     "folder below a file": ("train --data spiral --out nan.npz/run", r"nan\.npz/run"),
     "resume what is no run": ("train --resume .", "holds no run"),
+    "resume and start from": (
+        "train --resume RUN --start-from RUN",
+        "--start-from .*: a resumed run has its",
+    ),
+    "no finished run to start from": ("train --data spiral --start-from .", "has not finished"),
+    "top of too many": ("evaluate RUN --top 11", "k is 11; expected 1 to 10"),
     "resume and out": ("train --resume RUN --out here", "--out here: a resumed run stays in"),
     "missing run": ("evaluate nowhere", "nowhere holds no run"),
     "folder that is no run": ("evaluate .", "holds no run"),

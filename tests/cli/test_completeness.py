@@ -17,7 +17,8 @@ from funcnet import cli
 from funcnet.__main__ import main, parse
 from funcnet.cli import Check, Command, Draw, Evaluate, Predict, Rules, Train
 from funcnet.data import load
-from funcnet.train import Config, fit, loop
+from funcnet.train import Config, fit
+from funcnet.train.folder import RunFolder
 from tests.train.test_config import OTHERWISE
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -45,8 +46,24 @@ def looped(x):
 
 # For each command a line, and for each of its flags and words the line with another value of that.
 LINES = {
-    Train: (TRAIN, {"out": "--out here", "resume": "--resume one", "save_every": "--save-every 0"}),
-    Evaluate: ("evaluate one", {"run": "evaluate two", "data": "--data npz:other.npz"}),
+    Train: (
+        TRAIN,
+        {
+            "out": "--out here",
+            "resume": "--resume one",
+            "start_from": "--start-from one",
+            "save_every": "--save-every 0",
+        },
+    ),
+    Evaluate: (
+        "evaluate one",
+        {
+            "run": "evaluate two",
+            "data": "--data npz:other.npz",
+            "top": "--top 2",
+            "confusion": "--confusion",
+        },
+    ),
     Predict: ("predict one x.npy", {"run": "predict two x.npy", "file": "predict one more.npy"}),
     Rules: ("rules", {"primitive": "rules tanh"}),
     Check: (
@@ -96,7 +113,7 @@ def outcome(home, tmp_path_factory):
     Plots are left out, and for a check its call is printed; the tests in test_cli.py have them.
     """
     saves = []
-    save = loop.folders.save
+    save = RunFolder.save
 
     def counted(*args):
         saves.append(args)
@@ -119,7 +136,7 @@ def outcome(home, tmp_path_factory):
         return code, printed.getvalue(), files, len(saves)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.folders, "save", counted)
+        patch.setattr(RunFolder, "save", counted)
         patch.setattr(cli, "_draw", lambda run, folder: None)
         patch.setattr(funcnet, "check_vjp", checked)
         patch.setattr(sys, "path", [*sys.path])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from funcnet import nn
+from funcnet._errors import ShapeError
 
 CAT, CAR, FROG = [3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]
 
@@ -74,3 +75,26 @@ def test_logistic_by_name_is_one_class_against_the_rest():
 def test_half_precision_losses_come_in_float32():
     for loss in nn.LOSSES.values():
         assert loss(jnp.zeros((1, 3), jnp.float16), jnp.array([1])).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("make", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_weights_count_examples_and_leave_out_those_without_a_label(make):
+    """By hand from the losses of the others; a label left out has no gradient, where NaN · 0 would be NaN."""
+    scores, labels = jnp.array([CAT, CAR, FROG]), jnp.array([0, -1, 2])
+
+    def loss(scores, weights):
+        return nn.weighted_mean(nn.softmax_loss(scores, labels), weights)
+
+    cat, _, frog = nn.softmax_loss(scores, jnp.array([0, 1, 2]))
+    np.testing.assert_allclose(make(loss)(scores, labels != -1), (cat + frog) / 2, rtol=1e-6)
+    np.testing.assert_allclose(make(loss)(scores, jnp.array([1, 0, 3])), (cat + 3 * frog) / 4, rtol=1e-6)
+    gradient = make(jax.grad(loss))(scores, labels != -1)
+    np.testing.assert_array_equal(gradient[1], 0)
+    np.testing.assert_allclose(gradient[0], jax.grad(nn.softmax_loss)(scores[0], 0) / 2, rtol=1e-6)
+    assert make(loss)(scores, jnp.zeros(3)) == 0
+    np.testing.assert_array_equal(make(jax.grad(loss))(scores, jnp.zeros(3)), 0)
+
+
+def test_weights_of_another_shape_are_refused(no_shape_checks):
+    with pytest.raises(ShapeError, match=r"weighted_mean: scores have shape \[3\] and targets \[2\]"):
+        nn.weighted_mean(jnp.ones(3), jnp.ones(2))

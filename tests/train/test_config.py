@@ -14,7 +14,7 @@ import pytest
 from funcnet import nn, train
 from funcnet._errors import CheckpointError, ParameterError
 from funcnet.data import load
-from funcnet.train import Config, epoch, init, read_config
+from funcnet.train import Config, fit, read_config
 from funcnet.train.optimizers import OPTIMIZERS, SCHEDULES
 
 FIELDS = dataclasses.fields(Config)
@@ -106,12 +106,8 @@ OTHERWISE = {
 
 @functools.cache
 def trained(config):
-    """The parameters after a run on the data as they are."""
-    dataset = load(config.data, seed=config.seed)
-    state = init(config, 2, len(dataset.classes))
-    for _ in range(config.epochs):
-        state, _ = epoch(config, state, *dataset.train)
-    return jax.tree.leaves(state.params)
+    """The parameters after a run."""
+    return jax.tree.leaves(fit(config, load(config.data, seed=config.seed)).params)
 
 
 @pytest.mark.usefixtures("quick")
@@ -162,7 +158,7 @@ def test_public_names():
     assert train.__all__ == sorted(train.__all__) == dir(train)
     for name in train.__all__:
         assert getattr(train, name).__doc__
-    with pytest.raises(AttributeError, match="has no attribute 'fits'; it has Config, "):
+    with pytest.raises(AttributeError, match="has no attribute 'fits'; it has Batches, Config, "):
         _ = train.fits
 
 

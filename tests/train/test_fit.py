@@ -127,8 +127,8 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (replace(SMALL, epochs=4), "another configuration: epochs was 3 and is 4 now"),
-        (replace(SMALL, hidden=(9,)), r"another configuration: hidden was \(10,\) and is \(9,\) now"),
+        (replace(SMALL, batch_size=50), "another configuration: batch_size was 100 and is 50 now"),
+        (replace(SMALL, hidden=(9,)), r"another configuration: hidden was \[10\] and is \[9\] now"),
     ],
 )
 def test_resuming_with_another_configuration(config, words, finished):
@@ -201,13 +201,13 @@ def test_inputs_of_another_width(shape, finished, no_shape_checks):
 def ctrl_c_at_step_3(monkeypatch):
     """Presses Ctrl-C while the first chunk is running."""
 
-    def advance(*args):
-        if int(args[1].step) == 0:
+    def take_steps(task, state, *rest):
+        if int(state.step) == 0:
             signal.raise_signal(signal.SIGINT)
-        return loop_advance(*args)
+        return loop_take_steps(task, state, *rest)
 
-    loop_advance = loop_module.advance
-    monkeypatch.setattr(loop_module, "advance", advance)
+    loop_take_steps = loop_module.take_steps
+    monkeypatch.setattr(loop_module, "take_steps", take_steps)
 
 
 def test_ctrl_c_saves_and_the_run_can_be_resumed(finished, tmp_path, ctrl_c_at_step_3):
@@ -227,12 +227,12 @@ def test_ctrl_c_without_a_folder_stops_at_once(ctrl_c_at_step_3):
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
-    def advance(*args):
+    def take_steps(*args):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("the second Ctrl-C did not raise")
 
-    monkeypatch.setattr(loop_module, "advance", advance)
+    monkeypatch.setattr(loop_module, "take_steps", take_steps)
     with pytest.raises(KeyboardInterrupt) as caught:
         fit(SMALL, SPIRAL, folder=tmp_path / "run")
     assert caught.type is KeyboardInterrupt

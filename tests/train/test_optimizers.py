@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from funcnet.data import load
-from funcnet.train import Config, epoch, init
+from funcnet.train import Config, fit
 from funcnet.train.optimizers import OPTIMIZERS, SCHEDULES, optimizer, schedule
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -141,12 +141,14 @@ def test_every_schedule_has_its_formula_and_every_optimizer_its_paper():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_lowers_the_loss(name):
-    x, y = load("ring").train
     config = Config(
-        optimizer=name, learning_rate=0.01, batch_size=20, epochs=5, hidden=(20,), schedule="constant"
+        data="ring",
+        optimizer=name,
+        learning_rate=0.01,
+        batch_size=20,
+        epochs=5,
+        hidden=(20,),
+        schedule="constant",
     )
-    state = init(config, 2, 2)
-    state, first = epoch(config, state, x, y)
-    for _ in range(config.epochs - 1):
-        state, last = epoch(config, state, x, y)
-    assert last.loss < 0.9 * first.loss
+    first, *_, last = fit(config, load("ring")).history
+    assert last.train_loss < 0.9 * first.train_loss

@@ -6,9 +6,11 @@ import pytest
 
 from funcnet._errors import WriteError
 from funcnet.train import plots
-from funcnet.train.log import EpochMetrics
+from funcnet.train.log import Row
 
-HISTORY = [EpochMetrics(1, 10, 2.3, 0.1, 2.2, 0.2, 0.5), EpochMetrics(2, 20, 1.9, 0.4, 2.0, 0.3, 0.1)]
+NAMES = "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"
+NUMBERS = (1, 10, 2.3, 0.1, 2.2, 0.2, 0.5), (2, 20, 1.9, 0.4, 2.0, 0.3, 0.1)
+HISTORY = [Row(**dict(zip(NAMES, row, strict=True))) for row in NUMBERS]
 
 
 def net(*weights):

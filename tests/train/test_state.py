@@ -1,201 +1,203 @@
-"""The pure functions: loss and gradient by hand, batches, steps that do not depend on how they are called."""
+"""Steps of any loss: one by hand, many as many singles, under jit and vmap, and nothing silent."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from funcnet import nn
-from funcnet.data import load
-from funcnet.train import Config, epoch, evaluate, init, step
-from funcnet.train.state import advance, batch, objective, order, precision, steps_per_epoch, transposed
+from funcnet._errors import GradientError, ParameterError
+from funcnet.train import advance, init, procedural, step
+from funcnet.train.batches import in_memory
+from funcnet.train.state import step_key
 
-X, Y = load("spiral").train  # 300 examples
-CONFIG = Config(hidden=(10,), batch_size=50, epochs=3, optimizer="adam")
+W = {"w": np.float32([1, 2]), "b": np.float32(0.5)}
+X = np.float32([[1, 0], [0, 1], [2, 1]])
+Y = np.float32([1, 2, 3])
+ADAM = optax.adam(0.1)
 
 
-def _assert_equal(a, b):
+def squares(params, batch):
+    x, y = batch
+    return jnp.mean((x @ params["w"] + params["b"] - y) ** 2)
+
+
+def assert_equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_objective_of_a_linear_classifier_by_hand():
-    """Scores (1, 0) and (0, 1) with labels 0 and 0; ΣW² = 2, Σ|W| = 2."""
-    params = {"layer1": {"w": jnp.eye(2), "b": jnp.zeros(2)}}
-    data_loss = (np.log(1 + np.exp(-1)) + np.log(1 + np.exp(1))) / 2
-    for regularizer, penalty in (("l2", 2), ("l1", 2), ("elastic_net", 4)):
-        config = Config(hidden=(), regularizer=regularizer, regularization=0.3)
-        total, metrics = objective(transposed(params), config, jnp.eye(2), jnp.array([0, 0]))
-        np.testing.assert_allclose(total, data_loss + 0.3 * penalty, rtol=1e-6)
-        np.testing.assert_allclose(metrics, (data_loss, 0.5), rtol=1e-6)
+def assert_close(a, b):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), a, b)
 
 
-def test_metrics_are_means_over_the_steps_that_were_taken():
-    """Four of six turns of the compiled loop, as in the last chunk of an epoch: by single steps."""
-    visit = order(CONFIG.seed, len(X), 0)
-    _, metrics = advance(CONFIG, init(CONFIG, 2, 3), X, Y, visit, 4, 6)
-    state, singly = init(CONFIG, 2, 3), []
-    for stop in range(1, 5):
-        state, one = advance(CONFIG, state, X, Y, visit, stop, 1)
-        singly.append(one)
-    np.testing.assert_allclose(metrics, np.mean(singly, axis=0), rtol=1e-6)
+@pytest.mark.parametrize("make", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_one_step_by_hand(make):
+    """w ← w − 0.1 · 2 xᵀ(xw + b − y) / 3."""
+    optimizer = optax.sgd(0.1)
+    state, metrics = make(step(squares, optimizer))(init(W, optimizer), (X, Y))
+    error = X @ W["w"] + W["b"] - Y
+    np.testing.assert_allclose(state.params["w"], W["w"] - 0.1 * 2 * X.T @ error / 3, rtol=1e-6)
+    np.testing.assert_allclose(state.params["b"], W["b"] - 0.1 * 2 * error.sum() / 3, rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], np.mean(error**2), rtol=1e-6)
+    assert [*metrics] == ["loss"]
+    assert state.step == 1
 
 
-def test_regularization_pulls_at_weights_and_not_at_biases():
-    params = jax.tree.map(lambda p: np.asarray(p) + 1, init(CONFIG, 2, 3).params)
-
-    def gradient(regularization):
-        config = Config(hidden=(10,), regularization=regularization)
-        gradient = jax.jit(jax.grad(objective, has_aux=True), static_argnums=1)
-        return transposed(gradient(transposed(params), config, X, Y)[0])
-
-    difference = jax.tree.map(lambda a, b: np.asarray(a) - b, gradient(0.25), gradient(0.0))
-    for layer in params:
-        # The data's gradient cancels in the difference, and its rounding stays.
-        np.testing.assert_allclose(difference[layer]["w"], 2 * 0.25 * params[layer]["w"], rtol=1e-4)
-        np.testing.assert_array_equal(difference[layer]["b"], 0)
+def test_steps_on_batches_of_any_size_are_taken_on_all_their_rows():
+    """A row beyond some size, or a schedule as long as a batch, would go unseen."""
+    optimizer = optax.sgd(optax.linear_schedule(0.1, 0.0, 1000))
+    for rows in (1, 2, 3):
+        state, _ = step(squares, optimizer)(init(W, optimizer), (X[:rows], Y[:rows]))
+        gradient = jax.grad(squares)(W, (X[:rows], Y[:rows]))
+        assert_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, W, gradient))
 
 
-def test_adamw_leaves_the_penalty_to_the_optimizer():
-    params = transposed(init(CONFIG, 2, 3).params)
-    with_decay = objective(params, Config(hidden=(10,), optimizer="adamw", regularization=9.0), X, Y)
-    without = objective(params, Config(hidden=(10,), regularization=0.0), X, Y)
-    _assert_equal(with_decay, without)
-
-
-def test_one_sgd_step_by_hand():
-    """Full batch: w ← w − η (xᵀ (p − 1_y) / n + 2λw), b ← b − η Σ (p − 1_y) / n, in numpy."""
-    config = Config(
-        hidden=(),
-        batch_size=300,
-        optimizer="sgd",
-        schedule="constant",
-        learning_rate=0.7,
-        regularization=0.05,
+def test_the_engine_is_exchanged_for_jax_s():
+    ours, theirs = (
+        step(squares, ADAM, grad=grad)(init(W, ADAM), (X, Y)) for grad in (jax.value_and_grad, counted)
     )
-    state = init(config, 2, 3)
-    w, b = (np.float64(state.params["layer1"][name]) for name in ("w", "b"))
-    p = np.exp(X @ w + b)
-    scores_bar = (p / p.sum(axis=1, keepdims=True) - np.eye(3)[Y]) / len(Y)
-    state, _ = step(config, state, X, Y)
-    after = state.params["layer1"]
-    np.testing.assert_allclose(after["w"], w - 0.7 * (X.T @ scores_bar + 0.1 * w), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(after["b"], b - 0.7 * scores_bar.sum(axis=0), rtol=1e-5, atol=1e-6)
+    assert_equal(ours, theirs)
+    assert counted.calls == 1
 
 
-@pytest.mark.parametrize(
-    ("examples", "size", "steps", "seen"), [(300, 50, 6, 300), (300, 64, 4, 256), (30, 64, 1, 30)]
-)
-def test_an_epoch_sees_every_example_at_most_once(examples, size, steps, seen):
-    config = Config(batch_size=size)
-    assert steps_per_epoch(config, examples) == steps
-    for e in range(2):
-        visit = order(config.seed, examples, e)
-        rows = np.concatenate([batch(config, e * steps + s, visit) for s in range(steps)])
-        assert len(set(rows.tolist())) == len(rows) == seen
-        assert set(rows.tolist()) <= set(range(examples))
+def counted(*args, **kwargs):
+    counted.calls = getattr(counted, "calls", 0) + 1
+    return jax.value_and_grad(*args, **kwargs)
 
 
-def test_batches_follow_from_seed_and_step():
-    visit = order(0, 300, 4)
-    np.testing.assert_array_equal(visit, order(0, 300, 4))
-    for other in (order(0, 300, 5), order(1, 300, 4)):
-        assert not np.array_equal(visit, other)
+def test_many_steps_are_as_many_single_ones():
+    """Across two ends of an epoch of three steps; a loop is compiled otherwise, they differ by rounding."""
+    batches = in_memory((np.tile(X, (4, 1)), np.tile(Y, 4)), 4)
+    together, metrics = advance(squares, ADAM, batches, seed=7)(init(W, ADAM), 8)
+    alone, losses = init(W, ADAM), []
+    for s in range(8):
+        alone, metric = step(squares, ADAM, seed=7)(alone, batches(s, seed=7))
+        losses.append(metric["loss"])
+    assert together.step == alone.step == 8
+    assert_close(together, alone)
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
 
 
-def test_init_follows_the_seed():
-    _assert_equal(init(CONFIG, 2, 3).params, init(CONFIG, 2, 3).params)
-    w, other = (np.asarray(init(Config(seed=seed), 2, 3).params["layer1"]["w"]) for seed in (0, 1))
-    assert (w != other).all()
+def drawn(key):
+    x = jax.random.normal(key, (8, 2))
+    return x, x @ jnp.array([3.0, -1.0])
 
 
-def test_steps_one_by_one_equal_epochs():
-    """XLA compiles a loop of one turn in another way: 12 Adam steps of 0.001 differ by rounding alone."""
-    alone, together = init(CONFIG, 2, 3), init(CONFIG, 2, 3)
-    losses = []
-    for _ in range(12):
-        alone, metrics = step(CONFIG, alone, X, Y)
-        losses.append(metrics.loss)
-    together, first = epoch(CONFIG, together, X, Y)
-    together, second = epoch(CONFIG, together, X, Y)
-    assert int(alone.step) == int(together.step) == 12
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), alone, together)
-    np.testing.assert_allclose((first.loss, second.loss), np.reshape(losses, (2, 6)).mean(axis=1), rtol=1e-6)
+@pytest.mark.parametrize("batches", [procedural(drawn), in_memory((X, Y), 1)], ids=["drawn", "rows"])
+def test_advance_under_jit_and_vmap(batches):
+    """Over two starting points, one at step 0 and one at step 2: each is what it is alone."""
+    go = functools.partial(advance(squares, ADAM, batches), n=5)
+    later, other = go(init(W, ADAM), n=2)[0], init(jax.tree.map(lambda p: 2 * p, W), ADAM)
+    together = jax.jit(jax.vmap(go))(jax.tree.map(lambda *each: jnp.stack(each), later, other))
+    assert_close(together, jax.tree.map(lambda *each: jnp.stack(each), go(later), go(other)))
 
 
-def test_an_epoch_begun_is_only_finished():
-    state, _ = step(CONFIG, init(CONFIG, 2, 3), X, Y)
-    state, _ = epoch(CONFIG, state, X, Y)
-    assert int(state.step) == 6
-
-
-def test_metrics_of_a_step_are_those_before_its_update():
-    config = Config(batch_size=300)
-    state = init(config, 2, 3)
-    expected = evaluate(config, state.params, X, Y)
-    _, metrics = step(config, state, X, Y)
-    np.testing.assert_allclose(metrics, expected, rtol=1e-5)
+def test_a_state_of_no_start_keeps_what_it_was_made_of():
+    """States are donated: neither the caller's arrays nor two entries of one state may share a buffer."""
+    params = {"w": jnp.ones(2), "b": jnp.float32(0)}
+    averaged = optax.chain(optax.sgd(0.1), optax.contrib.schedule_free_sgd(0.1, warmup_steps=2))
+    state = init(params, averaged)
+    for _ in range(2):
+        state, _ = advance(squares, averaged, in_memory((X, Y), 3))(state, 2)
+    assert state.step == 4
+    np.testing.assert_array_equal(params["w"], [1, 1])
 
 
 def test_a_step_whose_loss_is_not_finite_changes_nothing():
-    """Row 7 of the data is infinite: the step that draws it and those after it keep the parameters."""
-    x = X.copy()
-    x[7] = np.inf
-    visit = order(0, 300, 0)
-    bad = int(np.argmax(np.asarray(visit) == 7)) // 50
-    assert bad > 0
-    state, metrics = advance(CONFIG, init(CONFIG, 2, 3), x, Y, visit, 6, 6)
-    expected, _ = advance(CONFIG, init(CONFIG, 2, 3), X, Y, visit, bad, 6)
-    assert int(state.step) == bad
-    assert not np.isfinite(metrics.loss)
-    _assert_equal(state, expected)
+    """The third batch has an infinity: the steps before it are taken, that one and those after it are not."""
+    x, y = np.ones((6, 2), np.float32), np.ones(6, np.float32)
+    batches = in_memory((x, y), 1)
+    bad = int(np.argmax(np.asarray([batches.take.rows(0, s)[0] for s in range(6)]) == 2))
+    x[2] = np.inf
+    broken, metrics = advance(squares, ADAM, in_memory((x, y), 1))(init(W, ADAM), 6)
+    whole, _ = advance(squares, ADAM, batches)(init(W, ADAM), max(bad, 1))
+    assert broken.step == bad > 0
+    assert_close(broken, whole)
+    np.testing.assert_array_equal(np.isfinite(metrics["loss"]), np.arange(6) < bad)
 
 
-@pytest.mark.parametrize("activation", ["maxout", "none"])
-def test_activation_trains(activation):
-    config = Config(
-        activation=activation,
-        hidden=(10,),
-        batch_size=300,
-        optimizer="adam",
-        schedule="cosine",
-        learning_rate=0.01,
-    )
-    state = init(config, 2, 3)
-    state, first = step(config, state, X, Y)
-    for _ in range(10):
-        state, last = step(config, state, X, Y)
-    assert last.loss < first.loss
+def test_a_loss_that_asks_for_a_key_gets_another_at_each_step():
+    def noisy(w, batch, key):
+        return jnp.sum(w * 0.0), {"noise": jax.random.normal(key)}
+
+    def noise(seed, n):
+        return advance(noisy, ADAM, drawn, seed=seed)(init(np.zeros(2, np.float32), ADAM), n)[1]["noise"]
+
+    assert len({*map(float, [*noise(0, 4), *noise(1, 4)])}) == 8
+    np.testing.assert_array_equal(noise(0, 4)[:3], noise(0, 3))
+    expected = [jax.random.normal(jax.random.fold_in(step_key(0), s)) for s in range(4)]
+    np.testing.assert_array_equal(noise(0, 4), expected)
 
 
-@pytest.mark.parametrize(
-    ("loss", "dtype"),
-    [
-        *((loss, "float32") for loss in nn.LOSSES),
-        *(("softmax", dtype) for dtype in ("float16", "bfloat16", "float64")),
-    ],
-)
-def test_loss_and_dtype_train(loss, dtype):
-    config = Config(
-        loss=loss,
-        dtype=dtype,
-        hidden=(10,),
-        batch_size=300,
-        optimizer="adam",
-        schedule="cosine",
-        learning_rate=0.01,
-    )
-    with precision(config):
-        state = init(config, 2, 3)
-        kept = {leaf.dtype.name for leaf in jax.tree.leaves(state.params)}
-        assert kept == {"float64" if dtype == "float64" else "float32"}
-        state, first = step(config, state, X, Y)
-        for _ in range(10):
-            state, last = step(config, state, X, Y)
-        assert last.loss < first.loss
-        assert {leaf.dtype.name for leaf in jax.tree.leaves(state.params)} == kept
+def test_what_a_loss_keeps_is_set_after_the_update():
+    """A running mean of the inputs, beside a weight; the decay of AdamW does not touch it."""
+    optimizer = optax.adamw(0.1, weight_decay=0.5)
+
+    def loss(params, x):
+        mean = 0.9 * params["mean"] + 0.1 * jnp.mean(x)
+        return jnp.mean((params["w"] * x) ** 2), {"size": jnp.shape(x)[0]}, {"mean": mean}
+
+    params = {"w": jnp.float32(1), "mean": jnp.float32(0)}
+    state, metrics = step(loss, optimizer)(init(params, optimizer), X[:, 0])
+    np.testing.assert_allclose(state.params["mean"], 0.1, rtol=1e-6)
+    assert state.params["w"] < 1
+    assert metrics["size"] == 3
 
 
-def test_the_dtype_is_the_one_that_the_net_computes_in():
-    config = Config(dtype="bfloat16", hidden=(10,))
-    program = str(jax.make_jaxpr(lambda p: objective(transposed(p), config, X, Y))(init(config, 2, 3).params))
-    assert "bf16[300,10]" in program
+def test_an_optimizer_that_asks_for_the_loss_gets_it():
+    """A line search, which evaluates the loss again, finds the minimum of a square at once."""
+    optimizer = optax.lbfgs()
+    state, _ = advance(squares, optimizer, in_memory((X, Y), 3))(init(W, optimizer), 20)
+    exact = np.linalg.lstsq(np.c_[X, np.ones(3)], Y, rcond=None)[0]
+    np.testing.assert_allclose([*state.params["w"], state.params["b"]], exact, rtol=1e-3)
+
+
+def test_a_convolution_on_a_cpu_is_not_put_into_a_loop(monkeypatch):
+    """As JAX's issue 12868 has it, it would take ten times as long; the result is the same."""
+    from funcnet.train import state as module
+
+    def loss(kernel, x):
+        return jnp.mean(jax.lax.conv(x, kernel, (1, 1), "SAME") ** 2)
+
+    images = np.random.default_rng(0).standard_normal((6, 1, 5, 5), np.float32)
+    kernel, batches = np.ones((2, 1, 3, 3), np.float32), in_memory(images, 2)
+    scanned, metrics = jax.jit(lambda state: advance(loss, ADAM, batches)(state, 7))(init(kernel, ADAM))
+    monkeypatch.setattr(module, "_scan", None)
+    state, singly = advance(loss, ADAM, batches)(init(kernel, ADAM), 7)
+    assert_close((state, singly), (scanned, metrics))
+
+
+REFUSED = [
+    (init, ({"n": 3}, ADAM), "the parameter 'n' is of type .*int.*; expected floats. Split off"),
+    (init, ({"n": np.arange(3)}, ADAM), "the parameter 'n' is of type int64; expected floats"),
+    (init, (W, optax.adam), "the optimizer is <function adam.*; expected one of optax's"),
+    (advance, (squares, ADAM, (X, Y)), r"batches are a tuple; expected in_memory\(arrays, size\)"),
+]
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("function", "args", "words"), REFUSED)
+def test_what_is_refused_before_the_first_step(function, args, words):
+    with pytest.raises(ParameterError, match=words):
+        function(*args)
+
+
+LOSSES = [
+    (lambda params: 0.0, ParameterError, r"takes \(params\); expected loss\(params, batch\) or loss\("),
+    (lambda params, batch, rng: 0.0, ParameterError, r"takes \(params, batch, rng\); expected"),
+    (
+        lambda params, batch: (jnp.sum(params["w"]), 3.0),
+        ParameterError,
+        "expected a scalar, .scalar, metrics",
+    ),
+    (lambda params, batch: (jnp.sum(params["w"]), {}, {"v": 1.0}), ParameterError, "new values for entries"),
+    (lambda params, batch: params["w"], GradientError, r"scalar"),
+]
+
+
+@pytest.mark.parametrize(("loss", "error", "words"), LOSSES)
+def test_a_loss_of_another_kind(loss, error, words):
+    with pytest.raises(error, match=words):
+        step(loss, ADAM)(init(W, ADAM), (X, Y))

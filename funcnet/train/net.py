@@ -1,0 +1,192 @@
+"""The classifier of the lecture, as functions of a configuration and parameters, and once it is trained.
+
+Forward and backward compute in `config.dtype`. Parameters and the optimizer's state are kept in float32 at
+least, since an update is often smaller than the last digit of a half-precision weight (Micikevicius et al.
+2018). For dtype float64, call the functions under `precision(config)`; the methods of a `Net` do.
+"""
+
+import functools
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer, Key
+
+from funcnet import nn
+from funcnet._errors import ParameterError, ShapeError
+from funcnet._types import Params
+from funcnet.data import Split, Standardization
+from funcnet.train import checkpoint
+from funcnet.train.config import Config, read_config, read_settings
+from funcnet.train.log import read_metrics
+from funcnet.train.program import export
+from funcnet.train.run import Run, finished
+
+Inputs = Float[Array | np.ndarray, "examples features"]
+Labels = Integer[Array | np.ndarray, " examples"]
+
+
+class Metrics(NamedTuple):
+    """Mean data loss, without the penalty, and the part of the examples that are classified right."""
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def initial(config: Config, features: int, classes: int, key: Key[Array, ""]) -> Params:
+    """The parameters before the first step, by the key of the seed, for so many features and classes.
+
+    >>> initial(Config(hidden=(5,)), 4, 3, jax.random.key(0))["layer2"]["w"].shape
+    (5, 3)
+    """
+    key, _ = jax.random.split(key)
+    return nn.init_mlp(
+        key,
+        (features, *config.hidden, classes),
+        init=config.init,
+        pieces=2 if config.activation == "maxout" else None,
+        dtype=jnp.promote_types(config.dtype, jnp.float32),
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def scores(config: Config, params: Params, x: Inputs) -> Float[Array, "examples classes"]:
+    """The class scores of standardized inputs, in the dtype of the configuration."""
+    params, inputs = jax.tree.map(lambda p: jnp.asarray(p, config.dtype), (params, x))
+    return nn.mlp(params, inputs, activation=nn.ACTIVATIONS[config.activation])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
+    """The metrics of a net on a batch or a part of the data; the loss is in float64 if the net is."""
+    s = scores(config, params, x)
+    loss = jnp.mean(nn.LOSSES[config.loss](s, y))
+    return Metrics(loss, jnp.mean(jnp.argmax(s, axis=-1) == y, dtype=jnp.float32))
+
+
+def precision(config: Config) -> AbstractContextManager:
+    """Float64 switched on for a block, if the configuration computes in it."""
+    return jax.enable_x64(True) if config.dtype == "float64" else nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net(Run):
+    """A trained net.
+
+    Attributes:
+        params: {"layer1": {"w": [in, out], "b": [out]}, …}.
+        config: its settings.
+        standardization: the map from raw inputs to those the net was trained on.
+        classes: the name of each class.
+        image_shape: the shape of an input, if it is an image.
+    """
+
+    config: Config
+    standardization: Standardization
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...] | None
+
+    def scores(self, x: Float[np.ndarray, "examples features"]) -> Float[np.ndarray, "examples classes"]:
+        """The class scores of raw inputs.
+
+        Raises:
+            ShapeError: the inputs have another number of features than the training data.
+        """
+        with precision(self.config):
+            s = scores(self.config, self.params, self._standardized(x))
+            return np.asarray(s.astype(np.promote_types(s.dtype, np.float32)))
+
+    def predict(self, x: Float[np.ndarray, "examples features"]) -> Integer[np.ndarray, " examples"]:
+        """The label of the highest score for raw inputs; see `scores`."""
+        return self.scores(x).argmax(axis=-1)
+
+    def evaluate(self, split: Split) -> Metrics:
+        """Data loss and accuracy on a part of a data set, in raw units; see `scores`."""
+        with precision(self.config):
+            return evaluate(self.config, self.params, self._standardized(split.x), split.y)
+
+    def top(self, split: Split, k: int) -> float:
+        """The part of the examples whose class is among those of the k highest scores; see `scores`.
+
+        Raises:
+            ParameterError: k is below 1 or above the number of classes.
+        """
+        if not 1 <= k <= len(self.classes):
+            raise ParameterError(f"k is {k}; expected 1 to {len(self.classes)}, the number of classes")
+        s = self.scores(split.x)
+        best = np.argsort(-s, axis=-1, kind="stable")[:, :k]  # of equal scores the first, as argmax takes it
+        return float(np.mean((best == split.y[:, None]).any(axis=-1)))
+
+    def confusion(self, split: Split) -> Integer[np.ndarray, "classes classes"]:
+        """How many examples of each class, by row, were given to each class, by column; see `scores`."""
+        table = np.zeros((len(self.classes),) * 2, int)
+        np.add.at(table, (split.y, self.predict(split.x)), 1)
+        return table
+
+    def save(self, path: str | Path) -> None:
+        """Writes the parameters, the standardization and the names of the classes; see `Run.save`."""
+        tree = {**self.params, "input": self.standardization._asdict()}
+        checkpoint.save(path, tree, {"classes": self.classes, "image_shape": self.image_shape})
+
+    def export(self, folder: str | Path) -> None:
+        """Writes the net as a program from raw inputs to scores, which runs without funcnet.
+
+        Raises:
+            WriteError: the folder has files already, or cannot be written.
+            MissingPackageError: flatbuffers is not installed.
+        """
+        mean, std = self.standardization
+
+        def of_raw(x: Array) -> Array:
+            return scores(self.config, self.params, (x - mean) / std)
+
+        with precision(self.config):
+            export(of_raw, mean[None], folder)
+
+    def _standardized(self, x: np.ndarray) -> np.ndarray:
+        features = len(self.standardization.mean)
+        if x.ndim != 2 or x.shape[1] != features:
+            raise ShapeError(
+                f"the inputs have shape {list(x.shape)}; this net takes [examples, {features}], as in its "
+                f"data set {self.config.data}"
+            )
+        return self.standardization.apply(x)
+
+
+def load_run(folder: str | Path, like: Any = None) -> Any:
+    """The finished run in a folder: a `Net` if `fit(config, dataset)` trained it, else a `Run`.
+
+    Args:
+        folder: where the run was written.
+        like: parameters of the structure that was trained, arrays or shapes; without them a `Run` has nested
+            dictionaries of the arrays' paths, which is what flax's linen and haiku have.
+
+    Raises:
+        CheckpointError: the folder holds no run, an unfinished or a damaged one, or one of other parameters.
+    """
+    folder = Path(folder)
+    read_settings(folder)
+    path = finished(folder)
+    arrays, metadata = checkpoint.read(path)
+    if "classes" not in metadata:
+        params = checkpoint.nested(arrays) if like is None else checkpoint.arrange(arrays, like, path)
+        return Run(jax.tree.map(jnp.asarray, params), read_metrics(folder))
+    config, features, classes = read_config(folder), len(arrays["input/mean"]), len(metadata["classes"])
+    with precision(config):
+        shapes = jax.eval_shape(lambda: initial(config, features, classes, jax.random.key(0)))
+        mean = std = jax.ShapeDtypeStruct((features,), np.float32)
+        tree = checkpoint.arrange(arrays, {**shapes, "input": {"mean": mean, "std": std}}, path)
+        standardization = Standardization(**tree.pop("input"))
+        return Net(
+            params=jax.tree.map(jnp.asarray, tree),
+            history=read_metrics(folder),
+            config=config,
+            standardization=standardization,
+            classes=tuple(metadata["classes"]),
+            image_shape=metadata["image_shape"] and tuple(metadata["image_shape"]),
+        )

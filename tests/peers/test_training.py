@@ -1,0 +1,104 @@
+"""The loop on models of no library, of flax (linen and nnx) and of equinox, as their users write them."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen, nnx
+
+from funcnet import train
+from funcnet.data import load
+
+DIGITS = load("digits")
+CROSS_ENTROPY = optax.softmax_cross_entropy_with_integer_labels
+
+
+def accuracy(scores):
+    return np.mean(np.argmax(scores, axis=-1) == DIGITS.test.y)
+
+
+def test_plain_functions():
+    def loss(params, batch):
+        x, y = batch
+        scores = jnp.tanh(x @ params["w1"]) @ params["w2"] + params["b"]
+        return CROSS_ENTROPY(scores, y).mean()
+
+    w1, w2 = (jax.random.normal(jax.random.key(i), s) / 8 for i, s in enumerate([(64, 50), (50, 10)]))
+    params = {"w1": w1, "w2": w2, "b": jnp.zeros(10)}
+    batches = train.in_memory(tuple(DIGITS.train), 64)
+    run = train.fit(loss, params, batches, optimizer=optax.adam(1e-2), steps=300)
+
+    hidden = np.tanh(DIGITS.test.x @ run.params["w1"])
+    assert accuracy(hidden @ run.params["w2"] + run.params["b"]) > 0.93
+
+
+def test_flax_linen_with_dropout_and_running_statistics():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x, training):
+            x = linen.relu(linen.Conv(8, (3, 3), strides=2)(x.reshape(-1, 8, 8, 1)))
+            x = linen.BatchNorm(use_running_average=not training)(x.reshape(len(x), -1))
+            return linen.Dense(10)(linen.Dropout(0.1, deterministic=not training)(x))
+
+    def loss(variables, batch, key):
+        x, y = batch
+        scores, kept = net.apply(variables, x, True, rngs={"dropout": key}, mutable=["batch_stats"])
+        return CROSS_ENTROPY(scores, y).mean(), {"accuracy": jnp.mean(scores.argmax(1) == y)}, kept
+
+    net, batches = Net(), train.in_memory(tuple(DIGITS.train), 64)
+    variables = net.init(jax.random.key(0), DIGITS.train.x[:1], False)
+    run = train.fit(loss, variables, batches, optimizer=optax.adamw(1e-2), steps=200)
+
+    assert accuracy(net.apply(run.params, DIGITS.test.x, False)) > 0.93
+    assert run.history[-1].train_accuracy > 0.93
+    moved = run.params["batch_stats"]["BatchNorm_0"]["var"]
+    assert not np.allclose(moved, 1)
+
+
+def test_flax_nnx():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.hidden = nnx.Linear(64, 50, rngs=rngs)
+            self.scores = nnx.Linear(50, 10, rngs=rngs)
+
+        def __call__(self, x):
+            return self.scores(nnx.relu(self.hidden(x)))
+
+    def loss(params, batch):
+        x, y = batch
+        return CROSS_ENTROPY(nnx.merge(graph, params)(x), y).mean()
+
+    graph, params = nnx.split(Net(nnx.Rngs(0)), nnx.Param)
+    batches = train.in_memory(tuple(DIGITS.train), 64)
+    run = train.fit(loss, params, batches, optimizer=optax.adam(1e-2), steps=300)
+
+    assert accuracy(nnx.merge(graph, run.params)(DIGITS.test.x)) > 0.93
+
+
+def test_equinox():
+    def loss(params, batch, key):
+        x, y = batch
+        scores = jax.vmap(eqx.combine(params, rest))(x)
+        return CROSS_ENTROPY(scores, y).mean()
+
+    net = eqx.nn.MLP(64, 10, width_size=50, depth=1, key=jax.random.key(0))
+    params, rest = eqx.partition(net, eqx.is_inexact_array)
+    batches = train.in_memory(tuple(DIGITS.train), 64)
+    run = train.fit(loss, params, batches, optimizer=optax.adam(1e-2), steps=300)
+
+    assert accuracy(jax.vmap(eqx.combine(run.params, rest))(DIGITS.test.x)) > 0.93
+
+
+def test_equinox_is_read_back_into_its_own_structure(tmp_path):
+    net = eqx.nn.Linear(64, 10, key=jax.random.key(0))
+    params, rest = eqx.partition(net, eqx.is_inexact_array)
+
+    def loss(params, batch):
+        x, y = batch
+        return CROSS_ENTROPY(jax.vmap(eqx.combine(params, rest))(x), y).mean()
+
+    batches = train.from_source(tuple(DIGITS.train), 64)
+    run = train.fit(loss, params, batches, optimizer=optax.sgd(0.1), steps=20, folder=tmp_path / "run")
+    again = train.load_run(tmp_path / "run", like=params).params
+    jax.tree.map(np.testing.assert_array_equal, again, run.params)

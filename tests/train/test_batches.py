@@ -1,0 +1,121 @@
+"""Batches by step: every example once an epoch, the same whoever asks, of every kind of source."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from funcnet._errors import ParameterError, ShapeError
+from funcnet.train import from_source, in_memory, procedural
+from funcnet.train.batches import order
+
+X = np.arange(300, dtype=np.float32).reshape(300, 1)
+Y = np.arange(300)
+
+
+class Squares:
+    """A source that makes an example when it is asked."""
+
+    def __len__(self):
+        return 300
+
+    def __getitem__(self, i):
+        if not 0 <= i < 300:
+            raise IndexError(i)
+        return {"x": X[i], "y": np.int32(i)}
+
+
+@pytest.mark.parametrize(
+    ("examples", "size", "steps", "seen"), [(300, 50, 6, 300), (300, 64, 4, 256), (30, 64, 1, 30)]
+)
+@pytest.mark.parametrize("make", [in_memory, from_source])
+def test_an_epoch_sees_every_example_at_most_once(make, examples, size, steps, seen):
+    batches = make((X[:examples], Y[:examples]), size)
+    assert batches.per_epoch == steps
+    for e in range(2):
+        rows = np.concatenate([batches(e * steps + s)[1] for s in range(steps)])
+        assert len({*rows.tolist()}) == len(rows) == seen
+        assert {*rows.tolist()} <= {*range(examples)}
+
+
+def test_an_order_follows_from_seed_and_epoch():
+    key = jax.random.key(0)
+    visit = order(key, 300, 4)
+    np.testing.assert_array_equal(visit, order(key, 300, 4))
+    for other in (order(key, 300, 5), order(jax.random.key(1), 300, 4)):
+        assert not np.array_equal(visit, other)
+
+
+@pytest.mark.parametrize("step", [0, 3, 11])
+def test_memory_and_source_give_the_same_batch(step, tmp_path):
+    """Out of numpy arrays, of a memory map, and of examples made one by one."""
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    expected = in_memory({"x": X, "y": Y}, 64)(step, seed=5)
+    for source in ({"x": X, "y": Y}, Squares(), {"x": mapped, "y": Y}):
+        batch = from_source(source, 64)(step, seed=5)
+        jax.tree.map(np.testing.assert_array_equal, batch, expected)
+
+
+@pytest.mark.parametrize("make", [in_memory, from_source])
+def test_steps_loaded_together_are_those_loaded_alone(make):
+    batches = make((X, Y), 50)
+    for start, steps in ((0, 6), (4, 5)):  # within an epoch, and across its end
+        data = batches.load(3, start, steps)
+        for step in range(start, start + steps):
+            batch = batches.take(data, jax.random.key(3), step)
+            jax.tree.map(np.testing.assert_array_equal, batch, batches(step, seed=3))
+
+
+def test_a_batch_within_jit_is_the_one_outside():
+    batches = in_memory((X, Y), 50)
+    inside = jax.jit(lambda shift: batches(2)[1] + shift)(0)
+    np.testing.assert_array_equal(inside, batches(2)[1])
+
+
+def test_what_is_read_at_once_is_bounded():
+    """64 MiB: of batches of 32 MiB two steps, of larger ones a step at a time."""
+    row = np.zeros((1, 2**20), np.float32)
+    wide = np.lib.stride_tricks.as_strided(row, (64, 2**20), (0, 4))
+    assert [from_source(wide, size).turns for size in (8, 4, 32)] == [2, 4, 1]
+
+
+def test_procedural_batches_follow_from_seed_and_step():
+    batches = procedural(lambda key: jax.random.normal(key, (4,)))
+    np.testing.assert_array_equal(batches(3), batches(jnp.int32(3)))
+    for other in (batches(4), batches(3, seed=1)):
+        assert not np.array_equal(batches(3), other)
+
+
+KINDS = {
+    "memory": lambda shift: in_memory((X + shift, Y), 64),
+    "source": lambda shift: from_source((X + shift, Y), 64),
+    "procedural": lambda shift: procedural(lambda key: jax.random.normal(key, (4,)) + shift),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_description_tells_data_of_the_same_shape_apart(kind):
+    assert KINDS[kind](0).describe() == KINDS[kind](0).describe() != KINDS[kind](1).describe()
+
+
+@pytest.mark.parametrize("make", [in_memory, from_source])
+@pytest.mark.parametrize(
+    ("arrays", "size", "error", "words"),
+    [
+        ((X, Y[:3]), 4, ShapeError, r"of shapes {'0': \(300, 1\), '1': \(3,\)}; expected one leading axis"),
+        (np.zeros((0, 3)), 4, ShapeError, "there are no examples"),
+        (X, 0, ParameterError, "the batch size is 0; expected 1 or more"),
+    ],
+)
+def test_refused(make, arrays, size, error, words):
+    with pytest.raises(error, match=words):
+        make(arrays, size)
+
+
+def test_a_source_is_not_read_within_jit():
+    batches = from_source(Squares(), 4)
+    with pytest.raises(
+        ParameterError, match=r"cannot be read from within jit or vmap; .* Call advance outside"
+    ):
+        jax.jit(batches)(0)

@@ -1,0 +1,314 @@
+"""The loop on losses of all kinds: what it logs, what a hook may do, what it refuses to go on with."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from funcnet._errors import CheckpointError, ParameterError
+from funcnet.train import StopTraining, fit, from_source, in_memory, init, load_run
+from funcnet.train.checkpoint import read
+from funcnet.train.state import step_key
+
+rng = np.random.default_rng(3)
+X = rng.standard_normal((250, 2), np.float32)
+DATA = X, X @ np.float32([2, -1])
+W = np.zeros(2, np.float32)
+OPTIMIZER = optax.adam(0.05)
+
+
+def loss(w, batch, key):
+    """Least squares under dropout of inputs, so that keys count."""
+    x, y = batch
+    kept = jax.random.bernoulli(key, 0.9, x.shape)
+    return jnp.mean((jnp.where(kept, x, 0) @ w - y) ** 2), {"norm": jnp.sum(w**2), "w": w}
+
+
+def drawn(key):
+    x = jax.random.normal(key, (8, 2))
+    return x, x @ jnp.array([2.0, -1.0])
+
+
+def train(batches=None, steps=25, **options):
+    batches = in_memory(DATA, 25) if batches is None else batches
+    return fit(loss, W, batches, optimizer=OPTIMIZER, steps=steps, **options)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, (a.params, a.optimizer_state), (b.params, b.optimizer_state))
+
+
+KINDS = {
+    "memory": lambda: in_memory(DATA, 25),
+    "source": lambda: from_source(DATA, 25),
+    "drawn": lambda: drawn,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_in_two_parts_is_the_run_in_one(kind, tmp_path):
+    """Stopped in the middle of an epoch of ten steps, and again where a hook wants it."""
+
+    def stop(state, metrics):
+        raise StopTraining
+
+    whole = train(KINDS[kind](), steps=40)
+    train(KINDS[kind](), steps=13, folder=tmp_path / "run")
+    train(KINDS[kind](), steps=40, folder=tmp_path / "run", resume=True, hook=stop)
+    assert 13 < read(tmp_path / "run/checkpoint.safetensors")[0]["step"] <= 40
+    assert_equal(train(KINDS[kind](), steps=40, folder=tmp_path / "run", resume=True), whole)
+
+
+def test_memory_and_source_train_alike():
+    assert_equal(train(from_source(DATA, 25)), train())
+
+
+def test_another_seed_gives_another_run():
+    assert not np.array_equal(train(seed=1).params, train().params)
+
+
+def test_rows_are_means_over_epochs_with_what_evaluate_measures(tmp_path):
+    metrics = []
+    run = train(
+        evaluate=lambda w: {"error": jnp.max(abs(w - jnp.array([2.0, -1.0])))},
+        hook=lambda state, chunk: metrics.append(chunk),
+        folder=tmp_path / "run",
+    )
+    assert [(row.epoch, row.step) for row in run.history] == [(1, 10), (2, 20), (3, 25)]
+    for row, chunk in zip(run.history, metrics, strict=True):
+        assert row.train_loss == pytest.approx(np.mean(chunk["loss"], dtype=np.float64))
+        assert row.train_norm == pytest.approx(np.mean(chunk["norm"], dtype=np.float64))
+        assert row.validation_error == chunk["validation_error"]
+        assert chunk["w"].shape == (len(chunk["loss"]), 2)
+        assert not hasattr(row, "train_w")
+    assert [len(chunk["loss"]) for chunk in metrics] == [10, 10, 5]
+    with open(tmp_path / "run/metrics.csv") as file:
+        assert next(csv.reader(file)) == [*vars(run.history[0])]
+    assert load_run(tmp_path / "run").history == run.history
+
+
+def test_a_hook_stops_the_run_as_if_it_were_over(tmp_path):
+    def patient(state, metrics):
+        if metrics["validation_error"] < 1:
+            raise StopTraining
+
+    def error(w):
+        return {"error": jnp.max(abs(w - jnp.array([2.0, -1.0])))}
+
+    run = train(steps=10_000, evaluate=error, hook=patient, folder=tmp_path / "run")
+    *before, last = [row.validation_error for row in run.history]
+    assert last < 1 <= min(before)
+    np.testing.assert_array_equal(load_run(tmp_path / "run").params[""], run.params)
+
+
+def test_an_error_in_a_hook_is_the_user_s_own():
+    with pytest.raises(ZeroDivisionError):
+        train(hook=lambda state, metrics: 1 / 0)
+
+
+def test_params_are_read_back_as_nested_dictionaries_or_as_they_were(tmp_path):
+    params = {"dense": {"kernel": np.ones((2, 1), np.float32)}, "list": [np.zeros(1, np.float32)]}
+
+    def square(params, batch):
+        x, y = batch
+        return jnp.mean((x @ params["dense"]["kernel"] + params["list"][0] - y[:, None]) ** 2)
+
+    batches = in_memory(DATA, 25)
+    run = fit(square, params, batches, optimizer=OPTIMIZER, steps=3, folder=tmp_path / "run")
+    nested = load_run(tmp_path / "run").params
+    np.testing.assert_array_equal(nested["dense"]["kernel"], run.params["dense"]["kernel"])
+    np.testing.assert_array_equal(nested["list"]["0"], run.params["list"][0])
+    again = load_run(tmp_path / "run", like=params)
+    jax.tree.map(np.testing.assert_array_equal, again.params, run.params)
+    with pytest.raises(CheckpointError, match=r"dense/kernel is float32 \[2, 1\], expected no such array"):
+        load_run(tmp_path / "run", like={"list": params["list"]})
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "begun"
+    train(folder=folder, settings={"optimizer": "adam", "learning_rate": 0.05})
+    return folder
+
+
+OTHER = {
+    "other data of the same shape": (
+        {"batches": in_memory((X + 1e-6, DATA[1]), 25)},
+        "with another data set: content was",
+    ),
+    "another batch size": ({"batches": in_memory(DATA, 50)}, "batch size was 25 and is 50 now"),
+    "fewer examples": ({"batches": in_memory((X[:200], DATA[1][:200]), 25)}, "was 250 and is 200 now"),
+    "drawn data": ({"batches": drawn}, "training examples was 250 and is None"),
+    "another seed": ({"seed": 1}, "another configuration: seed was 0 and is 1 now"),
+    "another setting": ({"settings": {"optimizer": "sgd"}}, "optimizer was 'adam' and is 'sgd' now"),
+    "a setting less": ({"settings": {}}, "optimizer was 'adam' and is None now"),
+}
+
+
+@pytest.mark.parametrize(("options", "words"), OTHER.values(), ids=OTHER)
+def test_a_run_is_not_resumed_with_something_else(options, words, begun):
+    given = {"settings": {"optimizer": "adam"}, "folder": begun, "resume": True} | options
+    with pytest.raises(CheckpointError, match=words):
+        train(**given)
+
+
+def test_a_run_is_not_resumed_with_other_parameters(begun):
+    with pytest.raises(CheckpointError, match=r"/mu is float32 \[2\], expected float32 \[3\]"):
+        fit(
+            loss,
+            np.zeros(3, np.float32),
+            in_memory(DATA, 25),
+            optimizer=OPTIMIZER,
+            steps=3,
+            folder=begun,
+            resume=True,
+            settings={"optimizer": "adam"},
+        )
+
+
+def test_a_new_learning_rate_is_kept_with_the_run(begun):
+    settings = {"optimizer": "adam", "learning_rate": 0.01}
+    run = train(steps=30, folder=begun, resume=True, settings=settings)
+    assert run.history[-1].step == 30
+    assert '"learning_rate": 0.01' in (begun / "config.json").read_text()
+
+
+def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "weights.safetensors").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"is not empty \(it has weights.safetensors\).*choose"):
+        train(folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_a_folder_has_one_process_at_a_time(tmp_path):
+    """Held by another thread here, and refused to a process of its own; killed, nobody holds it."""
+    inside, over = threading.Event(), threading.Event()
+
+    def hold(state, metrics):
+        inside.set()
+        over.wait(60)
+
+    folder = tmp_path / "run"
+    thread = threading.Thread(target=train, kwargs={"folder": folder, "hook": hold})
+    thread.start()
+    inside.wait(60)
+    try:
+        with pytest.raises(CheckpointError, match=rf"in use: process {os.getpid()} trains there\. Wait"):
+            train(folder=folder, resume=True)
+    finally:
+        over.set()
+        thread.join()
+    assert "lock" not in os.listdir(folder)
+    (folder / "lock").write_text("12345")  # what a killed process leaves
+    assert_equal(train(folder=folder, resume=True), train())
+
+
+PROGRAM = """
+import sys
+from funcnet.train import folder
+with folder.opened(folder.Path(sys.argv[1]), {}, {}):
+    print("inside", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_process_holds_no_folder(tmp_path):
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "inside\n"
+        with pytest.raises(CheckpointError, match=f"process {process.pid} trains there"):
+            train(folder=tmp_path / "run")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    train(folder=tmp_path / "run")
+
+
+def test_sharded_parameters_stay_where_they_are(tmp_path):
+    """On a mesh of one device here; that the loop does not gather them is what counts."""
+    mesh = jax.make_mesh((1,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("model"))
+    begun = jax.device_put(W, sharding)
+    for resume in (False, True):
+        run = fit(
+            loss,
+            begun,
+            in_memory(DATA, 25),
+            optimizer=OPTIMIZER,
+            steps=13 + 10 * resume,
+            folder=tmp_path / "run",
+            resume=resume,
+        )
+        assert run.params.sharding.is_equivalent_to(sharding, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"resume": True}, "resume is True without a folder"),
+        ({"steps": -1}, "steps is -1; expected 0 or more"),
+        ({"batches": SimpleNamespace()}, "batches are a SimpleNamespace; expected in_memory"),
+    ],
+)
+def test_refused(options, words, no_shape_checks):
+    with pytest.raises(ParameterError, match=words):
+        train(**options)
+
+
+def test_no_steps_give_the_parameters_back():
+    run = train(steps=0)
+    np.testing.assert_array_equal(run.params, W)
+    assert run.history == ()
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+RECIPES = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=["early stopping", "tensorboard", "wandb"])
+def test_the_hooks_of_readme_work(recipe, monkeypatch):
+    """With stand-ins for what they log to; the early stopping ends a run that does not get better."""
+    seen = []
+    writer = SimpleNamespace(add_scalar=lambda name, value, step: seen.append((step, name, value)))
+    run = SimpleNamespace(log=lambda values, step: seen.extend((step, *item) for item in values.items()))
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=lambda folder: writer))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda project: run))
+    names: dict = {}
+    exec(recipe, names)
+    (hook,) = (value for value in names.values() if hasattr(value, "__code__"))
+    trained = train(steps=200, hook=hook, evaluate=lambda w: {"loss": jnp.float32(1)})
+    if hook.__name__ == "early_stopping":
+        assert trained.history[-1].step == 60
+    else:
+        assert [step for step, name, _ in seen if name == "loss"] == [*range(10, 201, 10)]
+        assert {name for _, name, _ in seen} == {"loss", "norm", "w", "validation_loss"}
+
+
+def test_a_watched_run_is_the_same_run_and_is_drawn(tmp_path):
+    """The norm of the only parameter's gradient is that of `jax.grad`'s; every tenth step has more."""
+    chunks = []
+    folder = tmp_path / "run"
+    run = train(watch=10, folder=folder, hook=lambda state, metrics: chunks.append(metrics["watched"]))
+    plain = train()
+    np.testing.assert_allclose(run.params, plain.params, rtol=1e-5)
+    assert [vars(row).keys() for row in run.history] == [vars(row).keys() for row in plain.history]
+    (measured,) = (chunk.parameters for chunk in chunks[:1])
+    ((_, sizes),) = measured.items()
+    state = init(W, OPTIMIZER)
+    batches = in_memory(DATA, 25)
+    key = jax.random.fold_in(step_key(0), 0)
+    gradient = jax.grad(loss, has_aux=True)(state.params, batches(0), key)[0]
+    np.testing.assert_allclose(sizes.norm[0], np.linalg.norm(gradient), rtol=1e-5)
+    assert np.isfinite(sizes.maximum).tolist() == [True] + 9 * [False]
+    assert (folder / "watch.png").read_bytes().startswith(b"\x89PNG")
