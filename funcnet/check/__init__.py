@@ -1,9 +1,6 @@
 """Is this rule right? Checks of gradients, on any JAX function."""
 
-from funcnet.check.check_vjp import check_vjp
-from funcnet.check.contract import check_contract
-from funcnet.check.kinks import check_kink
-from funcnet.check.linear import check_linear
+from funcnet.check.check_vjp import check_contract, check_jvp, check_kink, check_linear, check_vjp
 from funcnet.check.network import GradientReport, check_gradient
 from funcnet.check.numerical import Estimate, numerical_gradient, numerical_vjp
 from funcnet.check.report import Finding, Report, Row, Stash
@@ -17,6 +14,7 @@ __all__ = [
     "Stash",
     "check_contract",
     "check_gradient",
+    "check_jvp",
     "check_kink",
     "check_linear",
     "check_vjp",
