@@ -184,12 +184,20 @@ class Answers:
         return max(largest(center), largest(np.asarray(self.floor(self.probe, self.rule[0], i))) / self.u)
 
     @functools.cached_property
-    def noise(self) -> list[Host]:
-        """For each element what a zero is known to: the spread of rule and autodiff under roundings."""
+    def zero(self) -> list[Host]:
+        """For each element that autodiff does not tell from 0, what a 0 is known to there; else 0.
+
+        That is u times the size of the terms which cancel in it: the spread of rule and autodiff under
+        roundings, or what rounding of y makes of it.
+        """
         center = list(map(wide, self.truth[0].found))
-        sigmas = spreads(center, [one.found for one in self.moved])
-        true = [without_jumps(sigma, self._scale(i, center[i])) for i, sigma in enumerate(sigmas)]
-        return list(map(np.maximum, self.rule_noise, true))
+        true = spreads(center, [one.found for one in self.moved])
+        found = []
+        for i, (x, sigma, own) in enumerate(zip(center, true, self.rule_noise, strict=True)):
+            sigma = without_jumps(sigma, self._scale(i, x))
+            noise = np.maximum(np.maximum(own, sigma), self.floor(self.probe, self.rule[0], i))
+            found.append(np.where(np.abs(x) <= self.case.slack * sigma, noise, 0))
+        return found
 
     @functools.cached_property
     def compared(self) -> list[Comparison]:
@@ -203,7 +211,7 @@ class Answers:
         dtypes = [max((case.grain, x.dtype), key=unit) for x in case.types(case.base)]
         relative = case.exact if case.base is not None or case.oracles is None else 0.0
         found = self.rule[0].found
-        return compare(found, list(map(wide, truth.found)), sigmas, dtypes, case.slack, relative, self.noise)
+        return compare(found, list(map(wide, truth.found)), sigmas, dtypes, case.slack, relative, self.zero)
 
     @property
     def u(self) -> float:
@@ -211,14 +219,15 @@ class Answers:
         return max(map(unit, (self.case.grain, *(x.dtype for x in self.probe.xs))))
 
     @functools.cached_property
-    def zeros(self) -> list[Host]:
-        """For each element that is 0 to its noise in the exact comparison, the size of the terms in it."""
-        u, slack = self.u, self.case.slack
-        masks = [
-            (np.abs(one.found) <= slack * noise) & (np.abs(one.truth) <= slack * noise)
-            for one, noise in zip(self.compared, self.noise, strict=True)
+    def terms(self) -> list[Host]:
+        """For each element that is 0 in the exact comparison, the size of the terms which cancel in it."""
+        slack = self.case.slack
+        return [
+            np.where(
+                (np.abs(one.found) <= slack * zero) & (np.abs(one.truth) <= slack * zero), zero / self.u, 0
+            )
+            for one, zero in zip(self.compared, self.zero, strict=True)
         ]
-        return [np.where(mask, noise / u, 0) for mask, noise in zip(masks, self.noise, strict=True)]
 
     def other_result(
         self, answer: Answer, truth: Answer, around: Sequence[Answer]
@@ -251,7 +260,7 @@ class Answers:
         if near is not None:
             sizes = [max(size, largest(one.truth)) for size, one in zip(sizes, near, strict=True)]
         allowed = max(ROUGHLY, self.case.exact if self.case.by_differences else 0)
-        terms = map(largest, self.zeros)
+        terms = map(largest, self.terms)
         sigmas = [
             np.full(x.shape, allowed * size + EXACT * term)
             for x, size, term in zip(truth.found, sizes, terms, strict=True)

@@ -101,7 +101,8 @@ def outputs(case: Case, seen: Evidence) -> Finding | None:
 
 def linear(case: Case, seen: Evidence) -> Finding | None:
     """It is linear in the upstream gradient, and the same when it is repeated."""
-    two = next(unequal(case, seen.rule, seen.rule_noise), None)
+    noise = [own + seen.floor(seen.probe, seen.rule[0], i) for i, own in enumerate(seen.rule_noise)]
+    two = next(unequal(case, seen.rule, noise), None)
     return words.unequal(case, two) if two else None
 
 
@@ -204,7 +205,7 @@ def _same(case: Case, seen: Evidence, summary: str, found: Any, expected: Answer
     for i, (one, other) in enumerate(zip(map(np.asarray, found), expected.found, strict=True)):
         truth = wide(other)
         kind = max((case.grain, one.dtype), key=unit)
-        noise = seen.compared[i].noise + 8 * unit(kind) * largest(truth) + seen.noise[i]
+        noise = seen.compared[i].noise + 8 * unit(kind) * largest(truth) + seen.zero[i]
         (compared,) = compare([one], [truth], [noise], [kind], case.slack)
         if (compared.bad & np.isfinite(truth)).any():
             return words.other_result(

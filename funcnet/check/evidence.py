@@ -58,7 +58,7 @@ class Evidence(Answers):
         if answer is None or not answer.is_finite:
             return False
         floor = self.case.slack * self.floor(Probe(xs, probe.given), answer, i)
-        return bool((np.abs(answer.found[i]) <= np.maximum(floor, self.case.slack * self.noise[i])).all())
+        return bool((np.abs(answer.found[i]) <= np.maximum(floor, self.case.slack * self.zero[i])).all())
 
     @property
     def dtypes(self) -> list[Any]:

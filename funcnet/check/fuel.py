@@ -32,6 +32,9 @@ from funcnet import _jax
 from funcnet.backprop.program import CALLS, evaluate
 from funcnet.check.primal import equations
 
+LOST = 2
+"""After so many callbacks that do not come back the others in a program are not asked."""
+
 _CALLBACKS = ("pure_callback", "io_callback")
 
 
@@ -57,17 +60,23 @@ def metered(function: Callable, patience: "Patience") -> Callable[..., tuple[Any
     return run
 
 
+class _Stopped(BaseException):
+    """Raised in a callback that is not waited for any more."""
+
+
 class Patience:
     """How long to wait for what need not end.
 
     Attributes:
         seconds: for a whole program.
         slowest: how long a callback took that did end.
+        lost: how many did not, in the program that runs.
     """
 
     def __init__(self, seconds: float):
         self.seconds = seconds
         self.slowest = 0.0
+        self.lost = 0
 
     @property
     def of_a_callback(self) -> float:
@@ -169,6 +178,8 @@ def _guarded(eqn: _jax.Equation, patience: Patience, xs: Sequence[Any]) -> Seque
     function, avals = eqn.params["callback"], [v.aval for v in eqn.outvars]
 
     def guarded(*args: Any) -> list[Any]:
+        if patience.lost >= LOST:
+            return [_nothing(aval) for aval in avals]
         found: list[Any] = []
         thread = threading.Thread(target=_answer, args=(found, function, args), daemon=True)
         begin = time.monotonic()
@@ -176,8 +187,9 @@ def _guarded(eqn: _jax.Equation, patience: Patience, xs: Sequence[Any]) -> Seque
         thread.join(patience.of_a_callback)
         if thread.is_alive():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped)
             )
+            patience.lost += 1
             return [_nothing(aval) for aval in avals]
         patience.slowest = max(patience.slowest, time.monotonic() - begin)
         (answer,) = found
@@ -191,6 +203,8 @@ def _guarded(eqn: _jax.Equation, patience: Patience, xs: Sequence[Any]) -> Seque
 def _answer(found: list[Any], function: Callable, args: Sequence[Any]) -> None:
     try:
         found.append(function(*args))
+    except _Stopped:
+        return
     except Exception as error:  # raised again where the answer is waited for
         found.append(error)
 

@@ -168,7 +168,7 @@ class Runner:
         run = _program(program, np.int32(given), *args, quick=quick)
         while True:
             self.calls += 1
-            begin = time.monotonic()
+            begin, self.patience.lost = time.monotonic(), 0
             answers, left = run(np.int32(given), *args)
             now = time.monotonic()
             used = given - left[:needed].min(initial=given)

@@ -142,7 +142,7 @@ class TestMarker:
 
     @pytest.mark.check_vjp(slak=9)
     def test_a_misspelt_keyword_of_a_marker_too(self, check_vjp):
-        with pytest.raises(pytest.UsageError, match="got slak=, .*did you mean slack="):
+        with pytest.raises(pytest.UsageError, match=r"got slak=, .*did you mean slack="):
             check_vjp(jnp.tanh, 0.5)
 
     @pytest.mark.check_vjp(8)
