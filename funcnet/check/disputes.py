@@ -21,7 +21,7 @@ from funcnet.check.differences import Slope
 from funcnet.check.noise import Comparison, largest, wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.report import Finding
-from funcnet.check.thresholds import BY_DIFFERENCES, ELSEWHERE, LOST_DIGITS
+from funcnet.check.thresholds import BY_DIFFERENCES, COARSE, ELSEWHERE, LOST_DIGITS
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Dispute:
             return f"autodiff and rule differ{self.where}, where the loop in it may not have converged"
         if not np.isfinite(rule):
             if (np.isfinite(autodiff) and (known or not self.elsewhere)) or self.worst.is_known:
-                return words.lost(self, "CONTRACT", "the gradient is not finite where the function is")
+                return self._lost("CONTRACT", "the gradient is not finite where the function is")
             return "not finite where the function is; the differences find no slope there either"
         possible = slope.admits(rule, slope.tolerance) or (slope.kink and self._is_between_neighbours())
         if possible and slope.is_zero and self._is_below_rounding():
@@ -178,12 +178,20 @@ class Dispute:
             if self._lost_digits():
                 if self._has_a_second_opinion():
                     return f"autodiff of the primal loses digits at {self.place}, and the rule does not"
-                return words.lost(self, "UNSTABLE", "its small elements have lost their digits")
+                return self._lost("UNSTABLE", "its small elements have lost their digits")
             at_kink = slope.kink and np.isfinite(slope.error)
-            return words.lost(self, *(words.AT_KINK if at_kink else words.NO_DERIVATIVE))
+            return self._lost(*(words.AT_KINK if at_kink else words.NO_DERIVATIVE))
         if slope.kink:
             return "at a kink the rule chooses otherwise than autodiff, between the two slopes"
         return f"autodiff of the primal is off at {self.place}; the differences side with the rule"
+
+    def _lost(self, verdict: str, summary: str) -> Finding:
+        x = self.probe.xs[min(self.i, len(self.probe.xs) - 1)]
+        case = self.answers.case
+        two = words.Disagreement(
+            case, self.compared, self.i, x, self.worst, self.turned, self.size, self.where
+        )
+        return words.lost(two, verdict, summary)
 
     def _is_unasked(self) -> bool:
         options = self.answers.case.options
@@ -191,6 +199,8 @@ class Dispute:
 
     def _is_below_rounding(self) -> bool:
         """Whether all of this gradient, by either, moves the function by less than its rounding."""
+        if self.answers.u > COARSE:
+            return False
         floor = self.answers.case.slack * self.answers.floor(self.probe, self.truth, self.i)
         return bool((np.abs(self.one.found) <= floor).all() and (np.abs(self.one.truth) <= floor).all())
 

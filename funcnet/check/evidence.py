@@ -17,6 +17,7 @@ from funcnet.check.noise import Comparison, largest
 from funcnet.check.precision import Short, in_short
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.report import Finding, Report, Row, Stash
+from funcnet.check.thresholds import COARSE
 
 
 class Evidence(Answers):
@@ -50,7 +51,7 @@ class Evidence(Answers):
 
     def vanishes_everywhere(self, i: int) -> bool:
         """Whether the i-th gradient is 0 at random arguments too, to the rounding of the values."""
-        if not any(y.size for y in self.truth[0].ys):
+        if self.u > COARSE or not any(y.size for y in self.truth[0].ys):
             return False
         probe, rng = self.case.widened([self.probe])[0], self.case.rng("anywhere")
         xs = tuple((x + rng.normal(size=x.shape)).astype(x.dtype) for x in probe.xs)

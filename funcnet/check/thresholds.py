@@ -55,6 +55,9 @@ GROUPS = 4
 SIGNAL = 10.0
 """A gradient below so many tolerances is none: a wrong rule would pass."""
 
+COARSE = 1e-4
+"""Numbers that are rounded by more do not tell a gradient that is 0 from one that is not."""
+
 LOST_DIGITS = 1e-12
 """Errors that are all below this part of the largest element are rounding errors of it."""
 

@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from funcnet._types import Host
 from funcnet.check import reproduce
+from funcnet.check.answers import Along, Answers
 from funcnet.check.case import Case, words
+from funcnet.check.differences import Slope
 from funcnet.check.hints import Seen, hint, of_nonlinear, of_ties
 from funcnet.check.linear import Unequal
 from funcnet.check.noise import Comparison, compare
 from funcnet.check.report import Finding
 from funcnet.check.reproduce import element, number
 from funcnet.check.thresholds import STOPPED
-
-if TYPE_CHECKING:
-    from funcnet.check.answers import Along, Answers
-    from funcnet.check.disputes import Dispute
 
 NO_DERIVATIVE = ("WRONG", "the rule is not the derivative")
 AT_KINK = ("KINK", "the rule is not between the slopes to either side of the kink")
@@ -91,7 +90,7 @@ def not_finite(case: Case) -> Finding:
     )
 
 
-def nothing_to_see(answers: "Answers", i: int, one: Comparison, size: float) -> Finding:
+def nothing_to_see(answers: Answers, i: int, one: Comparison, size: float) -> Finding:
     """A wrong rule would pass."""
     case = answers.case
     return finding(
@@ -145,48 +144,72 @@ def unequal(case: Case, two: Unequal) -> Finding:
     )
 
 
-def lost(dispute: "Dispute", verdict: str, summary: str) -> Finding:
+class Disagreement(NamedTuple):
+    """A rule that disagrees with autodiff, at its worst element.
+
+    Attributes:
+        case: the case.
+        compared: for each x the rule's gradient beside autodiff's.
+        i: which x it is about.
+        x: where that is.
+        worst: the slope along the worst element.
+        turned: the same along i times it, of a complex one.
+        size: how far they moved it.
+        where: which point that is, if not the arguments.
+    """
+
+    case: Case
+    compared: Sequence[Comparison]
+    i: int
+    x: Host
+    worst: Slope
+    turned: Slope
+    size: float
+    where: str
+
+
+def lost(two: Disagreement, verdict: str, summary: str) -> Finding:
     """The rule is wrong where it disagrees with autodiff."""
-    case, one, worst, size = dispute.answers.case, dispute.one, dispute.worst, dispute.size
+    case, one, worst, size = two.case, two.compared[two.i], two.worst, two.size
     oracle = "small steps" if case.by_differences else "autodiff"
     slope = worst.value / size
     if np.iscomplexobj(one.found):
-        slope = slope - 1j * dispute.turned.value / size
+        slope = slope - 1j * two.turned.value / size
     differences = f"{slope:.9g} ± {worst.error / size:.0e}" if np.isfinite(worst.error) else "none"
     values = f"rule {number(one.found[one.worst])}, {oracle} {number(one.truth[one.worst])}"
-    sides = f"slopes {worst.left / size:.6g} and {worst.right / size:.6g} to either side{_tie(dispute)}"
+    sides = f"slopes {worst.left / size:.6g} and {worst.right / size:.6g} to either side{_tie(two)}"
     return finding(
         case,
         verdict,
-        summary + dispute.where,
-        ("worst", f"{dispute.place}: {values}, differences {differences}"),
+        summary + two.where,
+        ("worst", f"{element(case.name(two.i), one.worst)}: {values}, differences {differences}"),
         ("error", f"{error_of(one)}; {int(one.bad.sum())} of {one.bad.size} elements are off"),
         ("oracles", _oracles(oracle, one, worst, size, slope)),
         *([("kink", sides)] if worst.kink else ()),
-        ("hint", _hint(dispute, verdict)),
-        argument=described(case, dispute.i, case.base),
+        ("hint", _hint(two, verdict)),
+        argument=described(case, two.i, case.base),
     )
 
 
-def _hint(dispute: "Dispute", verdict: str) -> str:
-    case, one = dispute.answers.case, dispute.one
+def _hint(two: Disagreement, verdict: str) -> str:
+    case, one = two.case, two.compared[two.i]
     if verdict == "UNSTABLE":
         return CANCELS
     if case.primal.stops_itself() and (one.error <= STOPPED * np.abs(one.truth).max(initial=0)).all():
         return STOPS_EARLY
-    others = [other.truth for j, other in enumerate(dispute.compared) if j != dispute.i]
+    others = [other.truth for j, other in enumerate(two.compared) if j != two.i]
     return hint(one.found, one.truth, Seen(others, case.counts()))
 
 
-def _tie(dispute: "Dispute") -> str:
-    if not dispute.answers.case.mode.is_reverse:
+def _tie(two: Disagreement) -> str:
+    if not two.case.mode.is_reverse:
         return ""
-    x, place = dispute.probe.xs[dispute.i], dispute.one.worst
-    equal = np.argwhere(x == x[place])
+    name, place = two.case.name(two.i), two.compared[two.i].worst
+    equal = np.argwhere(two.x == two.x[place])
     if len(equal) < 2:
-        return f", where {dispute.place} = {number(x[place])}"
-    some = ", ".join(element(dispute.name, tuple(index)) for index in equal[:4])
-    return f"; a tie: {some}{' …' * (len(equal) > 4)} are all {number(x[place])}"
+        return f", where {element(name, place)} = {number(two.x[place])}"
+    some = ", ".join(element(name, tuple(index)) for index in equal[:4])
+    return f"; a tie: {some}{' …' * (len(equal) > 4)} are all {number(two.x[place])}"
 
 
 def _oracles(oracle: str, one: Comparison, worst: Any, size: float, slope: Any) -> str:
@@ -201,7 +224,7 @@ def _oracles(oracle: str, one: Comparison, worst: Any, size: float, slope: Any) 
     )
 
 
-def off_slope(one: "Along", where: str) -> Finding:
+def off_slope(one: Along, where: str) -> Finding:
     """⟨x̄, v⟩ is not the slope along v."""
     case, slope = one.case, one.slope
     summary = "is not between the slopes to either side of the kink" if slope.kink else "is not the slope"
@@ -218,7 +241,7 @@ def off_slope(one: "Along", where: str) -> Finding:
     )
 
 
-def promise_broken(one: "Along", promise: float, promised: float) -> Finding:
+def promise_broken(one: Along, promise: float, promised: float) -> Finding:
     """At a kink the rule goes elsewhere than it promises."""
     return finding(
         one.case,
@@ -229,11 +252,11 @@ def promise_broken(one: "Along", promise: float, promised: float) -> Finding:
     )
 
 
-def _sides(one: "Along") -> str:
+def _sides(one: Along) -> str:
     return f"slopes {number(one.slope.left)} and {number(one.slope.right)} to either side; {_moved(one)}"
 
 
-def _moved(one: "Along") -> str:
+def _moved(one: Along) -> str:
     places = reproduce.at_places(one.case.subject.names, one.case.subject.xs, one.move)
     more = sum(np.count_nonzero(v) for v in one.move) > len(places)
     return f"v moves {', '.join(places)}{' …' if more else ''}"
