@@ -361,6 +361,7 @@ WRONG = {
     "negative depth": ("draw rules.py:right --args f32[3] --depth -1", "--depth -1: expected .* 0 or more"),
     "no gradient": ("draw rules.py:foreign --args f32[3]", "no gradient|no rule"),
     "too few to draw": ("draw rules.py:right --args 1.0,f32[3]", r"too many .*--args has 2, expected \(x\)"),
+    "unknown domain": ("check rules.py:right --args f32[3] --domain disc", "domain=.disc., expected one of"),
     "order 0": ("check rules.py:right --args f32[3] --order 0", "order=0, expected 1"),
 }
 
@@ -517,7 +518,14 @@ HELP = {
     ],
     "evaluate --help": ["RUN", "--data DATA"],
     "predict --help": ["RUN", "FILE", ".npy", ".csv", ".png"],
-    "check --help": ["MODULE:FUNCTION", "--args SPECS", "--seed", "--order", "--dtypes DTYPE"],
+    "check --help": [
+        "MODULE:FUNCTION",
+        "--args SPECS",
+        "--seed",
+        "--order",
+        "--dtypes DTYPE",
+        "--domain NAME",
+    ],
     "draw --help": ["MODULE:FUNCTION", "--args SPECS", "--out FILE", "--depth", "--unroll", "--local"],
 }
 
