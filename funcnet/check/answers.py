@@ -63,12 +63,7 @@ class Answers:
         endless = is_endless(case.primal.jaxpr)
         with case.precise():
             return self.runner.answers(
-                answer,
-                case.subject.rest,
-                case.widened(probes),
-                quick=True,
-                endless=endless,
-                needed=needed,
+                answer, case.subject.rest, case.widened(probes), quick=True, endless=endless, needed=needed
             )
 
     def slopes(self, probe: Probe, pairs: Sequence[Pair]) -> tuple[list[Slope], Host]:
@@ -126,7 +121,9 @@ class Answers:
     @property
     def ends(self) -> bool:
         """Whether function and oracle come to an end at the arguments."""
-        return None not in self._asked[: len(self.probes)] and self._true[0] is not None
+        if None in self._asked[: len(self.probes)]:
+            return False
+        return not is_endless(self.case.primal.jaxpr) or self._true[0] is not None
 
     @property
     def rule(self) -> list[Answer]:

@@ -20,10 +20,12 @@ from funcnet._types import Host
 from funcnet.backprop.program import CALLS, evaluate, live
 from funcnet.check import directions
 from funcnet.check.case import Case
+from funcnet.check.fuel import is_endless
 from funcnet.check.modes import REVERSE
 from funcnet.check.noise import wide
 from funcnet.check.primal import Primal, program
 from funcnet.check.probes import Probe, Runner
+from funcnet.check.thresholds import FUEL, GROWTH
 
 DIRECTIONS = 4
 """How many directions decide whether a cut is right; one that crosses a kink decides nothing."""
@@ -129,8 +131,9 @@ class _Search:
         if found is None:
             return False
         moves = [_everywhere(xs, rng) for _ in range(DIRECTIONS)]
+        turns = GROWTH * FUEL if is_endless(flat.jaxpr) else None
         eps = float(jnp.finfo(self.case.grain).eps)
-        slopes, _ = self.runner.slopes(tail, rest, xs, [(given, v) for v in moves], eps, False)
+        slopes, _ = self.runner.slopes(tail, rest, xs, [(given, v) for v in moves], eps, False, turns)
         for v, slope in zip(moves, slopes, strict=True):
             rule = float(sum((wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True)))
             terms = float(

@@ -76,10 +76,7 @@ def endless(case: Case) -> Finding:
         case,
         "VACUOUS",
         f"a loop in it does not end at these arguments in {case.options.timeout:g} seconds",
-        (
-            "do",
-            "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's",
-        ),
+        ("do", "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"),
     )
 
 
@@ -312,10 +309,7 @@ def one_alone(case: Case, summary: str, one: Comparison, i: int) -> Finding:
         summary,
         ("worst", f"{element(case.name(i), one.worst)}: got {found}, with all of them {expected}"),
         ("error", error_of(one)),
-        (
-            "hint",
-            "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on",
-        ),
+        ("hint", "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"),
         argument=described(case, i, case.base),
     )
 
