@@ -249,4 +249,4 @@ def _sides(flat: Callable, forward: bool, rest: Any, xs: Any, y_bars: Any, v: An
 
     tangent = total(paired(jax.jvp(at, tuple(xs), tuple(v))[1])) if forward else jnp.nan
     size = total([abs(y_bar * y) for y_bar, y in zip(y_bars, ys, strict=True)])
-    return jax.lax.map(step, jnp.asarray(STEPS)), tangent, size
+    return jax.lax.map(step, jnp.asarray(STEPS, jnp.result_type(float))), tangent, size

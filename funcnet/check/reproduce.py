@@ -10,13 +10,17 @@ import numpy as np
 from funcnet.check.case import Case, Options
 
 LITERAL = 24
-"""Arrays of up to so many elements are written out."""
+"""Arguments of up to so many elements together are written out; among more only arrays of a few."""
+
+FEW = 4
 
 
 def line(case: Case) -> str:
     """The call, with its arguments and the options that are not the defaults."""
     keywords = {name: f"{name}={_option(value)}" for name, value in _chosen(case.options).items()}
-    args = ", ".join([case.subject.name, *map(_written, case.subject.args)])
+    count = sum(np.size(x) for x in jax.tree.leaves((case.subject.given, case.subject.rest)))
+    limit = LITERAL if count <= LITERAL else FEW
+    args = ", ".join([case.subject.name, *(_written(arg, limit) for arg in case.subject.args)])
     return f"funcnet.{case.call.format(args, key=keywords['key'], options=', '.join(keywords.values()))}"
 
 
@@ -31,18 +35,18 @@ def _chosen(options: Options) -> Mapping[str, Any]:
 
 def _option(value: Any) -> str:
     if isinstance(value, jax.Array):
-        return _array(value)
+        return _array(value, FEW)
     return getattr(value, "__name__", "f") if callable(value) else repr(value)
 
 
-def _written(arg: Any) -> str:
+def _written(arg: Any, limit: int) -> str:
     """An argument as Python: the containers of it, and their leaves."""
     if isinstance(arg, (jax.Array, np.ndarray, np.generic)):
-        return _array(arg)
+        return _array(arg, limit)
     if isinstance(arg, dict):
-        return "{" + ", ".join(f"{key!r}: {_written(value)}" for key, value in arg.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {_written(value, limit)}" for key, value in arg.items()) + "}"
     if type(arg) in (list, tuple):
-        parts = ", ".join(map(_written, arg))
+        parts = ", ".join(_written(part, limit) for part in arg)
         return f"[{parts}]" if isinstance(arg, list) else f"({parts}{',' * (len(arg) == 1)})"
     if callable(arg):
         return getattr(arg, "__name__", type(arg).__name__)
@@ -50,12 +54,12 @@ def _written(arg: Any) -> str:
     return text if len(text) <= 60 and "\n" not in text and "<" not in text else type(arg).__name__
 
 
-def _array(x: Any) -> str:
+def _array(x: Any, limit: int) -> str:
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return f"jax.random.wrap_key_data({_array(jax.random.key_data(x))})"
+        return f"jax.random.wrap_key_data({_array(jax.random.key_data(x), FEW)})"
     x = np.asarray(x)
     dtype = x.dtype.name
-    if x.size <= LITERAL:
+    if x.size <= limit:
         return f"jnp.array({_numbers(x)}, {dtype!r})" if x.size else f"jnp.zeros({x.shape}, {dtype!r})"
     rng = "np.random.default_rng(0)"
     if dtype == "bool":
