@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet import _jax
 from funcnet._errors import ParameterError
 from funcnet._types import Host
 from funcnet.backprop import argument_names
@@ -194,4 +195,5 @@ def _line(fun: Any) -> str:
     if code is None:
         return _line(type(fun).__call__) if hasattr(type(fun).__call__, "__code__") else ""
     file = os.path.relpath(code.co_filename) if os.path.exists(code.co_filename) else code.co_filename
-    return f"{file if not file.startswith('..') else code.co_filename}:{code.co_firstlineno}"
+    place = code.co_filename if file.startswith("..") else file
+    return _jax.readable(f"{place}:{code.co_firstlineno}")
