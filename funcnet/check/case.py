@@ -28,7 +28,7 @@ from funcnet.check.probes import Probe, compiled, double
 from funcnet.check.subject import Subject
 from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, ELSEWHERE, EXACT, SLACK, TIMEOUT
 
-_REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, FuncnetError)
+_REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
 
 
 class Traced(NamedTuple):

@@ -164,19 +164,20 @@ class Runner:
         self, program: Callable, needed: int, given: int, *args: Any, quick: bool
     ) -> tuple[int, Any, Host]:
         """The turns given, more where they are needed; the result; for each probe what is left of them."""
-        start, timeout = time.monotonic(), self.patience.seconds
+        start, timeout = time.process_time(), self.patience.seconds
         run = _program(program, np.int32(given), *args, quick=quick)
         while True:
             self.calls += 1
-            begin, self.patience.lost = time.monotonic(), 0
+            begin, self.patience.lost = time.process_time(), 0
             answers, left = run(np.int32(given), *args)
-            now = time.monotonic()
+            now = time.process_time()
             used = given - left[:needed].min(initial=given)
             enough = given >= min(GROWTH * used, _ENDLESS) if used < given else False
-            late = (now - begin) * GROWTH > timeout or now - start > timeout
+            late = 2 * (now - begin) > timeout or now - start > timeout
             if (left > 0).all() or enough or late or given == _ENDLESS:
                 return given, answers, left
-            given = min(given * GROWTH if used == given else GROWTH * int(used), _ENDLESS)
+            more = int(np.clip(timeout / max(now - begin, 1e-3), 2, GROWTH))
+            given = min(given * more if used == given else GROWTH * int(used), _ENDLESS)
 
     def slopes(
         self,
