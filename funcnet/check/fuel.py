@@ -193,9 +193,7 @@ def _guarded(eqn: _jax.Equation, patience: Patience, xs: Sequence[Any]) -> Seque
             return [_nothing(aval) for aval in avals]
         patience.slowest = max(patience.slowest, time.monotonic() - begin)
         (answer,) = found
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return [_nothing(aval) for aval in avals] if isinstance(answer, Exception) else answer
 
     return _jax.bind(eqn.replace(params={**eqn.params, "callback": guarded}), xs)
 
@@ -205,7 +203,7 @@ def _answer(found: list[Any], function: Callable, args: Sequence[Any]) -> None:
         found.append(function(*args))
     except _Stopped:
         return
-    except Exception as error:  # raised again where the answer is waited for
+    except Exception as error:  # it refuses the point: the function is not one there
         found.append(error)
 
 
