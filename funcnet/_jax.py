@@ -352,8 +352,12 @@ def source_line(eqn: Equation) -> str:
 
 
 def _readable(info: Any) -> str:
+    return readable(source_info_util.summarize(info))
+
+
+def readable(line: str) -> str:
     """A source line; a notebook's cell, which is a file that nobody knows, is called that."""
-    return re.sub(r"^.*[/\\]ipykernel_\d+[/\\]\d+\.py", "notebook cell", source_info_util.summarize(info))
+    return re.sub(r"^.*[/\\]ipykernel_\d+[/\\]\d+\.py", "notebook cell", line)
 
 
 def scope(eqn: Equation) -> str:

@@ -27,7 +27,7 @@ def test_every_public_name_exists_and_has_a_docstring(package):
 def test_top_level_names_are_pinned():
     modules = ["data", "drawing", "nn", "train"]
     functions = ["gate", "grad", "hessian", "jacobian", "rule", "trace", "value_and_grad", "vjp"]
-    checks = ["check_contract", "check_gradient", "check_kink", "check_linear", "check_vjp"]
+    checks = ["check_contract", "check_gradient", "check_jvp", "check_kink", "check_linear", "check_vjp"]
     numerical = ["numerical_gradient", "numerical_vjp"]
     pictures = ["Picture", "draw", "explain", "find_nonfinite", "jacobian_structure"]
     others = ["JAX_KINKS", "RULES", "STRONG_ZERO", "Report", "VJPCheckError"]

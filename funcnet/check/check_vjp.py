@@ -1,22 +1,14 @@
-"""Is this rule right? The whole check of a gradient.
+"""Is this rule right? What a user asks, answered by the criteria in their order.
 
-A rule is asked with many probes at once, in float64, and compared with two oracles that know nothing of
-it: autodiff of the undecorated function, and its differences. Then it runs in the dtypes that people use,
-where the measured rounding noise says what can be expected. In this order:
+    case         the function at its arguments, and its oracles
+    evidence     what they answer, measured when a criterion first asks for it
+    criteria     the method: functions from the two to a finding, in one table
 
-    CONTRACT     trees, shapes and dtypes; forward's output is the function's; the same under jit and vmap
-    NONLINEAR    x̄(α ȳ₁ + β ȳ₂) = α x̄(ȳ₁) + β x̄(ȳ₂), from upstream gradients of 2⁻⁴⁰ to 2⁴⁰; x̄(0) = 0
-    WRONG        x̄ is the derivative: at the arguments, at an eighth, three and eight times of them, at
-                 what short dtypes round them to; along random directions; along equal elements
-    KINK         where the slopes to either side differ, x̄ lies between them
-    VACUOUS      there is a gradient to see at all
-    UNSTABLE     in float32, bfloat16 or float16 the error is no larger than rounding explains; no vectors of
-                 equal eigenvalues or singular values are differentiated
+A check is a case, a row of criteria, and the first finding, which is raised here and nowhere else.
 """
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet._errors import ParameterError, VJPCheckError
-from funcnet.check import contract, exact, precision
-from funcnet.check.hints import of_ties
-from funcnet.check.primal import subject
-from funcnet.check.probes import Probe
+from funcnet.check import criteria
+from funcnet.check.case import Case, Options, case
+from funcnet.check.criteria import CONTRACT, CRITERIA, LINEARITY, Criterion
+from funcnet.check.differences import Slope
+from funcnet.check.domain import DOMAINS
+from funcnet.check.evidence import Evidence
+from funcnet.check.modes import FORWARD
 from funcnet.check.report import Finding, Report
-from funcnet.check.trial import Trial, trial
+from funcnet.check.subject import subject
+from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
 
 _TRANSFORMS = ("jit", "vmap")
 
@@ -38,13 +34,17 @@ _TRANSFORMS = ("jit", "vmap")
 def check_vjp(
     fun: Callable,
     *args: Any,
+    argnums: int | Sequence[int] | None = None,
     reference: Callable | None = None,
     dtypes: Sequence[Any] | None = None,
     order: int = 1,
     transforms: Sequence[str] = _TRANSFORMS,
     kinks: float | int | None = None,
+    domain: Any = None,
+    elsewhere: Sequence[float] = ELSEWHERE,
+    timeout: float | int = TIMEOUT,
     key: Any = 0,
-    slack: float | int = 8,
+    slack: float | int = SLACK,
 ) -> Report:
     """Check that the gradient of a function is its derivative, and that it is computed as well as can be.
 
@@ -53,6 +53,7 @@ def check_vjp(
             JAX computes is what is checked.
         *args: where to check it: any pytrees of floats, complex numbers, integers, keys; what is no
             array or float is passed on as it is. The choice matters: a rule is checked where these are.
+        argnums: which of the arguments are differentiated, as for `jax.grad`; by default all with floats.
         reference: an independent definition of the same function, of the same signature. By default the
             primal of fun, with all custom rules in it taken out.
         dtypes: the float dtypes to check in after float64; by default those of the arguments.
@@ -60,6 +61,12 @@ def check_vjp(
         transforms: what must change nothing: "jit", "vmap", or nothing.
         kinks: what the rule promises at a kink: 0 for the slope to the left, 1 for that to the right, 0.5 for
             the middle. By default anything from left to right is right.
+        domain: where the function lives, if not at multiples of the arguments: "positive", "unit interval",
+            "simplex" or "correlation"; a tuple of such, one for each argument, None for one that stays; or a
+            function of a key of jax.random that draws all the arguments.
+        elsewhere: the multiples of the arguments to ask at too; `()` for none.
+        timeout: seconds that loops and callbacks may take. Points at which they take longer are left out,
+            with a note.
         key: a number or a key of jax.random, from which all random probes come.
         slack: how many units of rounding noise an error may have.
 
@@ -70,8 +77,8 @@ def check_vjp(
     Raises:
         VJPCheckError: the gradient is WRONG, UNSTABLE, outside of what a KINK allows, VACUOUS, NONLINEAR or
             breaks its CONTRACT. Its message names the argument, the worst element and the likely mistake.
-        ParameterError: an argument of the check itself is not what it should be, or the primal cannot be
-            traced in float64 and no reference was given.
+        ParameterError: an argument of the check itself is not what it should be, or the reference cannot be
+            traced in float64.
 
     Source:
         CS231n 2019, lecture 4, slide 8: always use the analytic gradient, but check it with the
@@ -88,99 +95,214 @@ def check_vjp(
         [('x', 'float64', True), ('x', 'float32', True)]
     """
     __tracebackhide__ = True
-    _check_options(dtypes, order, transforms, kinks, slack)
-    try:
-        chosen = {"dtypes": dtypes, "order": order, "transforms": transforms, "kinks": kinks, "slack": slack}
-        call = f"check_vjp({{}}, *args{_options(reference, chosen)}{{}})"
-        made = trial(fun, subject(fun, args), reference, key, float(slack), call)
-        report = _checked(made, dtypes, transforms, kinks)
-        if order > 1:
-            y_bars = made.probe(jnp.float64).y_bars
-            gradient, truth = (
-                _gradient(made, function, y_bars) for function in (made.flat, made.undecorated)
-            )
-            again = {**chosen, "order": order - 1, "kinks": None, "key": key}
-            check_vjp(gradient, *args, reference=truth, **again)
-    except VJPCheckError as error:
-        raise VJPCheckError(error.finding) from None
-    return report
+    options = _options(
+        "check_vjp", order, reference, dtypes, transforms, kinks, key, slack, domain, elsewhere, timeout
+    )
+    return _raised(_in_orders(fun, args, argnums, options, order))
 
 
-def _check_options(dtypes: Any, order: Any, transforms: Any, kinks: Any, slack: Any) -> None:
-    for dtype in dtypes or ():
-        try:
-            float_dtype = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-        except TypeError:
-            float_dtype = False
-        if isinstance(dtypes, str) or not float_dtype:
-            raise ParameterError(
-                f"check_vjp: dtypes={dtypes!r}, expected float dtypes; write dtypes=('float32', 'bfloat16')"
-            )
-    if not isinstance(order, int) or order < 1:
-        raise ParameterError(
-            f"check_vjp: order={order!r}, expected 1 for the gradient, 2 for its gradient, …"
-        )
-    if isinstance(transforms, str) or not set(transforms) <= set(_TRANSFORMS):
-        raise ParameterError(f"check_vjp: transforms={transforms!r}, expected some of {_TRANSFORMS}")
-    if kinks is not None and not (isinstance(kinks, (int, float)) and 0 <= kinks <= 1):
-        raise ParameterError(
-            f"check_vjp: kinks={kinks!r}, expected a number from 0, left, to 1, right, or None"
-        )
-    if not (isinstance(slack, (int, float)) and slack > 0):
-        raise ParameterError(f"check_vjp: slack={slack!r}, expected a positive number of rounding units")
+def check_jvp(
+    fun: Callable,
+    *args: Any,
+    argnums: int | Sequence[int] | None = None,
+    reference: Callable | None = None,
+    dtypes: Sequence[Any] | None = None,
+    transforms: Sequence[str] = _TRANSFORMS,
+    domain: Any = None,
+    elsewhere: Sequence[float] = ELSEWHERE,
+    timeout: float | int = TIMEOUT,
+    key: Any = 0,
+    slack: float | int = SLACK,
+) -> Report:
+    """Check a rule of forward mode: ẏ must be the derivative along ẋ.
+
+    `check_vjp` of a `jax.custom_jvp` checks the transpose that JAX makes of it; this checks the rule as it
+    is, also where it has none.
+
+    Args:
+        fun: a `jax.custom_jvp`, or any function that `jax.jvp` takes.
+        *args: where to check it, and the other arguments, as for `check_vjp`.
+        argnums: which of the arguments get a tangent.
+        reference: an independent definition of the same function.
+        dtypes: the float dtypes to check in after float64.
+        transforms: what must change nothing.
+        domain: where the function lives.
+        elsewhere: the multiples of the arguments to ask at too.
+        timeout: seconds that loops and callbacks may take.
+        key: a number or a key of jax.random.
+        slack: how many units of rounding noise an error may have.
+
+    Returns:
+        What was measured, a row for each result and dtype.
+
+    Raises:
+        VJPCheckError: as for `check_vjp`.
+        ParameterError: an argument of the check itself is not what it should be.
+
+    Source:
+        The documentation of `jax.custom_jvp.defjvp`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> @jax.custom_jvp
+        ... def square(x):
+        ...     return x * x
+        >>> square.defjvps(lambda x_dot, y, x: 3 * x * x_dot)
+        >>> try:
+        ...     check_jvp(square, jnp.arange(1.0, 4.0))
+        ... except VJPCheckError as error:
+        ...     error.verdict
+        'WRONG'
+    """
+    __tracebackhide__ = True
+    options = _options(
+        "check_jvp", 1, reference, dtypes, transforms, None, key, slack, domain, elsewhere, timeout
+    )
+    made = case(fun, subject(fun, args, argnums), options, _call("check_jvp", argnums), FORWARD)
+    return _raised(_checked(made, CRITERIA))
 
 
-def _options(reference: Callable | None, chosen: Mapping[str, Any]) -> str:
-    """The keywords of the call that are not the defaults, as one writes them."""
-    defaults = {name: one.default for name, one in inspect.signature(check_vjp).parameters.items()}
-    given = [f", {name}={value!r}" for name, value in chosen.items() if value != defaults[name]]
-    return "".join([", reference=reference"] * (reference is not None) + given)
+def check_contract(fun: Callable, *args: Any) -> None:
+    """Check what a rule owes to JAX, without asking whether its numbers are right.
+
+    Shape and dtype of each gradient are those of its argument, integers get None, forward returns what the
+    function returns, and the gradient is the same with jit and without, and under vmap.
+
+    Args:
+        fun: the function.
+        *args: where to check it.
+
+    Raises:
+        VJPCheckError: it breaks its CONTRACT.
+
+    Source:
+        The documentation of `jax.custom_vjp.defvjp`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> check_contract(jnp.tanh, jnp.ones(3))
+    """
+    __tracebackhide__ = True
+    _raised(_checked(case(fun, subject(fun, args), Options(), "check_contract({})"), CONTRACT))
+
+
+def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
+    """Check that the gradient of a function is linear in the upstream gradient.
+
+    It needs no oracle, so it works for any function that `jax.vjp` takes.
+
+    Args:
+        fun: the function.
+        *args: where to check it.
+        key: a number or a key of jax.random.
+
+    Raises:
+        VJPCheckError: it is NONLINEAR, or the same call gives two answers (CONTRACT).
+
+    Source:
+        CS231n 2019, lecture 4, slide 98: backward multiplies the upstream gradient by the local one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> @jax.custom_vjp
+        ... def clipped(x):
+        ...     return x
+        >>> clipped.defvjp(lambda x: (x, None), lambda _, y_bar: (jnp.clip(y_bar, -1, 1),))
+        >>> try:
+        ...     check_linear(clipped, 2.0)
+        ... except VJPCheckError as error:
+        ...     error.verdict
+        'NONLINEAR'
+    """
+    __tracebackhide__ = True
+    options = Options(key=key, elsewhere=())
+    _raised(_checked(case(fun, subject(fun, args), options, "check_linear({}, {key})"), LINEARITY))
+
+
+def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
+    """Check the gradient of a function along one direction, where it may have a kink.
+
+    Args:
+        fun: the function.
+        *args: where to check it.
+        along: the direction: for one argument a pytree like it, for several a tuple of such, None for an
+            argument that stays.
+        key: a number or a key of jax.random, for the upstream gradient.
+
+    Returns:
+        The slope of ⟨ȳ, f⟩ along the direction: its value, and the slopes to either side.
+
+    Raises:
+        VJPCheckError: KINK, if the gradient is not between the slopes to either side, output by output;
+            WRONG, if there is no kink and the slope is another.
+        ParameterError: the direction does not have the structure and shapes of the arguments.
+
+    Source:
+        Clarke 1983, Optimization and Nonsmooth Analysis, section 2.1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> sides = check_kink(jax.nn.relu, jnp.zeros(3), along=jnp.array([0.0, 1.0, 0.0]))
+        >>> sides.kink
+        True
+    """
+    __tracebackhide__ = True
+    asked = subject(fun, args)
+    made = case(fun, asked, Options(key=key, elsewhere=()), "check_kink({}, along=along, {key})")
+    seen = Evidence(made)
+    move = _direction(asked, args, along)
+    _raised(_found(seen, (criteria.along(move),)) or seen)
+    return seen.seen_along([(None, "given", move)])[0].slope
+
+
+def _raised(outcome: Any) -> Any:
+    """What came out, if it is no finding."""
+    __tracebackhide__ = True
+    if isinstance(outcome, Finding):
+        raise VJPCheckError(outcome) from None
+    return outcome
 
 
 @np.errstate(all="ignore")  # infinities and NaN are findings, not accidents
-def _checked(
-    made: Trial, dtypes: Sequence[Any] | None, transforms: Sequence[str], kinks: float | int | None
-) -> Report:
-    contract.check_types(made, made.base)
-    contract.check_types(made, None)
-    contract.check_integers(made)
-    probe = made.probe(made.base)
-    try:
-        rows, seen = exact.check(made, probe, kinks)
-        for dtype in _short(made, dtypes):
-            rows += precision.check(made, dtype)
-    except VJPCheckError as error:
-        raise VJPCheckError(_explained(made, probe, error.finding)) from None
-    if "jit" in transforms:
-        contract.check_eager(made, *seen.answers[0], seen.noises)
-    if "vmap" in transforms:
-        contract.check_vmap(made, seen.answers, seen.noises)
-    contract.check_sharding(made)
-    stash = contract.stash(made)
-    notes = tuple(dict.fromkeys(made.notes))
-    return Report(made.subject.name, tuple(rows), stash, made.own_rules, made.asked, made.calls, notes)
+def _found(seen: Evidence, row: Sequence[Criterion]) -> Finding | None:
+    """The first finding of a row of criteria."""
+    for criterion in row:
+        finding = criterion(seen.case, seen)
+        if finding is not None:
+            return seen.explained(finding)
+    return None
 
 
-def _explained(made: Trial, probe: Probe, finding: Finding) -> Finding:
-    """The finding, or what equal eigenvalues or singular values make of JAX's own gradient."""
-    equal = "" if made.own_rules or finding.verdict == "VACUOUS" else made.equal_values(probe)
-    if not equal:
+def _checked(made: Case, row: Sequence[Criterion]) -> Finding | Report | None:
+    """The first finding, or the report of the whole check."""
+    seen = Evidence(made)
+    return _found(seen, row) or (seen.report() if row is CRITERIA else None)
+
+
+def _in_orders(
+    fun: Callable, args: Sequence[Any], argnums: Any, options: Options, order: int, shown: int = 1
+) -> Finding | Report:
+    """The check of the gradient, and of its own gradient as often as asked."""
+    call = _call("check_vjp", argnums, *([f"order={order + shown - 1}"] if order + shown > 2 else []))
+    made = case(fun, subject(fun, args, argnums), options, call)
+    seen = Evidence(made)
+    finding = _found(seen, CRITERIA)
+    if finding is not None:
         return finding
-    shown = [detail for detail in finding.details if detail[0] in ("worst", "error", "along v")]
-    details = (*shown, ("hint", of_ties(equal)), ("reproduce", made.again))
-    summary = f"it goes through the vectors of equal {equal}, which have no derivative"
-    return replace(finding, verdict="UNSTABLE", summary=summary, details=details)
+    if order > 1:
+        # Autodiff of the primal is no oracle where it was overruled, or is none: then differences of the
+        # rule's own first derivative decide.
+        trusted = not made.by_differences and not any(ruling.note for ruling in seen.rulings)
+        given = seen.probe.given
+        truth = _gradient(made, made.undecorated, given) if trusted and made.oracles is not None else None
+        again = replace(options, reference=truth, kinks=None)
+        outcome = _in_orders(_gradient(made, made.flat, given), args, argnums, again, order - 1, shown + 1)
+        if isinstance(outcome, Finding):
+            return replace(outcome, summary=f"at order {shown + 1}: {outcome.summary}")
+    return seen.report()
 
 
-def _short(made: Trial, dtypes: Sequence[Any] | None) -> list[Any]:
-    """The dtypes to check in beside the base; None stands for those of the arguments."""
-    if dtypes is not None:
-        return [jnp.dtype(dtype) for dtype in dtypes if jnp.dtype(dtype) != jnp.float64]
-    widest = all(jnp.finfo(dtype).bits == 64 for dtype in made.subject.dtypes)
-    return [None] if made.double and not widest else []
-
-
-def _gradient(made: Trial, function: Callable, y_bars: Sequence[Any]) -> Callable:
+def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
     """x̄ for one upstream gradient, as a function of all arguments."""
 
     def gradient(*args: Any) -> tuple[Any, ...]:
@@ -189,3 +311,80 @@ def _gradient(made: Trial, function: Callable, y_bars: Sequence[Any]) -> Callabl
         return back(tuple(y_bar.astype(y.dtype) for y_bar, y in zip(y_bars, ys, strict=True)))
 
     return functools.wraps(made.subject.fun)(gradient)
+
+
+def _call(name: str, argnums: Any, *more: str) -> str:
+    chosen = [f"argnums={argnums!r}"] * (argnums is not None)
+    return f"{name}({', '.join(['{}', *chosen, *more, '{options}'])})"
+
+
+def _options(
+    check: str,
+    order: Any,
+    reference: Any,
+    dtypes: Any,
+    transforms: Any,
+    kinks: Any,
+    key: Any,
+    slack: Any,
+    domain: Any,
+    elsewhere: Any,
+    timeout: Any,
+) -> Options:
+    for dtype in dtypes or ():
+        try:
+            float_dtype = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+        except TypeError:
+            float_dtype = False
+        if isinstance(dtypes, str) or not float_dtype:
+            raise ParameterError(
+                f"{check}: dtypes={dtypes!r}, expected float dtypes; write dtypes=('float32', 'bfloat16')"
+            )
+    if not isinstance(order, int) or order < 1:
+        raise ParameterError(f"{check}: order={order!r}, expected 1 for the gradient, 2 for its gradient, …")
+    if isinstance(transforms, str) or not set(transforms) <= set(_TRANSFORMS):
+        raise ParameterError(f"{check}: transforms={transforms!r}, expected some of {_TRANSFORMS}")
+    if kinks is not None and not (isinstance(kinks, (int, float)) and 0 <= kinks <= 1):
+        raise ParameterError(
+            f"{check}: kinks={kinks!r}, expected a number from 0, left, to 1, right, or None"
+        )
+    if not (isinstance(slack, (int, float)) and slack > 0):
+        raise ParameterError(f"{check}: slack={slack!r}, expected a positive number of rounding units")
+    if not (isinstance(timeout, (int, float)) and timeout > 0):
+        raise ParameterError(f"{check}: timeout={timeout!r}, expected a positive number of seconds")
+    if isinstance(domain, str) and domain not in DOMAINS:
+        raise ParameterError(
+            f"{check}: domain={domain!r}, expected one of {', '.join(map(repr, DOMAINS))}, a tuple of such "
+            f"for the arguments, or a function of a key that draws them"
+        )
+    if not isinstance(elsewhere, (tuple, list)) or not all(isinstance(f, (int, float)) for f in elsewhere):
+        raise ParameterError(
+            f"{check}: elsewhere={elsewhere!r}, expected multiples of the arguments, (0.5, 2)"
+        )
+    return Options(
+        reference,
+        None if dtypes is None else tuple(dtypes),
+        tuple(transforms),
+        kinks,
+        key,
+        slack,
+        domain,
+        tuple(elsewhere),
+        timeout,
+    )
+
+
+def _direction(asked: Any, args: tuple[Any, ...], along: Any) -> tuple[Any, ...]:
+    parts = (along,) if len(args) == 1 else along
+    whole = [
+        jax.tree.map(np.zeros_like, arg) if part is None else part
+        for arg, part in zip(args, parts, strict=False)
+    ]
+    if jax.tree.structure(whole) == jax.tree.structure(list(args)):
+        _, found = asked.split(whole)
+        if all(np.shape(v) == x.shape for v, x in zip(found, asked.xs, strict=True)):
+            return tuple(np.asarray(v).astype(x.dtype) for v, x in zip(found, asked.xs, strict=True))
+    raise ParameterError(
+        f"check_kink: along has the structure {jax.tree.structure(along)}, expected for each argument None "
+        f"or arrays like it, of shapes {[x.shape for x in asked.xs]}"
+    )

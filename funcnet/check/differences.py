@@ -24,9 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
-
-STEPS = np.ldexp(1.0, -5 - 2 * np.arange(8))
-"""The steps h of every slope, relative to the size of x, down to 2e-6."""
+from funcnet.check.thresholds import BY_DIFFERENCES, KNOWN, SURE
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Slope:
         low: Σ of the smaller of the two sides over the outputs.
         high: Σ of the larger one. A function with a kink has derivatives between the two.
         kink: whether low and high differ, and do not approach each other with h.
+        floor: what rounding of the values alone makes of a slope, at the largest step.
     """
 
     value: float
@@ -50,11 +49,27 @@ class Slope:
     low: float
     high: float
     kink: bool
+    floor: float
+
+    @property
+    def size(self) -> float:
+        """The largest of its values."""
+        return max(map(abs, (self.value, self.low, self.high)))
+
+    @property
+    def tolerance(self) -> float:
+        """How far a derivative may be from it."""
+        return SURE * self.error + BY_DIFFERENCES * self.size
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether rounding of the values is all there is: the steps agree on 0 as well as they can."""
+        return bool(self.size <= SURE * self.error and self.error <= 1 / KNOWN * self.floor)
 
     @property
     def is_known(self) -> bool:
         """Whether the steps agree: beside a vertical slope they do not."""
-        return bool(self.error <= max(1e-8, 1e-3 * max(abs(self.value), abs(self.low), abs(self.high))))
+        return bool(self.error <= max(1e-8, KNOWN * self.size) or self.is_zero)
 
     def admits(self, derivative: float, tolerance: float) -> bool:
         """Whether this can be the derivative: the value, or, at a kink, what lies between the sides."""
@@ -80,7 +95,7 @@ def slope(rises: Host, falls: Host, low: Host, high: Host, noise: Host) -> Slope
     gaps = high - low
     stays = gaps[-1] > 0.5 * gaps[-2] and gaps[-1] > 0.5 * gaps[-3] and gaps[-1] > 20 * noise[-1]
     apart = top - bottom > 10 * (top_error + bottom_error) + 1e-7 * (abs(top) + abs(bottom))
-    return Slope(value, error, left, right, bottom, top, bool(stays and apart))
+    return Slope(value, error, left, right, bottom, top, bool(stays and apart), float(noise[0]))
 
 
 def _extrapolate(estimates: Host, rounding: Host, factor: int) -> tuple[float, float]:
@@ -135,3 +150,15 @@ def slow_vjp(fun: Callable, *xs: Any) -> tuple[Any, Callable]:
         return tuple(x_bars)
 
     return ys, back
+
+
+def slow_jvp(fun: Callable, xs: Any, x_dots: Any) -> tuple[Any, Any]:
+    """`jax.jvp` by differences, for a function that cannot be differentiated otherwise."""
+
+    def central(h: Any) -> Any:
+        up, down = (fun(*(x + s * h * v for x, v in zip(xs, x_dots, strict=True))) for s in (1, -1))
+        return jax.tree.map(lambda a, b: (a - b) / (2 * h), up, down)
+
+    coarse, middle, fine = (central(2.0**-k) for k in (7, 8, 9))
+    y_dots = jax.tree.map(lambda a, b, c: (64 * c - 20 * b + a) / 45, coarse, middle, fine)
+    return fun(*xs), y_dots

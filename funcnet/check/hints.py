@@ -4,8 +4,8 @@ Each guess is a transformation of the right gradient that gives the wrong one.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,13 +13,25 @@ import numpy as np
 from funcnet._types import Host
 
 
-def hint(found: Host, truth: Host, others: Sequence[Host] = ()) -> str:
+class Seen(NamedTuple):
+    """What else is known where a gradient is wrong.
+
+    Attributes:
+        others: the true gradients of the other arguments.
+        counts: lengths of axes of arguments and results, over which a mean may have been taken.
+    """
+
+    others: Sequence[Host] = ()
+    counts: Collection[int] = ()
+
+
+def hint(found: Host, truth: Host, seen: Seen = Seen()) -> str:  # noqa: B008
     """The first guess that explains a wrong gradient, or what little can be said of it.
 
     Args:
         found: the gradient of one argument by the rule.
         truth: what it should be.
-        others: the true gradients of the other arguments.
+        seen: what else is known.
 
     >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
     >>> hint(1.003 * truth, truth)
@@ -28,7 +40,7 @@ def hint(found: Host, truth: Host, others: Sequence[Host] = ()) -> str:
     'rolled by 1 along axis 0'
     """
     with np.errstate(all="ignore"):
-        return next(_guesses(found, truth, others))
+        return next(_guesses(found, truth, seen))
 
 
 _GATES = {
@@ -52,7 +64,7 @@ def of_ties(values: str) -> str:
     )
 
 
-def _guesses(found: Host, truth: Host, others: Sequence[Host]) -> Iterator[str]:
+def _guesses(found: Host, truth: Host, seen: Seen) -> Iterator[str]:
     if not np.isfinite(found).all():
         bad = int((~np.isfinite(found)).sum())
         yield f"{bad} of {found.size} elements are not finite"
@@ -64,8 +76,10 @@ def _guesses(found: Host, truth: Host, others: Sequence[Host]) -> Iterator[str]:
         return a.shape == b.shape and bool((np.abs(a - b) <= 1e-3 * np.abs(b) + 1e-6 * scale).all())
 
     yield from _of_one_place(found, truth)
-    yield from _of_a_factor(found, truth)
-    for other in others:
+    yield from _of_a_factor(found, truth, seen.counts)
+    if np.iscomplexobj(truth) and same(found, np.conj(truth)):
+        yield "not conjugated: the complex conjugate of the truth, a conj that is missing or one too many"
+    for other in seen.others:
         if same(found, other):
             yield "the gradient of another argument: the two are swapped"
     if not same(found, truth):
@@ -87,10 +101,11 @@ def _guesses(found: Host, truth: Host, others: Sequence[Host]) -> Iterator[str]:
     if right.all():
         yield "a relative error below 1e-6: a constant with too few digits, or a short dtype on the way"
     if right.any():
+        cut = np.ptp(np.abs(found[~right])) <= 1e-6 * np.abs(found[~right]).max()
         larger = np.abs(truth[~right]).min() > np.abs(truth[right]).max()
         yield (
             "right where it is small: clipped, or cut off"
-            if larger
+            if larger and cut
             else (
                 f"{int((~right).sum())} of {right.size} elements are wrong and the others right: "
                 "one case of the rule, a condition or a mask"
@@ -107,7 +122,7 @@ def _of_one_place(found: Host, truth: Host) -> Iterator[str]:
         yield f"one element only, [{place}]{': it is 0' if zero else ''}: an index or a boundary"
 
 
-def _of_a_factor(found: Host, truth: Host) -> Iterator[str]:
+def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[str]:
     large = np.abs(truth) > 1e-6 * np.abs(truth).max(initial=0)
     if not large.any():
         return
@@ -117,8 +132,7 @@ def _of_a_factor(found: Host, truth: Host) -> Iterator[str]:
         return
     if abs(middle + 1) < 1e-6:
         yield "the sign: the rule is −1 × the truth"
-    counts = {n for n in (truth.size, *truth.shape) if n > 1}
-    for n in counts:
+    for n in sorted({truth.size, *truth.shape, *known} - {0, 1}):
         if math.isclose(middle, 1 / n, rel_tol=1e-4):
             yield f"a factor 1/{n}: a mean over {n} where a sum belongs"
         if math.isclose(middle, n, rel_tol=1e-4):
@@ -168,3 +182,31 @@ def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
 
 def _number(x: Any) -> str:
     return f"{x:.6g}" if np.iscomplexobj(x) else f"{float(np.real(x)):.6g}"
+
+
+def of_nonlinear(found: Host, truth: Host, repeated: bool, loops: bool) -> str:
+    """What a rule that is not linear in the upstream gradient does to it.
+
+    Args:
+        found: the gradient.
+        truth: what it would be if the rule were linear.
+        repeated: whether the two answer the same question.
+        loops: whether the rule has a loop that decides itself when to stop.
+    """
+    if repeated:
+        return "randomness without a key, or memory that is not initialized"
+    if not truth.any():
+        return "the upstream gradient is ignored, or something is added to it"
+    if loops:
+        return (
+            "a solver with an absolute tolerance stops at once where the upstream gradient is small; "
+            "make the tolerance relative to it"
+        )
+    wrong = ~np.isclose(found, truth, rtol=1e-6)
+    with np.errstate(all="ignore"):
+        ratio = np.nanmedian(np.abs(found[wrong]) / np.abs(truth[wrong])) if wrong.any() else 1.0
+    if ratio < 0.9:
+        return "the upstream gradient is clipped, or ignored"
+    if ratio > 1.1:
+        return "the upstream gradient is ignored, added to or raised to a power"
+    return "its sign or its small values are lost: an absolute value, a threshold, a short dtype on the way"

@@ -11,24 +11,26 @@ error in any of its elements, and in two elements alone, its largest gradient an
 is found by extrapolation, so the numerical gradient is good to ten digits where the loss is smooth.
 """
 
-import inspect
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
-from funcnet._errors import GradientError, VJPCheckError
+from funcnet._errors import GradientError, ParameterError, VJPCheckError
 from funcnet._types import Host
-from funcnet.check import directions
-from funcnet.check.kinks import View
-from funcnet.check.primal import subject
+from funcnet.check import directions, words
+from funcnet.check.answers import Along, Answers
+from funcnet.check.case import Case, Options, case
+from funcnet.check.layer import wrong_gate
+from funcnet.check.noise import signs
 from funcnet.check.probes import Probe
-from funcnet.check.report import table
-from funcnet.check.settle import number
-from funcnet.check.trial import Trial, trial
-
-_BANDS = ((1e-7, "good"), (1e-4, "fine with kinks"), (1e-2, "suspicious"), (np.inf, "wrong"))
+from funcnet.check.report import Finding, table
+from funcnet.check.reproduce import number
+from funcnet.check.subject import subject
+from funcnet.check.thresholds import BANDS, TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Leaf:
     @property
     def band(self) -> str:
         """What the lecture calls a relative error of this size."""
-        return "kink" if self.kink else next(name for limit, name in _BANDS if self.error <= limit)
+        return "kink" if self.kink else next(name for limit, name in BANDS if self.error <= limit)
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,43 @@ class GradientReport:
         return "\n".join([f"{self.function}: the gradient of the loss is right", *table(rows)])
 
 
-def check_gradient(loss: Callable, params: Any, *batch: Any, key: Any = 0) -> GradientReport:
+_DEFAULTS = {"argnums": 0, "order": 1}
+
+
+class OfLoss(Answers):
+    """What a loss answers: one gradient, and its slopes."""
+
+    roundings = 0
+
+    @functools.cached_property
+    def probes(self) -> list[Probe]:
+        """The parameters alone."""
+        return [self.probe]
+
+
+def check_gradient(
+    loss: Callable,
+    params: Any,
+    *batch: Any,
+    argnums: int | Sequence[int] = 0,
+    reference: Callable | None = None,
+    order: int = 1,
+    timeout: float | int = TIMEOUT,
+    key: Any = 0,
+) -> GradientReport:
     """Check the gradient of a whole network against the slopes of its loss, in float64.
+
+    A model that runs in float32 alone is checked there, as well as that can be. Where the gradient is wrong,
+    the message names the gate behind which it is still right, and its source line.
 
     Args:
         loss: `loss(params, *batch)`, to a scalar.
         params: pytree of floats.
         *batch: whatever else the loss takes.
+        argnums: which of `(params, *batch)` are differentiated.
+        reference: the same loss without rules of its own, whose slopes are taken.
+        order: 2 checks the gradient of ⟨∇L, w⟩ for a random w too, which is the Hessian times w.
+        timeout: seconds that loops and callbacks may take.
         key: a number or a key of jax.random, from which the directions come.
 
     Returns:
@@ -94,6 +126,7 @@ def check_gradient(loss: Callable, params: Any, *batch: Any, key: Any = 0) -> Gr
     Raises:
         VJPCheckError: the gradient of a leaf is not the slope of the loss.
         GradientError: the loss is no scalar.
+        ParameterError: an argument of the check itself is not what it should be.
 
     Source:
         CS231n 2019, lecture 4, slides 8 and 14.
@@ -109,53 +142,76 @@ def check_gradient(loss: Callable, params: Any, *batch: Any, key: Any = 0) -> Gr
         'good'
     """
     __tracebackhide__ = True
-    try:
-        of_params = _bound(loss, batch)
-        made = trial(
-            of_params, subject(of_params, (params,)), None, key, call="check_gradient({}, params, *batch{})"
+    if not isinstance(order, int) or order < 1:
+        raise ParameterError(f"check_gradient: order={order!r}, expected 1, or 2 for Hessian-vector products")
+    options = Options(reference=reference, elsewhere=(), timeout=timeout, key=key)
+    outcome = _in_orders(loss, (params, *batch), argnums, options, order)
+    if isinstance(outcome, Finding):
+        raise VJPCheckError(outcome) from None
+    return outcome
+
+
+def _in_orders(
+    loss: Callable,
+    args: tuple[Any, ...],
+    argnums: int | Sequence[int],
+    options: Options,
+    order: int,
+    shown: int = 1,
+) -> GradientReport | Finding:
+    chosen = {"argnums": argnums, "order": order + shown - 1}
+    more = "".join(f", {name}={value!r}" for name, value in chosen.items() if value != _DEFAULTS[name])
+    made = case(loss, subject(loss, args, argnums), options, f"check_gradient({{}}{more}, {{key}})")
+    seen = OfLoss(made)
+    outcome = _checked(made, seen)
+    if order == 1 or isinstance(outcome, Finding):
+        return outcome
+    again = _in_orders(_product(made), args, argnums, replace(options, reference=None), order - 1, shown + 1)
+    if isinstance(again, Finding):
+        return replace(again, summary=f"at order {shown + 1}, of ⟨∇L, w⟩: {again.summary}")
+    return replace(outcome, leaves=(*outcome.leaves, *again.leaves))
+
+
+def _product(made: Case) -> Callable:
+    """⟨∇L, w⟩ for a random w, whose gradient is the Hessian times w."""
+    rng = made.rng("Hessian")
+    weights = [signs(x, rng) for x in made.subject.xs]
+
+    def product(*args: Any) -> Any:
+        rest, xs = made.subject.split(args)
+        x_bars = jax.grad(lambda *xs: made.flat(rest, *xs)[0], tuple(range(len(xs))))(*xs)
+        return sum((x_bar * w.astype(x_bar.dtype)).sum() for x_bar, w in zip(x_bars, weights, strict=True))
+
+    return functools.wraps(made.subject.fun)(product)
+
+
+def _checked(made: Case, seen: OfLoss) -> GradientReport | Finding:
+    refusal = made.traced(made.base).refusal
+    if refusal is not None:
+        return words.not_traced(made, made.base, refusal)
+    shapes = [y.shape for y in made.traced(made.base).ys]
+    if shapes != [()]:
+        raise GradientError(
+            f"check_gradient of {made.subject.name}: the result has floats of shapes {shapes}, expected "
+            f"one scalar; return the loss alone, summed or averaged"
         )
-        shapes = [y.shape for y in made.results(made.base)]
-        if shapes != [()]:
-            raise GradientError(
-                f"check_gradient of {made.subject.name}: the result has floats of shapes {shapes}, expected "
-                f"one scalar; return the loss alone, summed or averaged"
-            )
-        return GradientReport(made.subject.name, tuple(_leaves(made)))
-    except VJPCheckError as error:
-        raise VJPCheckError(error.finding) from None
-
-
-def _bound(loss: Callable, batch: tuple[Any, ...]) -> Callable:
-    """The loss as a function of its parameters alone, under its own name and theirs."""
-
-    def of_params(params: Any) -> Any:
-        return loss(params, *batch)
-
-    first, *_ = inspect.signature(loss).parameters.values()
-    of_params.__name__ = getattr(loss, "__name__", type(loss).__name__)
-    of_params.__signature__ = inspect.Signature([first])  # pyright: ignore[reportFunctionMemberAccess]
-    return of_params
-
-
-def _leaves(made: Trial) -> list[Leaf]:
-    probe = made.probe(made.base)
-    probe = Probe(probe.xs, tuple(np.ones_like(y_bar) for y_bar in probe.y_bars))
-    (answer,) = made.ask([probe], made.base)
-    (wide,) = made.widened([probe])
-    moves = directions.random(wide, made.rng)
-    for i, x_bar in enumerate(answer.x_bars):
-        moves += [(i, directions.single(wide, i, place)) for place in _elements(x_bar, made.rng)]
-    slopes, tangents = made.slopes(probe, [v for _, v in moves])
+    if not seen.ends:
+        return words.endless(made)
+    moves = directions.random(made.widened([seen.probe])[0].xs, made.rng("directions"))
+    for i, x_bar in enumerate(seen.rule[0].found):
+        places = _elements(x_bar, made.rng(f"elements {i}"))
+        moves += [(i, directions.single(made.widened([seen.probe])[0].xs, i, place)) for place in places]
+    with np.errstate(all="ignore"):
+        along = seen.seen_along([(i, "", v) for i, v in moves])
     leaves = []
-    for i, x in enumerate(probe.xs):
-        views = [
-            View(made, answer.x_bars, v, slope, tangent)
-            for (place, v), slope, tangent in zip(moves, slopes, tangents, strict=True)
-            if place == i
-        ]
+    for i, x in enumerate(seen.probe.xs):
+        own = [one for one in along if one.i == i]
+        wrong = [one for one in own if not np.isfinite(one.rule) or not one.agrees()]
+        if wrong:
+            return _wrong(made, seen, i, wrong, len(own))
         if x.size:
-            leaves.append(_leaf(made, i, views))
-    return leaves
+            leaves.append(_leaf(made, i, own, float(seen.probe.given[0])))
+    return GradientReport(made.subject.name, tuple(leaves))
 
 
 def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[int, ...]]:
@@ -168,27 +224,36 @@ def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[int, ...]]:
     ]
 
 
-def _leaf(made: Trial, i: int, views: Sequence[View]) -> Leaf:
-    wrong = [view for view in views if not np.isfinite(view.rule) or not view.agrees()]
-    if wrong:
-        view, slope = wrong[0], wrong[0].slope
-        raise made.fail(
-            "KINK" if slope.kink else "WRONG",
-            "the gradient of the loss is not its slope",
-            ("along v", f"⟨x̄, v⟩ {number(view.rule)}, differences {number(slope.value)} ± {slope.error:.0e}"),
-            ("error", f"{_relative(view):.1e} relative: {Leaf('', (), 0, 0, _relative(view), False).band}"),
-            ("found", f"in {len(wrong)} of {len(views)} directions"),
-            ("do", "check the rules on the way to this parameter one by one with funcnet.check_vjp"),
-            argument=made.describe(i, made.base),
-        )
-    worst = max(views, key=_relative)
+def _wrong(made: Case, seen: OfLoss, i: int, wrong: Sequence[Along], tried: int) -> Finding:
+    one, slope, scale = wrong[0], wrong[0].slope, float(seen.probe.given[0])
+    rule, value = number(one.rule / scale), number(slope.value / scale)
+    with np.errstate(all="ignore"):
+        gate = wrong_gate(made, seen.runner)
+    advice = "check the rules on the way to this parameter one by one with funcnet.check_vjp"
+    return words.finding(
+        made,
+        "KINK" if slope.kink else "WRONG",
+        "the gradient of the loss is not its slope",
+        ("along v", f"⟨x̄, v⟩ {rule}, differences {value} ± {abs(slope.error / scale):.0e}"),
+        ("error", f"{_relative(one):.1e} relative: {Leaf('', (), 0, 0, _relative(one), False).band}"),
+        ("found", f"in {len(wrong)} of {tried} directions"),
+        ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
+        ("do", advice),
+        argument=words.described(made, i, made.base),
+    )
+
+
+def _leaf(made: Case, i: int, own: Sequence[Along], scale: float) -> Leaf:
+    worst = max(own, key=_relative)
     name, shape = made.subject.names[i], made.subject.xs[i].shape
-    return Leaf(name, shape, worst.rule, worst.slope.value, _relative(worst), worst.slope.kink)
+    return Leaf(
+        name, shape, worst.rule / scale, worst.slope.value / scale, _relative(worst), worst.slope.kink
+    )
 
 
-def _relative(view: View) -> float:
+def _relative(one: Along) -> float:
     """|x̄ − n| / max(|x̄|, |n|); 0 where both vanish."""
-    size = max(abs(view.rule), abs(view.slope.value))
-    if not np.isfinite(view.slope.error):
+    size = max(abs(one.rule), abs(one.slope.value))
+    if not np.isfinite(one.slope.error):
         return 0.0
-    return abs(view.rule - view.slope.value) / size if size > 10 * view.slope.error else 0.0
+    return abs(one.rule - one.slope.value) / size if size > 10 * one.slope.error else 0.0

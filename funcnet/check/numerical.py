@@ -14,8 +14,9 @@ import numpy as np
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._types import Host
 from funcnet.check import directions
-from funcnet.check.differences import STEPS, slope
+from funcnet.check.differences import slope
 from funcnet.check.probes import compiled, double
+from funcnet.check.thresholds import STEPS
 
 
 class Estimate(NamedTuple):

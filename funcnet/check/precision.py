@@ -1,103 +1,109 @@
 """What is left of a right gradient in a short dtype."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from funcnet._types import Host
-from funcnet.check import contract, directions
-from funcnet.check.criteria import DRAWS, Comparison, compare, spreads
-from funcnet.check.exact import roughly, row
-from funcnet.check.hints import hint
-from funcnet.check.primal import wide
-from funcnet.check.probes import Answer, Probe
-from funcnet.check.report import Row
-from funcnet.check.settle import CANCELS, at, error_of, number, settle
-from funcnet.check.trial import Trial
+from funcnet.check import directions, words
+from funcnet.check.answers import Answers
+from funcnet.check.disputes import settle
+from funcnet.check.noise import Comparison, compare, spreads, unit, wide
+from funcnet.check.probes import Answer, ended
+from funcnet.check.report import Finding
+from funcnet.check.thresholds import DRAWS
 
 
-def check(made: Trial, dtype: Any) -> list[Row]:
+@dataclass(frozen=True)
+class Short:
+    """A gradient in a short dtype.
+
+    Attributes:
+        dtype: which; None for that of the arguments.
+        compared: for each x the gradient beside the true one, at the arguments.
+        finding: what is wrong, if something is.
+        notes: why it was not compared, and what was settled.
+    """
+
+    dtype: Any
+    compared: Sequence[Comparison] = ()
+    finding: Finding | None = None
+    notes: tuple[str, ...] = ()
+
+
+def in_short(answers: Answers, dtype: Any) -> Short:
     """Compare the gradient in a short dtype with the true one at the same numbers.
 
     The truth is that of the rule itself in float64, once it is found right there too: short dtypes make
     ties, at which a rule may choose otherwise than autodiff. Where rounding breaks a tie the noise is
     whatever the choice makes of it, so the gradient is compared beside the ties as well.
-
-    Raises:
-        VJPCheckError: the gradient is UNSTABLE: off by more than rounding explains.
     """
-    probe = made.probe(dtype)
-    contract.check_types(made, dtype)
-    probes = [probe, *([_beside(made, probe)] if directions.equals(probe) else ())]
-    answers = made.ask(probes, dtype)
-    moved = [draw for one in probes for draw in made.draws(one)]
-    truths = made.truth([*probes, *moved])
-    if made.primal.draws() and not _near(answers[0], truths[0]):
-        return _skipped(made, probe, "the function draws other random numbers there")
-    if not all(np.isfinite(wide(y)).all() for y in answers[0].ys):
-        return _skipped(made, probe, "the function overflows there")
-    wides = made.widened(probes)
-    rules = made.ask(wides, made.base) if made.double else truths
-    rows = []
-    for k, (answer, rule, truth) in enumerate(zip(answers, rules, truths, strict=False)):
-        around = truths[len(probes) + DRAWS * k :][:DRAWS]
-        contract.check_outputs(made, answer, truth, [draw.ys for draw in around])
+    case = answers.case
+    refusal = case.traced(dtype).refusal
+    if refusal is not None:
+        return Short(dtype, finding=words.not_traced(case, dtype, refusal))
+    probe = case.probe(dtype)
+    kind = probe.xs[0].dtype
+    probes = [probe, *([answers.beside(probe, "short")] if directions.equals(probe.xs) else ())]
+    count = len(probes)
+    moved = [draw for n, one in enumerate(probes) for draw in case.draws(one, f"{kind} {n}")]
+    stops = case.primal.stops_itself()
+    own = answers.ask([*probes, *(draw.like(probe) for draw in moved if stops)], dtype, needed=count)
+    true = answers.true([*probes, *moved], needed=count)
+    found, truths = ended(own[:count]), ended(true[:count])
+    rules = ended(answers.ask(case.widened(probes), case.base)) if case.base is not None else truths
+    if not len(found) == len(truths) == len(rules) == count:
+        return Short(dtype, notes=(f"not checked in {kind}: a loop in it does not end there",))
+    if not all(np.isfinite(wide(y)).all() for y in found[0].ys):
+        return Short(dtype, notes=(f"not checked in {kind}: the function overflows there",))
+    if (stops or case.primal.draws()) and not _near(found[0], truths[0]):
+        why = (
+            "its loop takes another course there"
+            if stops
+            else "the function draws other random numbers there"
+        )
+        return Short(dtype, notes=(f"not checked in {kind}: {why}",))
+    compared, notes = [], []
+    for k, (answer, rule, truth) in enumerate(zip(found, rules, truths, strict=True)):
+        around, spread = (ended(one[count + DRAWS * k :][:DRAWS]) for one in (true, own))
+        if other := answers.other_result(answer, truth, around):
+            return Short(dtype, finding=words.other_result(case, *other))
         if k == 0:
-            where = f", at the arguments rounded to {probe.xs[0].dtype}"
-            settle(made, wides[0], roughly(rule, truth), around, where)
-        comparisons = _comparisons(made, answer, rule, truth, around)
-        for i, one in enumerate(comparisons):
+            where = f", at the arguments rounded to {kind}"
+            point = case.widened([probe])[0]
+            rulings = settle(answers, point, answers.roughly(rule, truth), truth, around, where)
+            notes += [ruling.note for ruling in rulings]
+            if lost := next((ruling.finding for ruling in rulings if ruling.finding), None):
+                return Short(dtype, finding=lost)
+        compared += _compared(answers, answer, rule, truth, around, spread)
+        for i, one in enumerate(compared[-len(rule.found) :]):
             if one.bad.any():
-                raise _unstable(made, i, one, dtype)
-        rows += [row(made, i, one, dtype) for i, one in enumerate(comparisons)]
-    return rows[: len(probe.xs)]
+                return Short(dtype, finding=words.unstable(case, i, one, dtype))
+    return Short(dtype, compared[: len(rules[0].found)], notes=words.all_of(notes))
 
 
-def _beside(made: Trial, probe: Probe) -> Probe:
-    """The point moved by a hundredth, so that no elements are equal."""
-
-    def moved(x: Host) -> Host:
-        step = 0.01 * directions.sizes(wide(x)) * made.rng.uniform(-1, 1, x.shape)
-        return (wide(x) + step).astype(x.dtype)
-
-    return Probe(tuple(map(moved, probe.xs)), probe.y_bars)
-
-
-def _skipped(made: Trial, probe: Probe, why: str) -> list[Row]:
-    made.notes.append(f"not checked in {probe.xs[0].dtype}: {why}")
-    return []
-
-
-def _comparisons(
-    made: Trial, answer: Answer, rule: Answer, truth: Answer, around: Sequence[Answer]
+def _compared(
+    answers: Answers,
+    answer: Answer,
+    rule: Answer,
+    truth: Answer,
+    around: Sequence[Answer],
+    spread: Sequence[Answer],
 ) -> list[Comparison]:
-    pairs = zip(rule.x_bars, truth.x_bars, strict=True)
+    """The gradient beside the rule's own in float64.
+
+    A loop that stops at a tolerance is as good as that, which shows in the spread of its own answers.
+    """
+    pairs = [tuple(map(wide, pair)) for pair in zip(rule.found, truth.found, strict=True)]
     exact = [np.where(np.isfinite(one), one, other) for one, other in pairs]
-    sigmas = spreads(truth.x_bars, [draw.x_bars for draw in around])
-    return compare(answer.x_bars, exact, sigmas, [x_bar.dtype for x_bar in answer.x_bars], made.slack)
+    sigmas = spreads(truth.found, [one.found for one in around])
+    if spread:
+        sigmas = list(map(np.maximum, sigmas, spreads(answer.found, [one.found for one in spread])))
+    kinds = [x.dtype for x in answer.found]
+    zeros = [unit(kind) * terms for kind, terms in zip(kinds, answers.terms, strict=True)]
+    return compare(answer.found, exact, sigmas, kinds, answers.case.slack, zeros=zeros)
 
 
 def _near(answer: Answer, truth: Answer) -> bool:
     return all(np.allclose(wide(y), other, rtol=0.1) for y, other in zip(answer.ys, truth.ys, strict=True))
-
-
-def _unstable(made: Trial, i: int, one: Comparison, dtype: Any) -> Exception:
-    name, kind = made.subject.names[i], made.point(dtype)[i].dtype
-    values = f"rule {number(one.found[one.worst])}, truth {number(one.truth[one.worst])}"
-    guess = CANCELS
-    if not np.isfinite(one.found).all():
-        guess = "an intermediate value overflows, or 0/0: scale before exp, square or divide"
-    elif one.bad.all():
-        guess = hint(one.found, one.truth)
-    known = "right in float64, but off" if made.double else "off"
-    return made.fail(
-        "UNSTABLE" if made.double else "WRONG",
-        f"{known} by more than rounding explains in {kind}",
-        ("worst", f"{at(name, one.worst)}: {values}"),
-        ("error", f"{error_of(one)}; allowed are {made.slack:g}"),
-        ("off", f"{int(one.bad.sum())} of {one.bad.size} elements"),
-        ("hint", guess),
-        ("reproduce", made.again),
-        argument=made.describe(i, dtype),
-    )

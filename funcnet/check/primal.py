@@ -1,12 +1,10 @@
-"""The function under test as a function of its floats, and the same function without its own rules.
+"""The same function without its own rules: what autodiff and differences are taken of.
 
-A check needs the function twice: as it is, with the gradient in question, and undecorated, so that
-autodiff and differences see only what it computes. The undecorated one is the program of the function
-in which every `custom_jvp` and `custom_vjp`, at whatever depth, is replaced by its primal.
+The undecorated function is the program of the function in which every `custom_jvp` and `custom_vjp`, at
+whatever depth, is replaced by its primal.
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
-from funcnet._errors import ParameterError
-from funcnet._types import Host
-from funcnet.backprop import argument_names
 from funcnet.backprop.activity import active, is_in
 from funcnet.backprop.program import CALLS, evaluate
+from funcnet.check.subject import Arrays
 from funcnet.rules import RULES
-
-Arrays = Sequence[Any]
 
 _VALUES = {"svd": (0, "singular values"), "eigh": (1, "eigenvalues"), "eig": (0, "eigenvalues")}
 """Of a decomposition the place of its values among its results, and their name."""
@@ -32,144 +26,11 @@ _CUSTOM = ("custom_jvp_call", "custom_vjp_call")
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A function and the arguments to check it at.
-
-    Attributes:
-        fun: the function.
-        given: the floats as they came.
-        xs: the floats among the leaves of its arguments: what is differentiated.
-        names: their names, `x` or `params['w']`.
-        rest: the other arrays: integers, bools, keys.
-        dtypes: of the floats, as they came.
-        call: puts `(rest, *xs)` into the arguments and calls any function of the same signature on them.
-        split: `(rest, xs)` of other arguments of the same structure.
-    """
-
-    fun: Callable
-    given: tuple[Any, ...]
-    xs: tuple[Host, ...]
-    names: tuple[str, ...]
-    rest: tuple[Any, ...]
-    dtypes: tuple[Any, ...]
-    call: Callable[..., Any]
-    split: Callable[[Sequence[Any]], tuple[Arrays, Arrays]]
-
-    @property
-    def name(self) -> str:
-        """How the function is called."""
-        inner = self.fun.func if isinstance(self.fun, functools.partial) else self.fun
-        return getattr(inner, "__name__", type(inner).__name__)
-
-    def floats(self, function: Callable) -> Callable[..., tuple[Any, ...]]:
-        """`(rest, *xs) -> ys`: the floats of the result of a function of this signature."""
-
-        def flat(rest: Arrays, *xs: Any) -> tuple[Any, ...]:
-            leaves = jax.tree.leaves(self.call(function, rest, xs))
-            return tuple(y for y in map(jnp.asarray, leaves) if jnp.issubdtype(y.dtype, jnp.inexact))
-
-        return flat
-
-    def at(self, dtype: Any) -> tuple[Host, ...]:
-        """The floats in another dtype, or for None in the dtypes that they came in."""
-        kinds = self.dtypes if dtype is None else [as_kind(kind, dtype) for kind in self.dtypes]
-        return tuple(x.astype(kind) for x, kind in zip(self.xs, kinds, strict=True))
-
-
-def as_kind(dtype: Any, wanted: Any) -> Any:
-    """The dtype of the wanted precision that holds such numbers: complex ones have two parts."""
-    wanted = jnp.dtype(wanted)
-    if not jnp.issubdtype(dtype, jnp.complexfloating):
-        return wanted
-    return jnp.dtype(jnp.complex128 if wanted.itemsize == 8 else jnp.complex64)
-
-
-def wide(x: Any) -> Host:
-    """A float array in double precision."""
-    x = np.asarray(x)
-    return x.astype(np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64)
-
-
-def subject(fun: Callable, args: Sequence[Any]) -> Subject:
-    """Sort the leaves of the arguments: floats, other arrays, and what is fixed (strings, functions, ints).
-
-    Raises:
-        ParameterError: fun is no function, or no argument is a float.
-    """
-    if not callable(fun):
-        raise ParameterError(f"check: got {fun!r}, expected a function; write check_vjp(f, *args)")
-    _check_signature(fun, args)
-    static = {i for i in getattr(fun, "nondiff_argnums", ()) if i < len(args)}
-    given = tuple(None if i in static else arg for i, arg in enumerate(args))
-    paths, tree = jax.tree_util.tree_flatten_with_path((given, {}))
-    leaves = [leaf for _, leaf in paths]
-    floats = [i for i, leaf in enumerate(leaves) if _is_float(leaf)]
-    others = [i for i, leaf in enumerate(leaves) if _is_array(leaf) and i not in floats]
-    if not floats:
-        raise ParameterError(
-            f"check of {getattr(fun, '__name__', fun)}: none of its {len(leaves)} arguments is a float, "
-            f"expected one at least to differentiate; pass floats as arrays or numbers"
-        )
-
-    def call(function: Callable, rest: Arrays, xs: Arrays) -> Any:
-        replaced = {**dict(zip(others, rest, strict=True)), **dict(zip(floats, xs, strict=True))}
-        dynamic, _ = jax.tree.unflatten(tree, [replaced.get(i, leaf) for i, leaf in enumerate(leaves)])
-        return function(*(args[i] if i in static else arg for i, arg in enumerate(dynamic)))
-
-    def split(args: Sequence[Any]) -> tuple[Arrays, Arrays]:
-        leaves = jax.tree.leaves((tuple(None if i in static else arg for i, arg in enumerate(args)), {}))
-        return tuple(leaves[i] for i in others), tuple(leaves[i] for i in floats)
-
-    names = argument_names(fun, [path for path, _ in paths])
-    strong = [jnp.result_type(leaves[i]) for i in floats if _is_array(leaves[i])]
-    scalar = jnp.result_type(float, *strong)
-    return Subject(
-        fun,
-        tuple(leaves[i] for i in floats),
-        tuple(wide(leaves[i]) for i in floats),
-        tuple(names[i] for i in floats),
-        tuple(leaves[i] for i in others),
-        tuple(_dtype(leaves[i], scalar) for i in floats),
-        call,
-        split,
-    )
-
-
-def _check_signature(fun: Callable, args: Sequence[Any]) -> None:
-    try:
-        signature = inspect.signature(fun, follow_wrapped=not inspect.isfunction(fun))
-    except (TypeError, ValueError):
-        return  # builtins have none
-    try:
-        signature.bind(*args)
-    except TypeError as error:
-        name = getattr(fun, "__name__", "the function")
-        raise ParameterError(
-            f"check: {error}; got {len(args)} for {name}{signature}. Bind keywords with functools.partial"
-        ) from None
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
-
-
-def _is_float(leaf: Any) -> bool:
-    return isinstance(leaf, (float, complex)) or (_is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact))
-
-
-def _dtype(leaf: Any, scalar: Any) -> Any:
-    """The dtype of an array; a plain number has that of the arrays beside it."""
-    if _is_array(leaf):
-        return jnp.dtype(jax.dtypes.canonicalize_dtype(leaf.dtype))
-    return as_kind(jnp.result_type(leaf), jnp.finfo(scalar).dtype)
-
-
-@dataclass(frozen=True, eq=False)
 class Primal:
-    """The undecorated program of a function: `primal(rest, *xs) -> ys`.
+    """A program of a function: `primal(rest, *xs) -> ys`.
 
     Attributes:
-        jaxpr: the program, with its custom rules taken out.
+        jaxpr: the program; of an undecorated function without its custom rules.
         consts: what it closes over.
         others: how many inputs come before the floats.
     """
@@ -189,11 +50,19 @@ class Primal:
 
     def draws(self) -> bool:
         """Whether it draws random numbers, which are others in another dtype."""
-        return any(eqn.primitive.name.startswith(("random_", "threefry")) for eqn in _all(self.jaxpr))
+        return any(eqn.primitive.name.startswith(("random_", "threefry")) for eqn in equations(self.jaxpr))
 
     def iterates(self) -> bool:
+        """Whether it has a loop that carries floats on: what comes out may not have converged."""
+        return any(map(_carries_floats, equations(self.jaxpr)))
+
+    def stops_itself(self) -> bool:
         """Whether it has a loop that decides itself when to stop."""
-        return any(eqn.primitive.name == "while" for eqn in _all(self.jaxpr))
+        return any(eqn.primitive.name == "while" for eqn in equations(self.jaxpr))
+
+    def decomposes(self) -> bool:
+        """Whether it computes eigenvectors or singular vectors."""
+        return any(eqn.primitive.name in _VALUES for eqn in equations(self.jaxpr))
 
     def equal_values(self, rest: Arrays, *xs: Any, within: float) -> str:
         """What is equal there whose vectors are used: "eigenvalues", "singular values", or nothing.
@@ -239,29 +108,46 @@ def custom_rules(jaxpr: _jax.Jaxpr) -> int:
     return sum(eqn.primitive.name in _CUSTOM for eqn in jaxpr.eqns) + sum(map(custom_rules, inside))
 
 
-def _all(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
+def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
+    """Whether a rule in it is told what is perturbed: by `symbolic_zeros`, or as a primitive of others."""
+    return any(
+        eqn.params.get("symbolic_zeros") is True or _jax.is_foreign(eqn.primitive) for eqn in equations(jaxpr)
+    )
+
+
+def equations(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
     """The equations of a program and of the programs in it."""
-    inner = [one for eqn in jaxpr.eqns for part, _ in _jax.programs(eqn) for one in _all(part)]
+    inner = [one for eqn in jaxpr.eqns for part, _ in _jax.programs(eqn) for one in equations(part)]
     return [*jaxpr.eqns, *inner]
+
+
+def _carries_floats(eqn: _jax.Equation) -> bool:
+    carried = eqn.outvars[: _jax.scan_counts(eqn)[1]] if eqn.primitive.name == "scan" else eqn.outvars
+    return eqn.primitive.name in ("scan", "while") and any(
+        jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in carried
+    )
 
 
 def _kinds(eqn: _jax.Equation, moved: Collection[_jax.Var]) -> list[Any]:
     """The float dtypes of the results of an equation, those inside of its programs among them."""
     if not any(is_in(moved, v) for v in eqn.outvars):
         return []
-    inner = [v for jaxpr, _ in _jax.programs(eqn) for one in _all(jaxpr) for v in one.outvars]
+    inner = [v for jaxpr, _ in _jax.programs(eqn) for one in equations(jaxpr) for v in one.outvars]
     dtypes = [v.aval.dtype for v in (*eqn.outvars, *inner) if hasattr(v.aval, "dtype")]
     return [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
 
 
+def program(flat: Callable, rest: Arrays, xs: Arrays) -> Primal:
+    """Trace `flat(rest, *xs)`."""
+    jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(flat)(tuple(rest), *xs))
+    return Primal(jaxpr, [_as_host(c) for c in consts], len(jax.tree.leaves(tuple(rest))))
+
+
 def undecorated(flat: Callable, rest: Arrays, xs: Arrays) -> Primal:
     """Trace `flat(rest, *xs)` and take the custom rules out of its program."""
-    closed = jax.make_jaxpr(flat)(tuple(rest), *xs)
-    jaxpr, consts = _jax.open_jaxpr(closed)
-    avals = [v.aval for v in jaxpr.invars]
-    bare = _bare(jaxpr, consts, avals)
-    jaxpr_, consts_ = _jax.open_jaxpr(bare)
-    return Primal(jaxpr_, [_as_host(c) for c in consts_], len(jax.tree.leaves(tuple(rest))))
+    jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(flat)(tuple(rest), *xs))
+    jaxpr, consts = _jax.open_jaxpr(_bare(jaxpr, consts, [v.aval for v in jaxpr.invars]))
+    return Primal(jaxpr, [_as_host(c) for c in consts], len(jax.tree.leaves(tuple(rest))))
 
 
 def _as_host(const: Any) -> Any:
@@ -287,5 +173,21 @@ def _run_bare(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
     if eqn.primitive.name in CALLS:
         return _run(*_jax.called(eqn), xs)
     if any(custom_rules(part) for part, _ in _jax.programs(eqn)):
+        if eqn.primitive.name == "shard_map":
+            return _on_devices(eqn, xs)
         eqn = _jax.with_programs(eqn, lambda part, consts: _bare(part, consts, [v.aval for v in part.invars]))
     return _jax.bind(eqn, xs)
+
+
+def _on_devices(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
+    """A shard_map whose program is bare; it can be traced inside of one over the same mesh only."""
+    params = eqn.params
+    body = functools.partial(_run, *_jax.open_jaxpr(params["jaxpr"]))
+    return jax.shard_map(
+        lambda *parts: body(parts),
+        mesh=params["mesh"],
+        axis_names=params["newly_manual_axes"],
+        check_vma=params["check_vma"],
+        in_specs=tuple(params["in_specs"]),
+        out_specs=list(params["out_specs"]),
+    )(*xs)

@@ -82,7 +82,7 @@ class Report:
     Attributes:
         function: the name of the function under test.
         rows: one for each argument and dtype.
-        stash: what the forward pass keeps.
+        stash: what the forward pass keeps; None of a rule of forward mode.
         own_rules: how many custom rules the function has; 0 means that the gradient is JAX's own.
         probes: how many points and directions were tried.
         calls: how many compiled programs were run for them.
@@ -91,7 +91,7 @@ class Report:
 
     function: str
     rows: tuple[Row, ...]
-    stash: Stash
+    stash: Stash | None
     own_rules: int
     probes: int
     calls: int
@@ -105,6 +105,10 @@ class Report:
             best[row.argument] = min(row.smallest, best.get(row.argument, float("inf")))
         return max(best.values(), default=0.0)
 
+    @property
+    def _below(self) -> list[str]:
+        return [str(self.stash)] * (self.stash is not None) + list(self.notes)
+
     def __str__(self) -> str:
         rules = (
             f"{self.own_rules} custom rule{'s' * (self.own_rules != 1)}"
@@ -113,12 +117,12 @@ class Report:
         )
         lines = [f"{self.function}: right ({rules}; {self.probes} probes in {self.calls} compiled calls)"]
         lines += table([_HEAD, *map(_cells, self.rows)])
-        return "\n".join([*lines, f"  {self.stash}", *(f"  {note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"  {note}" for note in self._below)])
 
     def _repr_html_(self) -> str:
         head, *body = [_HEAD, *map(_cells, self.rows)]
         rows = "".join(f"<tr>{_tags('td', row)}</tr>" for row in body)
-        notes = "".join(f"<li>{html.escape(text)}</li>" for text in (str(self.stash), *self.notes))
+        notes = "".join(f"<li>{html.escape(text)}</li>" for text in self._below)
         title, *_ = str(self).splitlines()
         table = f"<table><tr>{_tags('th', head)}</tr>{rows}</table>"
         return f"<p><b>{html.escape(title)}</b></p>{table}<ul>{notes}</ul>"

@@ -164,6 +164,10 @@ class Check:
     """How often to differentiate: 2 checks the gradient of the gradient too."""
     dtypes: Annotated[tuple[str, ...] | None, arg(metavar="DTYPE ...")] = None
     """The float dtypes to check in after float64; by default those of the arguments."""
+    domain: Annotated[str | None, arg(metavar="NAME")] = None
+    """Where it lives: "positive", "unit interval", "simplex" or "correlation"; by default anywhere."""
+    timeout: Annotated[float, arg(metavar="SECONDS")] = 20.0
+    """How long its loops and callbacks may take; points at which they take longer are left out."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -190,8 +194,9 @@ class Check:
 
         (rng,) = np.random.default_rng(self.seed).spawn(1)  # the probes' own generator starts from the seed
         function, args = lookup(self.function), arguments(self.args, rng)
+        options = {"dtypes": self.dtypes, "order": self.order, "domain": self.domain, "timeout": self.timeout}
         with calling(self.function, function, args):
-            report = check_vjp(function, *args, dtypes=self.dtypes, order=self.order, key=self.seed)
+            report = check_vjp(function, *args, key=self.seed, **options)
         print(report)
 
 

@@ -15,7 +15,9 @@ the package, as the module `pytest_funcnet`, and imports funcnet when a test ask
 """
 
 import argparse
-from collections.abc import Callable
+import difflib
+import inspect
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,6 +74,7 @@ def check_vjp(request: pytest.FixtureRequest) -> Callable[..., "Report"]:
     def check(fun: Callable, *args: Any, **keywords: Any) -> "Report":
         __tracebackhide__ = True
         keywords = marked | keywords
+        _check_keywords(keywords)
         keys = [keywords.pop("key")] if "key" in keywords else _seeds(request.config)
         try:
             *_, report = [funcnet.check_vjp(fun, *args, key=key, **keywords) for key in keys]
@@ -80,6 +83,30 @@ def check_vjp(request: pytest.FixtureRequest) -> Callable[..., "Report"]:
         return report
 
     return check
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The line of the summary begins with verdict and function, not with the name of the exception."""
+    report = yield
+    finding = getattr(call.excinfo and call.excinfo.value, "finding", None)
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if finding is not None and crash is not None:
+        crash.message = str(finding)
+    return report
+
+
+def _check_keywords(keywords: dict[str, Any]) -> None:
+    import funcnet
+
+    parameters = inspect.signature(funcnet.check_vjp).parameters.values()
+    known = [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    for name in keywords:
+        if known and name not in known:
+            (meant, *_) = difflib.get_close_matches(name, known, 1, 0) or known
+            raise pytest.UsageError(
+                f"check_vjp: got {name}=, expected keywords of funcnet.check_vjp; did you mean {meant}=?"
+            )
 
 
 def _seeds(config: pytest.Config) -> range:

@@ -320,16 +320,16 @@ MUTANTS = (
         "kink_promise",
         "left and right of a kink are exchanged in what a rule promises",
         Edit(
-            "funcnet/check/kinks.py",
-            "promised = slope.left + promise * (slope.right - slope.left)",
-            "promised = slope.right + promise * (slope.left - slope.right)",
+            "funcnet/check/criteria.py",
+            "promised = one.slope.left + kinks * (one.slope.right - one.slope.left)",
+            "promised = one.slope.right + kinks * (one.slope.left - one.slope.right)",
         ),
     ),
     mutant(
         "rounding_unit",
         "the unit of rounding is a whole step between numbers, so that every error counts half",
         Edit(
-            "funcnet/check/criteria.py",
+            "funcnet/check/noise.py",
             "return float(jnp.finfo(dtype).eps) / 2",
             "return float(jnp.finfo(dtype).eps)",
         ),
@@ -339,8 +339,8 @@ MUTANTS = (
         "the check of linearity no longer tries upstream gradients that are very small",
         Edit(
             "funcnet/check/linear.py",
-            "for factor, x_bar in ((up, large[i]), (1 / up, small[i])):",
-            "for factor, x_bar in ((up, large[i]),):",
+            "for factor, x in ((up, large[i]), (-1 / up, small[i])):",
+            "for factor, x in ((up, large[i]),):",
         ),
     ),
     mutant(

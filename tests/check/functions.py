@@ -1,10 +1,12 @@
 """The functions that more than one file checks."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from tests.check.rows import array, custom
 
 X = array(0.5, -1.25, 2.0, 3.5)
+ROWS = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)), "float32")
 SQUARE_MATRIX = jnp.asarray([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75], [-0.4, 0.8, 1.2]])
 TALL = jnp.asarray([[0.5, -1.0], [1.5, 0.25], [-0.4, 0.8]])
 
@@ -39,3 +41,5 @@ def energy(z):
 
 
 sine = custom(jnp.sin, lambda args, y_bar: (y_bar * jnp.cos(args[0]),))
+
+FAST = {"transforms": ()}

@@ -184,11 +184,20 @@ def test_a_key_of_jax_random_stands_on_one_line():
     assert "\n" not in dict(caught.value.finding.details)["reproduce"]
 
 
-def test_a_primal_that_does_not_run_in_float64_needs_a_reference():
+def test_a_primal_that_does_not_run_in_float64_is_its_own_oracle_in_float32():
+    report = check_vjp(custom(float32_kernel, tanh_gradient), X)
+    assert [row.dtype for row in report.rows] == ["float32"]
+    assert any(note.startswith("the oracles run in the dtype of the arguments") for note in report.notes)
+    with pytest.raises(VJPCheckError, match=r"the rule is 1\.01 × the truth") as caught:
+        check_vjp(custom(float32_kernel, functools.partial(tanh_gradient, factor=1.01)), X)
+    assert caught.value.verdict == "WRONG"
+
+
+def test_a_reference_that_does_not_run_in_float64_is_none():
     with pytest.raises(
-        ParameterError, match=r"float32_kernel: its primal does not run in float64.*Pass reference="
+        ParameterError, match=r"its reference does not run in float64.*Pass a plain JAX function"
     ):
-        check_vjp(custom(float32_kernel, tanh_gradient), X)
+        check_vjp(jnp.tanh, X, reference=float32_kernel)
 
 
 # Second order.

@@ -46,7 +46,7 @@ ROWS = [
     refused(
         "cut off below",
         lambda y_bar: jnp.where(abs(y_bar) < 1e-6, 0, y_bar),
-        "2^-40 ȳ does not give 2^-40 times",
+        "-2^-40 ȳ does not give -2^-40 times",
         "hint",
     ),
     refused("rounded", lambda y_bar: jnp.round(y_bar * 1024) / 1024, "hint"),

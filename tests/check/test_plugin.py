@@ -72,8 +72,10 @@ def test_a_failure_is_the_message_at_the_line_of_the_test(tmp_path):
     assert "\ncheck_vjp: --check-vjp-seed=7 --check-vjp-seeds=2\n" in output
     assert re.findall(r"^(\S+:\d+): ", output, re.MULTILINE) == ["test_rules.py:8", "test_rules.py:11"]
 
+    assert "FAILED test_rules.py::test_wrong - WRONG: cube" in output
+
     namespace = {}
-    exec(RULES, namespace)
+    exec(compile(RULES, "rules.py", "exec"), namespace)
     with pytest.raises(funcnet.VJPCheckError) as failure:
         funcnet.check_vjp(namespace["cube"], namespace["x"], key=7)
     _, first, second = output.split("E       funcnet._errors.VJPCheckError: ")
@@ -132,6 +134,16 @@ class TestMarker:
         check_vjp(jnp.tanh, 0.5, 1.5, slack=12)
         marked = {"key": 4, "dtypes": ("bfloat16",)}
         assert calls == [{**marked, "slack": 11}, {**marked, "slack": 12}]
+
+    def test_a_misspelt_keyword_is_named_with_the_one_that_was_meant(self, check_vjp):
+        words = "check_vjp: got dtype=, expected keywords of funcnet.check_vjp; did you mean dtypes=?"
+        with pytest.raises(pytest.UsageError, match=re.escape(words)):
+            check_vjp(jnp.tanh, 0.5, dtype="float32")
+
+    @pytest.mark.check_vjp(slak=9)
+    def test_a_misspelt_keyword_of_a_marker_too(self, check_vjp):
+        with pytest.raises(pytest.UsageError, match=r"got slak=, .*did you mean slack="):
+            check_vjp(jnp.tanh, 0.5)
 
     @pytest.mark.check_vjp(8)
     def test_a_marker_takes_keywords_only(self, request):

@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 from funcnet._errors import ParameterError
-from funcnet.check.primal import custom_rules, subject, undecorated
+from funcnet.check.primal import custom_rules, undecorated
+from funcnet.check.subject import subject
 from tests.check.rows import array, custom
 
 X = array(0.5, -1.25, 2.0)

@@ -481,6 +481,7 @@ WRONG = {
         "train --data idx:two",
         "two: holds 2 data sets; expected one. Name it: idx:two/a, idx:two/b",
     ),
+    "unknown domain": ("check rules.py:right --args f32[3] --domain disc", "domain=.disc., expected one of"),
 }
 
 
@@ -753,7 +754,14 @@ HELP = {
     ],
     "evaluate --help": ["RUN", "--data DATA"],
     "predict --help": ["RUN", "FILE", ".npy", ".csv", ".png"],
-    "check --help": ["MODULE:FUNCTION", "--args SPECS", "--seed", "--order", "--dtypes DTYPE"],
+    "check --help": [
+        "MODULE:FUNCTION",
+        "--args SPECS",
+        "--seed",
+        "--order",
+        "--dtypes DTYPE",
+        "--domain NAME",
+    ],
     "draw --help": ["MODULE:FUNCTION", "--args SPECS", "--out FILE", "--depth", "--unroll", "--local"],
 }
 

@@ -1,0 +1,183 @@
+"""Where in a network a gradient goes wrong: the gate behind which it is right, and before which it is not.
+
+Cut the program of a loss between two of its equations. What crosses the cut are the values z that the rest of
+the program is a function of, and z̄ is right if ⟨z̄, v⟩ is the slope of that rest along v. At the end of the
+program it is, at its beginning it is not, so bisection over the cuts finds the one equation at which right
+turns wrong in as many steps as their number has binary digits. In a loop the same search goes on in its body,
+at its first turn.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet import _jax
+from funcnet._types import Host
+from funcnet.backprop.program import CALLS, evaluate, live
+from funcnet.check import directions
+from funcnet.check.case import Case
+from funcnet.check.fuel import is_endless
+from funcnet.check.modes import REVERSE
+from funcnet.check.noise import wide
+from funcnet.check.primal import Primal, program
+from funcnet.check.probes import Probe, Runner
+from funcnet.check.thresholds import FUEL, GROWTH
+
+DIRECTIONS = 4
+"""How many directions decide whether a cut is right; one that crosses a kink decides nothing."""
+
+
+def wrong_gate(case: Case, runner: Runner) -> str:
+    """The gate at which the gradient goes wrong, with its source line; "" where none is found."""
+    rest, xs = case.subject.rest, case.subject.at(case.base)
+    with case.at(case.base):
+        whole = program(case.flat, rest, xs)
+        known = [*jax.tree.leaves(tuple(rest)), *xs]
+        eqn = _Search(case, runner, whole.jaxpr, whole.consts, known).gate()
+    return "" if eqn is None else _named(eqn)
+
+
+def _named(eqn: _jax.Equation) -> str:
+    name = _jax.function_name(eqn) or eqn.primitive.name
+    scope, line = _jax.scope(eqn), _jax.source_line(eqn)
+    return f"{name}{f' in {scope}' if scope else ''}{f' at {line}' if line else ''}"
+
+
+def _flat(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> Primal:
+    """The program with its calls written out, custom rules as they are."""
+
+    def written(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
+        if eqn.primitive.name in CALLS and not eqn.primitive.name.startswith("custom_"):
+            return evaluate(*_jax.called(eqn), inputs, written)
+        return _jax.bind(eqn, inputs)
+
+    return program(lambda rest, *xs: evaluate(jaxpr, consts, xs, written), (), xs)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A program, its inputs, and the search for the gate in it.
+
+    Attributes:
+        case: the case.
+        runner: runs the programs.
+        jaxpr: the program.
+        consts: what it closes over.
+        xs: its inputs.
+    """
+
+    case: Case
+    runner: Runner
+    jaxpr: _jax.Jaxpr
+    consts: Sequence[Any]
+    xs: Sequence[Any]
+
+    def gate(self) -> _jax.Equation | None:
+        """The equation at which right turns wrong."""
+        flat = _flat(self.jaxpr, self.consts, self.xs)
+        eqns = flat.jaxpr.eqns
+        values = _values(flat, self.xs)
+        wrong, right = 0, len(eqns)
+        if not self._is_wrong(flat, values, wrong):
+            return None
+        while right - wrong > 1:
+            middle = (wrong + right) // 2
+            if self._is_wrong(flat, values, middle):
+                wrong = middle
+            else:
+                right = middle
+        return self._inside(eqns[wrong], values) or eqns[wrong]
+
+    def _inside(self, eqn: _jax.Equation, values: dict[Any, Any]) -> _jax.Equation | None:
+        """The gate in the body of a loop, or in the branch that was taken."""
+        xs = [atom.val if _jax.is_literal(atom) else values[atom] for atom in eqn.invars]
+        if eqn.primitive.name == "scan":
+            before = sum(_jax.scan_counts(eqn))
+            first = -1 if eqn.params["reverse"] else 0
+            xs = [*xs[:before], *(x[first] for x in xs[before:])]
+            body = eqn.params["jaxpr"]
+        elif eqn.primitive.name == "cond":
+            body, xs = eqn.params["branches"][int(xs[0])], xs[1:]
+        else:
+            return None
+        return _Search(self.case, self.runner, *_jax.open_jaxpr(body), xs).gate()
+
+    def _is_wrong(self, flat: Primal, values: dict[Any, Any], cut: int) -> bool:
+        """Whether the gradient of what crosses the cut is not that of the rest of the program."""
+        results = flat.jaxpr.outvars
+        eqns, needed = live(flat.jaxpr.eqns[cut:], results)
+        made = {v for eqn in eqns for v in eqn.outvars}
+        crossing = [v for v in values if v in needed and v not in made]
+        floats = [v for v in crossing if jnp.issubdtype(v.aval.dtype, jnp.floating)]
+        fixed = [v for v in crossing if v not in floats]
+        if not floats:
+            return False
+
+        def tail(rest: Sequence[Any], *xs: Any) -> tuple[Any, ...]:
+            known = dict(zip([*fixed, *floats], [*rest, *xs], strict=True))
+            ys = _tail(eqns, results, known)
+            return tuple(y for y in ys if jnp.issubdtype(jnp.result_type(y), jnp.inexact))
+
+        rest, xs = [values[v] for v in fixed], tuple(np.asarray(values[v]) for v in floats)
+        rng = self.case.rng("cut")
+        ys = jax.eval_shape(tail, rest, *xs)
+        given = tuple(np.asarray(rng.uniform(0.5, 1.5, y.shape), y.dtype) for y in ys)
+        answer = self._answer(tail)
+        (found,) = self.runner.answers(answer, rest, [Probe(xs, given)], quick=True)
+        if found is None:
+            return False
+        moves = [_everywhere(xs, rng) for _ in range(DIRECTIONS)]
+        turns = GROWTH * FUEL if is_endless(flat.jaxpr) else None
+        eps = float(jnp.finfo(self.case.grain).eps)
+        slopes, _ = self.runner.slopes(tail, rest, xs, [(given, v) for v in moves], eps, False, turns)
+        for v, slope in zip(moves, slopes, strict=True):
+            rule = float(sum((wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True)))
+            terms = float(
+                sum(np.abs(wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True))
+            )
+            if not np.isfinite(rule):
+                return True
+            allowed = slope.tolerance + self.case.exact * terms
+            if slope.is_known and not slope.admits(rule, allowed):
+                return True
+        return False
+
+    def _answer(self, tail: Callable) -> Callable:
+        autodiff = REVERSE.autodiff[0]
+        return lambda rest, xs, given: REVERSE.answer(tail, rest, xs, given, autodiff)
+
+
+def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...]:
+    """A direction that moves everything, by its size."""
+    return tuple(
+        np.asarray(directions.sizes(wide(x)) * rng.choice([-1.0, 1.0], x.shape), x.dtype) for x in xs
+    )
+
+
+def _values(flat: Primal, xs: Sequence[Any]) -> dict[Any, Any]:
+    """Every value of a program, in the order in which they are computed."""
+    jaxpr = flat.jaxpr
+    variables = [v for eqn in jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "dtype")]
+
+    def run(*xs: Any) -> list[Any]:
+        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
+        _tail(jaxpr.eqns, (), known)
+        return [known[v] for v in variables]
+
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
+    return known | dict(zip(variables, jax.jit(run)(*xs), strict=True))
+
+
+def _tail(eqns: Sequence[_jax.Equation], results: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
+    """Run equations on the values that are known, and add theirs."""
+
+    def read(atom: Any) -> Any:
+        return atom.val if _jax.is_literal(atom) else known[atom]
+
+    for eqn in eqns:
+        known.update(zip(eqn.outvars, _jax.bind(eqn, [read(atom) for atom in eqn.invars]), strict=True))
+    return [read(atom) for atom in results]

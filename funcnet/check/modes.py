@@ -1,0 +1,68 @@
+"""What a rule answers, in the two modes, and how differences see it.
+
+A derivative J of y = f(x) is one number for each upstream gradient and direction, ⟨ȳ, J v⟩. A rule of reverse
+mode is given ȳ and finds x̄ = Jᵀ ȳ; one of forward mode is given ẋ and finds ẏ = J ẋ:
+
+    ⟨x̄, v⟩ = ⟨ȳ, J v⟩ for every v                 ⟨ȳ, ẏ⟩ = ⟨ȳ, J ẋ⟩ for every ȳ
+
+Either is linear in what it is given, and differences of ⟨ȳ, f⟩ along v know what both must be.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from funcnet import backprop
+from funcnet._types import Host
+from funcnet.check import directions
+from funcnet.check.differences import slow_jvp, slow_vjp
+from funcnet.check.directions import Direction
+from funcnet.check.probes import Probe
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Reverse or forward.
+
+    Attributes:
+        given: how what the rule is given is written.
+        found: how what it finds is written.
+        autodiff: what JAX and funcnet differentiate with.
+        slow: differences of every element, for what neither can differentiate.
+        is_reverse: whether it is reverse mode.
+    """
+
+    given: str
+    found: str
+    autodiff: tuple[Callable, ...]
+    slow: Callable
+    is_reverse: bool
+
+    def answer(
+        self, flat: Callable, rest: Any, xs: Any, given: Any, autodiff: Callable
+    ) -> tuple[Any, Any, Any]:
+        """f(x), the y of the rule's own forward pass, and what it finds, at one point."""
+        at = functools.partial(flat, rest)
+        if self.is_reverse:
+            ys, back = autodiff(at, *xs)
+            return flat(rest, *xs), ys, back(given)
+        ys, y_dots = autodiff(at, tuple(xs), tuple(given))
+        return flat(rest, *xs), ys, y_dots
+
+    def pair(self, probe: Probe, ys: Sequence[Any], i: int, weights: Host) -> tuple[Direction, Direction]:
+        """The ȳ and v whose ⟨ȳ, J v⟩ is what is found for the i-th array, summed with weights."""
+        if self.is_reverse:
+            return probe.given, directions.along(probe.xs, i, weights)
+        return directions.along(ys, i, weights), probe.given
+
+    def sizes(self, probe: Probe, i: int) -> Host:
+        """How far differences move each element that is found for the i-th array: x by its size."""
+        return directions.sizes(probe.xs[i]) if self.is_reverse else np.ones(())
+
+
+REVERSE = Mode("ȳ", "x̄", (jax.vjp, backprop.vjp), slow_vjp, True)
+FORWARD = Mode("ẋ", "ẏ", (jax.jvp,), slow_jvp, False)

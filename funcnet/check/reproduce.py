@@ -1,0 +1,102 @@
+"""The line that repeats a check, to be pasted: small arguments as they are, large ones by seed and range."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet.check.case import Case, Options
+
+LITERAL = 24
+"""Arguments of up to so many elements together are written out; among more only arrays of a few."""
+
+FEW = 4
+
+
+def line(case: Case) -> str:
+    """The call, with its arguments and the options that are not the defaults."""
+    keywords = {name: f"{name}={_option(value)}" for name, value in _chosen(case.options).items()}
+    count = sum(np.size(x) for x in jax.tree.leaves((case.subject.given, case.subject.rest)))
+    limit = LITERAL if count <= LITERAL else FEW
+    args = ", ".join([case.subject.name, *(_written(arg, limit) for arg in case.subject.args)])
+    return f"funcnet.{case.call.format(args, key=keywords['key'], options=', '.join(keywords.values()))}"
+
+
+def _chosen(options: Options) -> Mapping[str, Any]:
+    defaults = Options()
+    names = [name for name in vars(defaults) if name != "key"]
+    chosen = {
+        name: getattr(options, name) for name in names if getattr(options, name) != getattr(defaults, name)
+    }
+    return {**chosen, "key": options.key}
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, jax.Array):
+        return _array(value, FEW)
+    return getattr(value, "__name__", "f") if callable(value) else repr(value)
+
+
+def _written(arg: Any, limit: int) -> str:
+    """An argument as Python: the containers of it, and their leaves."""
+    if isinstance(arg, (jax.Array, np.ndarray, np.generic)):
+        return _array(arg, limit)
+    if isinstance(arg, dict):
+        return "{" + ", ".join(f"{key!r}: {_written(value, limit)}" for key, value in arg.items()) + "}"
+    if type(arg) in (list, tuple):
+        parts = ", ".join(_written(part, limit) for part in arg)
+        return f"[{parts}]" if isinstance(arg, list) else f"({parts}{',' * (len(arg) == 1)})"
+    if callable(arg):
+        return getattr(arg, "__name__", type(arg).__name__)
+    text = repr(arg)
+    return text if len(text) <= 60 and "\n" not in text and "<" not in text else type(arg).__name__
+
+
+def _array(x: Any, limit: int) -> str:
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return f"jax.random.wrap_key_data({_array(jax.random.key_data(x), FEW)})"
+    x = np.asarray(x)
+    dtype = x.dtype.name
+    if x.size <= limit:
+        return f"jnp.array({_numbers(x)}, {dtype!r})" if x.size else f"jnp.zeros({x.shape}, {dtype!r})"
+    rng = "np.random.default_rng(0)"
+    if dtype == "bool":
+        return f"{rng}.integers(2, size={x.shape}).astype(bool)"
+    if np.issubdtype(x.dtype, np.integer):
+        return f"{rng}.integers({x.min()}, {int(x.max()) + 1}, {x.shape}, {dtype!r})"
+    x = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
+    low, high = (f"{end:.4g}" for end in (x.real.min(), x.real.max()))
+    drawn = f"{rng}.uniform({low}, {high}, {x.shape})"
+    if np.iscomplexobj(x):
+        drawn = f"({drawn} + 1j * np.random.default_rng(1).uniform({low}, {high}, {x.shape}))"
+    return f"jnp.asarray({drawn}, {dtype!r})"
+
+
+def _numbers(x: Any) -> str:
+    """Nested lists, every number with the digits that it takes to be read back."""
+    if x.ndim == 0:
+        value: Any = x.item() if x.dtype.kind in "biu" else complex(x) if np.iscomplexobj(x) else float(x)
+        short = float(np.format_float_positional(x)) if x.dtype.kind == "f" and np.isfinite(value) else value
+        return repr(short).replace("nan", "jnp.nan").replace("inf", "jnp.inf")
+    return f"[{', '.join(_numbers(part) for part in x)}]"
+
+
+def at_places(names: Sequence[str], arrays: Sequence[Any], moves: Sequence[Any]) -> list[str]:
+    """The first elements that a direction moves, with their values: `x[3] = 0`."""
+    return [
+        f"{element(name, tuple(place))} = {number(x[tuple(place)])}"
+        for name, x, v in zip(names, arrays, moves, strict=True)
+        for place in np.argwhere(v)[:3]
+    ]
+
+
+def element(name: str, place: Sequence[Any]) -> str:
+    """An element as one writes it: `x[0, 3]`."""
+    return f"{name}[{', '.join(str(int(i)) for i in place)}]" if len(place) else name
+
+
+def number(x: Any) -> str:
+    """A number with the digits that matter."""
+    return f"{complex(x):.9g}" if np.iscomplexobj(x) else f"{float(x):.9g}"

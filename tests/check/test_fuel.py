@@ -1,0 +1,132 @@
+"""Loops and callbacks that end at the arguments alone, and where else a function is asked."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from funcnet import VJPCheckError, check_vjp
+from funcnet._errors import ParameterError
+from tests.check.functions import FAST, X
+from tests.check.rows import Refused, array, custom
+
+# Loops that end at the arguments alone.
+
+
+def fixed_point(a):
+    """x = cos(a x) / 2, which contracts for |a| < 2."""
+
+    def step(state):
+        x, _ = state
+        return jnp.cos(a * x) / 2, x
+
+    return lax.while_loop(lambda s: abs(s[0] - s[1]) > 1e-14, step, (jnp.zeros_like(a), jnp.ones_like(a)))[0]
+
+
+def fixed_point_gradient(factor):
+    def backward(args, y_bar):
+        (a,) = args
+        x = fixed_point(a)
+        s = jnp.sin(a * x) / 2
+        return (-factor * y_bar * s * x / (1 + a * s),)
+
+    return backward
+
+
+def test_a_loop_that_ends_at_the_arguments_alone_is_checked_there(x64):
+    report = check_vjp(custom(fixed_point, fixed_point_gradient(1.0)), jnp.float64(1.2), **FAST)
+    assert any("does not end there" in note or "differ" in note for note in report.notes), report.notes
+    Refused(
+        "wrong",
+        custom(fixed_point, fixed_point_gradient(1.01)),
+        (jnp.float64(1.2),),
+        "WRONG",
+        ("1.01 × the truth",),
+    ).test()
+
+
+def test_a_loop_that_does_not_end_at_the_arguments_is_said_to():
+    Refused(
+        "endless",
+        custom(lambda x: lax.while_loop(lambda y: y > 0, lambda y: y * 1.0, x), lambda args, y_bar: (y_bar,)),
+        (jnp.float32(1.0),),
+        "VACUOUS",
+        ("does not end at these arguments in 0.5 seconds", "timeout="),
+        {"timeout": 0.5},
+    ).test()
+
+
+def test_a_callback_that_does_not_come_back_is_left():
+    def host(x):
+        x = np.asarray(x)
+        while (np.abs(x) > 10).any():
+            pass
+        return np.sin(x)
+
+    def called(x):
+        return jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential")
+
+    report = check_vjp(custom(called, lambda args, y_bar: (y_bar * jnp.cos(args[0]),)), X, **FAST)
+    assert any("differences alone are the oracle" in note for note in report.notes)
+
+
+def test_a_callback_of_float32_alone_is_checked_there():
+    def host(x):
+        x = np.asarray(x)
+        assert x.dtype == np.float32
+        return np.sin(x)
+
+    def called(x):
+        return jax.pure_callback(
+            host, jax.ShapeDtypeStruct(x.shape, jnp.float32), x, vmap_method="sequential"
+        )
+
+    def rule(factor):
+        return custom(called, lambda args, y_bar: (factor * y_bar * jnp.cos(args[0]),))
+
+    report = check_vjp(rule(1.0), X, **FAST)
+    assert {row.dtype for row in report.rows} == {"float32"}
+    with pytest.raises(VJPCheckError, match="WRONG"):
+        check_vjp(rule(1.1), X, **FAST)
+
+
+# Where a function lives.
+
+
+def log_gap(x):
+    return jnp.log(x) - jnp.log1p(-x)
+
+
+def test_elsewhere_and_domain_say_where_to_ask():
+    within = custom(
+        log_gap, lambda args, y_bar: (jnp.where(args[0] < 0.9, y_bar / (args[0] * (1 - args[0])), y_bar),)
+    )
+    x = array(0.1, 0.3, 0.12)
+    check_vjp(within, x, elsewhere=(0.5,), **FAST)
+    with pytest.raises(VJPCheckError, match=r"at point . drawn from its domain"):
+        check_vjp(within, jnp.linspace(0.1, 0.5, 20), domain="unit interval", **FAST)
+    drawn = []
+
+    def draw(key):
+        drawn.append(key)
+        return (jax.random.uniform(key, (3,), minval=0.1, maxval=0.8),)
+
+    check_vjp(within, x, domain=draw, **FAST)
+    assert len(drawn) == 3
+
+
+@pytest.mark.parametrize(
+    ("domain", "words"),
+    [
+        ("negative", "domain='negative', expected one of 'positive', 'unit interval', 'simplex'"),
+        (("positive", None), "a tuple of such for the 1 arguments"),
+        (
+            lambda key: (jnp.ones(2),),
+            r"domain drew 1 arguments with shapes \[\(2,\)\], expected a tuple of 1",
+        ),
+    ],
+)
+def test_a_domain_that_does_not_fit_is_an_error(domain, words):
+    with pytest.raises(ParameterError, match=words):
+        check_vjp(jnp.sin, X, domain=domain, **FAST)

@@ -1,0 +1,82 @@
+"""Whole networks: models of one dtype, the gate at fault, Hessian-vector products, the line to paste."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import funcnet
+from funcnet import VJPCheckError, check_gradient, check_vjp
+from tests.check.functions import ROWS, X, cube
+from tests.check.rows import custom
+
+
+def test_a_model_of_float32_alone():
+    """As flax's LSTM, whose carry is float32 whatever x64 says."""
+
+    def loss(params, xs):
+        def step(carry, x):
+            return jnp.tanh(carry @ params["w"] + x), None
+
+        return (lax.scan(step, jnp.zeros(3, jnp.float32), xs)[0] ** 2).sum()
+
+    params = {"w": jnp.asarray(0.3 * np.random.default_rng(0).normal(size=(3, 3)), jnp.float32)}
+    xs = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3)), jnp.float32)
+    assert [leaf.name for leaf in check_gradient(loss, params, xs).leaves] == ["params['w']"]
+
+    def cut(params, xs):
+        return loss({"w": lax.stop_gradient(params["w"]) * 0.5 + params["w"] * 0.5}, xs)
+
+    with pytest.raises(VJPCheckError, match=r"stop_gradient at .*test_layer.py"):
+        check_gradient(cut, params, xs)
+
+
+def test_the_gate_that_is_wrong_is_named_in_a_loop_too():
+    def loss(params, xs):
+        def step(carry, x):
+            carry = jnp.tanh(carry @ params["w"] + x)
+            return lax.stop_gradient(carry) * carry, None
+
+        return (lax.scan(step, xs[0], xs)[0] * params["v"]).sum()
+
+    params = {"w": 0.3 * jnp.eye(4) + 0.1, "v": X}
+    with pytest.raises(VJPCheckError) as caught:
+        check_gradient(loss, params, ROWS)
+    layer = dict(caught.value.finding.details)["layer"]
+    assert layer.startswith("stop_gradient at ")
+    assert "test_layer.py" in layer
+    assert "step" in layer
+
+
+def test_hessian_vector_products():
+    def loss(w, x):
+        return (jnp.tanh(x @ w) ** 2).sum()
+
+    report = check_gradient(loss, X, ROWS, order=2)
+    assert [leaf.name for leaf in report.leaves] == ["w", "w"]
+
+    def hidden(w, x):
+        return (custom(cube, lambda args, y_bar: (lax.stop_gradient(3 * args[0] ** 2) * y_bar,))(x @ w)).sum()
+
+    check_gradient(hidden, X, ROWS)
+    with pytest.raises(VJPCheckError, match="at order 2, of ⟨∇L, w⟩"):
+        check_gradient(hidden, X, ROWS, order=2)
+
+
+def test_argnums_of_a_loss():
+    report = check_gradient(lambda w, x: (x @ w).sum() ** 2, X, ROWS, argnums=(0, 1))
+    assert [leaf.name for leaf in report.leaves] == ["w", "x"]
+
+
+def test_the_line_that_reproduces_a_failure_can_be_pasted():
+    wrong = custom(lambda p, i: p["w"][i] ** 3, lambda args, y_bar: ({"w": args[0]["w"]}, None))
+    args = {"w": jnp.asarray(np.random.default_rng(0).normal(size=30), "float32")}, jnp.array([0, 2])
+    with pytest.raises(VJPCheckError) as caught:
+        check_vjp(wrong, *args)
+    details = dict(caught.value.finding.details)
+    assert details["rule"].endswith(
+        f":{test_the_line_that_reproduces_a_failure_can_be_pasted.__code__.co_firstlineno + 1}"
+    )
+    names = {"funcnet": funcnet, "jnp": jnp, "np": np, "_lambda_": wrong}
+    with pytest.raises(VJPCheckError):
+        eval(details["reproduce"].replace("<lambda>", "_lambda_"), names)
