@@ -75,7 +75,12 @@ def others(p: Any, axes: Axes) -> Any:
 
 @rule("jax.nn.softmax", formula="x̄ = p ∘ (ȳ − Σ p ȳ)", source="Bridle 1990, eq. 9")
 def softmax(y_bar, y, x, *, axes):
-    return (in_float32(lambda y_bar, p: covariance_times(y_bar, p, axes))(y_bar, y),)
+    """Where p has underflowed to 0 no infinite slope there counts, such as that of −p log p."""
+
+    def x_bar(y_bar, p):
+        return covariance_times(jnp.where((p == 0) & jnp.isinf(y_bar), 0, y_bar), p, axes)
+
+    return (in_float32(x_bar)(y_bar, y),)
 
 
 @rule("jax.nn.log_softmax", formula="x̄ = ȳ − p Σ ȳ", source="Bridle 1990, eq. 9")

@@ -177,3 +177,10 @@ def test_softmax_as_a_custom_jvp():
     finally:
         jax.config.update("jax_softmax_custom_jvp", False)
     np.testing.assert_allclose(gradient, [2.0611537e-9, -2.0611537e-9])
+
+
+def test_an_infinite_slope_where_a_probability_has_underflowed():
+    """p₁ = exp(−120) is 0 in float32, where −p log p and √p have infinite slopes, and p times these is 0."""
+    x = jnp.float32([0, -120])
+    for f in (jax.scipy.special.entr, jnp.sqrt):
+        np.testing.assert_array_equal(grad(lambda x: f(jax.nn.softmax(x)).sum())(x), [0, 0])  # noqa: B023
