@@ -197,7 +197,8 @@ def is_of_jax(eqn: Equation) -> bool:
     """Whether an equation calls a function of JAX's own, which may have been traced for another call."""
     names = ("jaxpr", "call_jaxpr")
     infos = [open_jaxpr(eqn.params[name])[0].debug_info for name in names if name in eqn.params]
-    return any(defined_in(info.func_src_info) for info in infos)
+    places = [defined_in(info.func_src_info) for info in infos]
+    return any(place and not place.startswith("funcnet.") for place in places)
 
 
 def nameless(eqn: Equation) -> Equation:
@@ -300,6 +301,11 @@ class Ready:
         return trace.emit_eqn(
             tracers, self.outs, eqn.primitive, eqn.params, eqn.effects, source_info=info, ctx=ctx
         )
+
+
+def is_in_float64() -> bool:
+    """Whether Python's numbers are float64 here, which each thread may have set for itself."""
+    return jax.dtypes.result_type(float) == np.float64
 
 
 def bind(eqn: Equation, inputs: Sequence[Any]) -> list[Any]:

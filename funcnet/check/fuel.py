@@ -176,12 +176,13 @@ def _where(more: Any, y: Any, x: Any) -> Any:
 
 def _guarded(eqn: _jax.Equation, patience: Patience, xs: Sequence[Any]) -> Sequence[Any]:
     function, avals = eqn.params["callback"], [v.aval for v in eqn.outvars]
+    in_x64 = jax.enable_x64(_jax.is_in_float64())  # which each thread has for itself
 
     def guarded(*args: Any) -> list[Any]:
         if patience.lost >= LOST:
             return [_nothing(aval) for aval in avals]
         found: list[Any] = []
-        thread = threading.Thread(target=_answer, args=(found, function, args), daemon=True)
+        thread = threading.Thread(target=_answer, args=(found, in_x64(function), args), daemon=True)
         begin = time.monotonic()
         thread.start()
         thread.join(patience.of_a_callback)

@@ -15,6 +15,7 @@ import functools
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet import _jax
 from funcnet._types import Host
 from funcnet.check.differences import Slope, slope
 from funcnet.check.fuel import Patience, metered
@@ -68,8 +70,28 @@ def _program(function: Callable, *args: Any, quick: bool = False) -> Callable:
     lowered = jax.jit(function, keep_unused=True).lower(*args)
     text = lowered.as_text()
     program = _Program(text, str(lowered.in_tree), str(lowered.out_tree), _QUICK if quick else (), lowered)
-    run = _compile.__wrapped__(program) if "callback" in text else _compile(program)
-    return lambda *args: jax.tree.map(np.asarray, run(*args))
+    if "callback" not in text:
+        run = _compile(program)
+        return lambda *args: jax.tree.map(np.asarray, run(*args))
+    run_callbacks = _compile.__wrapped__(program)
+
+    def with_callbacks(*args: Any) -> Any:
+        with _same_in_all_threads():
+            return jax.tree.map(np.asarray, run_callbacks(*args))
+
+    return with_callbacks
+
+
+@contextlib.contextmanager
+def _same_in_all_threads() -> Iterator[None]:
+    """XLA may run a callback in a thread of its own, where JAX rounds its results unless float64 is on."""
+    with ThreadPoolExecutor(1) as other:
+        before = other.submit(_jax.is_in_float64).result()
+    jax.config.update("jax_enable_x64", _jax.is_in_float64())
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,7 +94,8 @@ def in_memory(arrays: Any, size: int) -> Batches:
         if not is_traced((seed, step)) and int(step) % slices.per_epoch + steps <= slices.per_epoch:
             epoch = int(step) // slices.per_epoch
             return arrays, visited(int(seed), epoch), jnp.int32(epoch)
-        epochs = step // slices.per_epoch + jnp.arange((steps + slices.per_epoch - 2) // slices.per_epoch + 1)
+        count = (steps + slices.per_epoch - 2) // slices.per_epoch + 1
+        epochs = step // slices.per_epoch + jnp.arange(count, dtype=jnp.int32)
         visits = jax.vmap(functools.partial(order, jax.random.key(seed), slices.examples))(epochs)
         return arrays, visits, epochs[0]
 

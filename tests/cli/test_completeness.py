@@ -74,6 +74,8 @@ LINES = {
             "seed": "--seed 1",
             "order": "--order 2",
             "dtypes": "--dtypes float16 float32",
+            "domain": "--domain positive",
+            "timeout": "--timeout 5",
         },
     ),
     Draw: (
