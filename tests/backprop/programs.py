@@ -527,7 +527,7 @@ PROGRAMS = [
         "transformer",
         transformer,
         transformer_arguments,
-        dearer={"FLOPs": (1.25, FROM_X), "bytes accessed": (1.12, LIKELIEST)},
+        dearer={"FLOPs": (1.25, FROM_X), "bytes accessed": (1.13, LIKELIEST)},
     ),
     Program(
         "transformer, remat",

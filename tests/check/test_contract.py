@@ -11,6 +11,8 @@ from jax.core import Tracer
 from funcnet import VJPCheckError, check_contract, check_vjp
 from tests.check.rows import Refused, array, custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 X = array(0.5, -1.25, 2.0, 3.5)
 
 

@@ -6,10 +6,13 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from funcnet import check_vjp
 from tests.check.functions import FAST, X, sine
 from tests.check.rows import custom
+
+pytestmark = pytest.mark.in_turns(2)
 
 ON_DEVICES = """
 import jax, jax.numpy as jnp

@@ -10,6 +10,8 @@ from funcnet import VJPCheckError, check_gradient, check_vjp
 from tests.check.functions import ROWS, X, cube
 from tests.check.rows import custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 def test_a_model_of_float32_alone():
     """As flax's LSTM, whose carry is float32 whatever x64 says."""

@@ -7,6 +7,8 @@ import pytest
 from funcnet import VJPCheckError, check_jvp
 from tests.check.functions import X
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 def forward(slope):
     function = jax.custom_jvp(jnp.sin)

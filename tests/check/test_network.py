@@ -9,6 +9,8 @@ from funcnet import VJPCheckError, check_gradient, nn
 from funcnet._errors import GradientError
 from tests.check.rows import custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 PARAMS = nn.init_mlp(jax.random.key(0), (4, 6, 3))
 IMAGES = jax.random.normal(jax.random.key(1), (5, 4))
 LABELS = jnp.array([0, 2, 1, 1, 0])

@@ -11,6 +11,8 @@ from funcnet._errors import ParameterError
 from tests.check.functions import FAST, X
 from tests.check.rows import Refused, array, custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 # Some arguments alone.
 
 

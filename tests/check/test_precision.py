@@ -12,6 +12,8 @@ import pytest
 from funcnet import check_vjp
 from tests.check.rows import Refused, array, custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 def sigmoid(x):
     return 1 / (1 + jnp.exp(-x))

@@ -13,6 +13,8 @@ from funcnet.check.primal import custom_rules, undecorated
 from funcnet.check.subject import subject
 from tests.check.rows import array, custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 X = array(0.5, -1.25, 2.0)
 
 three = custom(jnp.sin, lambda args, y_bar: (3.0 * jnp.ones_like(y_bar),))

@@ -9,6 +9,8 @@ from funcnet._errors import FuncnetError
 from tests.check.functions import LAYER, TALL, X, cube, cube_times, energy, layer, layer_gradient, product
 from tests.check.rows import Refused, array, custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 def broken_layer(change):
     """The layer with a change to what its rule returns."""

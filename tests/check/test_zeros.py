@@ -9,6 +9,8 @@ from funcnet import VJPCheckError, check_vjp
 from tests.check.functions import FAST, ROWS, X
 from tests.check.rows import custom
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 def scores(q, k, bias):
     """Attention's weights do not change when the same vector is added to every key."""

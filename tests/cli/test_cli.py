@@ -20,6 +20,8 @@ from funcnet.cli import Evaluate, Predict, Train
 from funcnet.data import load
 from funcnet.train import Config, load_run
 
+pytestmark = pytest.mark.in_turns(2)
+
 QUICK = ["train", "--data", "spiral", "--hidden", "10", "--epochs", "2", "--batch-size", "100"]
 COMMAND = [sys.executable, "-m", "funcnet"]
 

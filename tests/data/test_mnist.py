@@ -8,6 +8,8 @@ import pytest
 from funcnet import data
 from funcnet._errors import DataError
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_values_are_the_files_bytes_over_255(zipped, images, write_mnist):

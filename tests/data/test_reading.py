@@ -20,6 +20,8 @@ from funcnet._errors import DataError
 from funcnet.data import reading
 from funcnet.data.inputs import read_inputs
 
+pytestmark = pytest.mark.in_turns(2)
+
 READERS = {
     "idx": data.read_idx,
     "cifar10": lambda path: data.load(f"cifar10:{path}"),

@@ -6,6 +6,8 @@ import pytest
 from funcnet import data
 from funcnet._errors import DataError
 
+pytestmark = pytest.mark.in_turns(2)
+
 PIXELS = np.random.default_rng(1).integers(0, 256, (12, 64), dtype=np.uint8)
 PIXELS[0, 0] = 255
 LABELS = np.arange(12) % 3

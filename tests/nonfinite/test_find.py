@@ -8,6 +8,8 @@ import pytest
 import funcnet
 from funcnet._errors import GradientError
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 def test_finite_values_and_gradients_give_none():
     assert funcnet.find_nonfinite(lambda w, x: jnp.sum(jnp.tanh(w * x)))(jnp.ones(3), jnp.ones(3)) is None

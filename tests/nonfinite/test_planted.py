@@ -10,6 +10,8 @@ import pytest
 import funcnet
 from tests.nonfinite import planted
 
+pytestmark = pytest.mark.in_turns(2)
+
 
 @dataclass(frozen=True)
 class Row:

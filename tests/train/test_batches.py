@@ -9,6 +9,8 @@ from funcnet._errors import ParameterError, ShapeError
 from funcnet.train import from_source, in_memory, procedural
 from funcnet.train.batches import order
 
+pytestmark = pytest.mark.in_turns(2)
+
 X = np.arange(300, dtype=np.float32).reshape(300, 1)
 Y = np.arange(300)
 

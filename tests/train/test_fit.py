@@ -39,6 +39,7 @@ def test_digits_with_the_defaults():
     assert np.mean(accuracies) >= 0.97
 
 
+@pytest.mark.in_turns(2)
 def test_fashion_mnist_with_the_defaults(fashion_mnist):
     """A fully connected net of this size is known to reach 0.890; benchmarks/bench_defaults.py has others."""
     config = Config(data=f"idx:{fashion_mnist}")

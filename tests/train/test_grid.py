@@ -10,6 +10,8 @@ from funcnet._errors import NonFiniteError, ParameterError
 from funcnet.data import load
 from funcnet.train import Config, fit, sweep
 
+pytestmark = pytest.mark.in_turns(2)
+
 MOONS = load("moons")
 CONFIG = Config(data="moons", batch_size=64, epochs=4, learning_rate=0.1, dtype="float64")
 AXES = {

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from funcnet.data import load
 from funcnet.train import Config, fit
 from funcnet.train.checkpoint import read
+
+pytestmark = pytest.mark.in_turns(2)
 
 CONFIG = Config(
     batch_size=2, epochs=4, hidden=(30,), optimizer="adam", learning_rate=1e-3

@@ -21,6 +21,8 @@ from funcnet.train import StopTraining, fit, from_source, in_memory, init, load_
 from funcnet.train.checkpoint import read
 from funcnet.train.state import step_key
 
+pytestmark = pytest.mark.in_turns(2)
+
 rng = np.random.default_rng(3)
 X = rng.standard_normal((250, 2), np.float32)
 DATA = X, X @ np.float32([2, -1])

@@ -15,6 +15,8 @@ from funcnet._errors import MissingPackageError, WriteError
 from funcnet.data import load
 from funcnet.train import Config, export, fit
 
+pytestmark = pytest.mark.in_turns(2)
+
 SPIRAL = load("spiral")
 CONFIG = Config(data="spiral", hidden=(10,), batch_size=100, epochs=3)
 

@@ -16,7 +16,7 @@ from funcnet.train.heatmap import heatmap
 from funcnet.train.sizes import statistics
 from funcnet.train.watch import Seen, columns, watched
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.in_turns(2)]
 
 X, Y = jax.random.normal(jax.random.key(1), (8, 5)), jnp.arange(8) % 3
 
