@@ -55,9 +55,10 @@ def _as_call(
 def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
     """Of what the equations that end in this one compute what the call does; None if they do not.
 
-    The absolute value of a sum that is positive anyway is none.
+    In softmax and logsumexp, where all that is made of exp(d) is positive, an absolute value is none.
     """
     program, _ = _jax.called(call)
+    is_positive = any(eqn.primitive.name == "exp" for eqn in program.eqns)
     of_call = {v: eqn for eqn in program.eqns for v in eqn.outvars}
     (x,), (y,) = program.invars, program.outvars
     y = of_call[y].invars[0] if of_call[y].primitive.name.startswith("copy") else y
@@ -71,7 +72,7 @@ def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
             return found.setdefault(wanted, atom) is atom
         found[wanted] = atom
         one, other = of_call[wanted], makers.get(atom)
-        if other is not None and other.primitive.name == "abs":
+        if is_positive and other is not None and other.primitive.name == "abs":
             other = makers.get(other.invars[0])
         if other is None or one.primitive is not other.primitive or one.params != other.params:
             return False

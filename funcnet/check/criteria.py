@@ -90,7 +90,7 @@ def ends(case: Case, seen: Evidence) -> Finding | None:
 
 def finite(case: Case, seen: Evidence) -> Finding | None:
     """The function is finite at the arguments."""
-    return None if seen.truth[0].is_finite else words.not_finite(case)
+    return None if seen.truth[0].is_finite else words.not_finite(case, seen.runner.patience.refusal)
 
 
 def outputs(case: Case, seen: Evidence) -> Finding | None:

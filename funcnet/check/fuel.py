@@ -71,12 +71,14 @@ class Patience:
         seconds: for a whole program.
         slowest: how long a callback took that did end.
         lost: how many did not, in the program that runs.
+        refusal: the first exception of a callback.
     """
 
     def __init__(self, seconds: float):
         self.seconds = seconds
         self.slowest = 0.0
         self.lost = 0
+        self.refusal: Exception | None = None
 
     @property
     def of_a_callback(self) -> float:
@@ -194,7 +196,10 @@ def _guarded(eqn: _jax.Equation, patience: Patience, xs: Sequence[Any]) -> Seque
             return [_nothing(aval) for aval in avals]
         patience.slowest = max(patience.slowest, time.monotonic() - begin)
         (answer,) = found
-        return [_nothing(aval) for aval in avals] if isinstance(answer, Exception) else answer
+        if isinstance(answer, Exception):
+            patience.refusal = patience.refusal or answer
+            return [_nothing(aval) for aval in avals]
+        return answer
 
     return _jax.bind(eqn.replace(params={**eqn.params, "callback": guarded}), xs)
 

@@ -80,11 +80,11 @@ def endless(case: Case) -> Finding:
     )
 
 
-def not_finite(case: Case) -> Finding:
-    """There is nothing to differentiate."""
-    return finding(
-        case, "VACUOUS", "the function is not finite at these arguments", ("do", "check it at others")
-    )
+def not_finite(case: Case, refusal: Exception | None) -> Finding:
+    """There is nothing to differentiate; a callback may have said why."""
+    lines = [] if refusal is None else [("callback", f"raised {words(refusal)}")]
+    summary = "the function is not finite at these arguments"
+    return finding(case, "VACUOUS", summary, *lines, ("do", "check it at others"))
 
 
 def nothing_to_see(answers: Answers, i: int, one: Comparison, size: float) -> Finding:

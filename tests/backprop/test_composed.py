@@ -48,16 +48,31 @@ def test_its_own_derivative(name, f):
     np.testing.assert_allclose(grad(grad(f))(x), truth, rtol=1e-6)
 
 
-def almost(x):
-    """gelu, but times another argument in the end."""
-    return (x + 1e-9) * (0.5 * (1 + jnp.tanh(np.sqrt(2 / np.pi).astype(np.float32) * (x + 0.044715 * x**3))))
+def spelled(x, first=lambda x: x, inner=lambda u: u):
+    """gelu with tanh, as JAX spells it, but for its first factor and what tanh is of."""
+    k = np.sqrt(2 / np.pi).astype(np.float32)
+    return first(x) * (0.5 * (1 + jnp.tanh(k * inner(x + 0.044715 * x**3))))
 
 
-def test_what_is_only_almost_gelu():
-    x = jnp.float32([0.5, -2])
-    np.testing.assert_allclose(
-        grad(lambda x: almost(x).sum(), rules=MARKED)(x), jax.grad(lambda x: almost(x).sum())(x), rtol=1e-4
-    )
+ALMOST = {
+    "times another": lambda x: spelled(x, first=lambda x: x + 1e-9),
+    "of an absolute value": lambda x: spelled(x, inner=jnp.abs),
+    "of a negative": lambda x: spelled(x, inner=jnp.negative),
+}
+
+
+@pytest.mark.parametrize("f", ALMOST.values(), ids=ALMOST)
+def test_what_is_only_almost_gelu(f):
+    x = jnp.float32([0.5, -1])
+    assert np.all(grad(lambda x: spelled(x).sum(), rules=MARKED)(x) == 7)
+    loss = lambda x: f(x).sum()  # noqa: E731
+    np.testing.assert_allclose(grad(loss, rules=MARKED)(x), jax.grad(loss)(x), rtol=1e-4)
+
+
+def test_absolute_values_before_a_softmax_stay():
+    x = jnp.float32([0.3, -1, 2])
+    f = lambda x: jnp.log(jnp.sum(jnp.exp(jnp.abs(x)))) + jax.nn.softmax(jnp.abs(x))[0]  # noqa: E731
+    np.testing.assert_allclose(grad(f)(x), jax.grad(f)(x), rtol=1e-5)
 
 
 def test_a_table_without_the_rule_goes_by_the_primitives():

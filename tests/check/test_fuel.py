@@ -132,3 +132,14 @@ def test_elsewhere_and_domain_say_where_to_ask():
 def test_a_domain_that_does_not_fit_is_an_error(domain, words):
     with pytest.raises(ParameterError, match=words):
         check_vjp(jnp.sin, X, domain=domain, **FAST)
+
+
+def test_what_a_callback_raises_at_the_arguments_is_told():
+    def missing(x):
+        raise ValueError("the table is missing")
+
+    def f(x):
+        return x * jax.pure_callback(missing, jax.ShapeDtypeStruct(x.shape, x.dtype), lax.stop_gradient(x))
+
+    with pytest.raises(VJPCheckError, match=r"(?s)not finite.*raised ValueError: the table is missing"):
+        check_vjp(f, jnp.ones(3))
