@@ -20,7 +20,8 @@ import jax.core
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
-from jax._src.core import eval_trace  # of these five there are no public ones
+from jax._src import config  # of these six there are no public ones
+from jax._src.core import eval_trace
 from jax._src.interpreters.ad import NullAccum, ValAccum
 from jax._src.interpreters.partial_eval import trace_to_jaxpr_dynamic
 from jax._src.state.discharge import discharge_state
@@ -115,7 +116,7 @@ def writes(trace: Any) -> bool:
 
 def is_writing() -> bool:
     """Whether what runs now is written into a program, calls of jitted functions as calls."""
-    return writes(core.find_top_trace(())) and not _setting("disable_jit")
+    return writes(core.find_top_trace(())) and not config.disable_jit.value
 
 
 def call(function: Any, *operands: Any) -> Any:
@@ -174,9 +175,13 @@ def rule_name(primitive: Any, params: Mapping[str, Any]) -> str:
     return primitive.name if kind == "Ldexp" else kind
 
 
+NAMED_CALLS = frozenset({"jit", "custom_jvp_call"})
+"""Primitives that call a function of which it is known where that is defined."""
+
+
 def called_function(primitive: Any, params: Mapping[str, Any]) -> str:
     """Where in JAX, or here, the function of a call is defined, `nn.functions.relu`; empty for all else."""
-    if primitive.name not in ("jit", "custom_jvp_call"):
+    if primitive.name not in NAMED_CALLS:
         return ""
     return defined_in(called_by(params)[0].debug_info.func_src_info)
 
@@ -297,7 +302,10 @@ class Ready:
     def written(self, trace: Any, inputs: Sequence[Any], info: Any, ctx: Any) -> list[Any]:
         """Its outputs once it is written."""
         eqn = self.eqn
-        tracers = [trace.to_jaxpr_tracer(x, source_info=info) for x in inputs]
+        tracers = [
+            x if getattr(x, "_trace", None) is trace else trace.to_jaxpr_tracer(x, source_info=info)
+            for x in inputs
+        ]
         return trace.emit_eqn(
             tracers, self.outs, eqn.primitive, eqn.params, eqn.effects, source_info=info, ctx=ctx
         )
@@ -400,13 +408,7 @@ def is_scoped(eqn: Equation) -> bool:
 
 def trace_context() -> tuple[Any, ...]:
     """The settings that change what tracing a function gives, beside the arguments' types."""
-    settings = ("enable_x64", "default_matmul_precision", "numpy_dtype_promotion", "numpy_rank_promotion")
-    mesh = jax.sharding.get_abstract_mesh()
-    return *map(_setting, settings), mesh
-
-
-def _setting(name: str) -> Any:
-    return getattr(jax.config, f"jax_{name}")
+    return config.trace_context()
 
 
 def under_jit() -> bool:

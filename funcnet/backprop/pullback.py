@@ -61,7 +61,7 @@ class Use:
     Attributes:
         name: the name of the rule: its primitive's, or that of the function which is called.
         rule: the rule.
-        call: the program of the function; None for a primitive.
+        call: the program of the function; None for a primitive, and where the rule fits as it stands.
         params: the parameters of the primitive.
         ins: the types of the inputs.
         outs: the types of the outputs.
@@ -117,10 +117,11 @@ def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Tabl
         RuleError: the rule's answer has the wrong number, shape or dtype.
     """
     of_primitive = name == _jax.rule_name(eqn.primitive, eqn.params)
+    call = None if of_primitive else _jax.called(eqn)[0]
     use = Use(
         name,
         rules[name],
-        None if of_primitive else _jax.called(eqn)[0],
+        call if call and for_call(name, rules[name], call) is not rules[name] else None,
         tuple(sorted(_jax.parameters(eqn).items())) if of_primitive else (),
         tuple(v.aval for v in eqn.invars),
         tuple(v.aval for v in eqn.outvars),
@@ -129,7 +130,7 @@ def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Tabl
         asked,
         _jax.trace_context(),
     )
-    kept = _kept(use) if use.is_ours and _hashable(use) else []
+    kept = _kept_by(use) if use.is_ours else []
     if not kept:
         with _jax.planning(eqn):
             kept.append(_pullback(use))
@@ -140,6 +141,13 @@ def by_rule(name: str, eqn: _jax.Equation, given: Mask, asked: Mask, rules: Tabl
 def _kept(use: Use) -> list[Pullback]:
     """Where the pullback of all equations that use a rule alike is kept."""
     return []
+
+
+def _kept_by(use: Use) -> list[Pullback]:
+    try:
+        return _kept(use)
+    except TypeError:  # a parameter that cannot be hashed
+        return []
 
 
 def _pullback(use: Use) -> Pullback:
@@ -244,11 +252,3 @@ def _checked(use: Use, x_bars: Sequence[Any]) -> list[Any]:
                 f"for input {i}, expected {x.dtype}{list(x.shape)}, that input's own type; convert or sum it"
             )
     return x_bars
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

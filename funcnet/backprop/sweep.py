@@ -204,15 +204,14 @@ class Plan:
         """
         y_bars = [bar if one else None for one, (bar, _) in zip(self.given_to[i], came, strict=True)]
         lives = [live for _, live in came]
-        missing = [one and bar is None for one, bar in zip(self.given_to[i], y_bars, strict=True)]
         eqn = self.jaxpr.eqns[i]
         nowhere = [None] * len(eqn.invars)
         if not pullback.always and all(bar is None for bar in y_bars):
             return nowhere, nowhere
-        if pullback.dense and any(missing):
-            late = zip(y_bars, missing, eqn.outvars, strict=True)
-            y_bars = [_jax.zeros(v.aval) if one else bar for bar, one, v in late]
-        if self.again and not pullback.forward:
+        if pullback.dense:
+            late = zip(y_bars, self.given_to[i], eqn.outvars, strict=True)
+            y_bars = [_jax.zeros(v.aval) if one and bar is None else bar for bar, one, v in late]
+        if i in self._made_again:
             stash = self._with_values_again(i, stash, y_bars)
         if pullback.masked is not None:
             return pullback.masked(stash, y_bars, lives)
@@ -225,11 +224,25 @@ class Plan:
 
     def stash(self, i: int, values: Mapping[_jax.Var, Any]) -> list[Any]:
         """What the rule of an equation reads of its outputs and inputs, or what these are made of again."""
-        return [None if atom is None else read(values, atom) for atom in self._kept(i)]
+        return [None if atom is None else read(values, atom) for atom in self._kept[i]]
 
-    def _kept(self, i: int) -> list[Any]:
-        """What is kept for the rule of an equation, for each of its outputs and inputs."""
-        return [self.again[v].invars[0] if is_in(self.again, v) else v for v in self._read_by(i)]
+    @functools.cached_property
+    def _kept(self) -> dict[int, list[Any]]:
+        """What is kept for the rule of each equation, for each of its outputs and inputs."""
+        kept = {i: self._read_by(i) for i, pullback in self.pullbacks.items() if not pullback.forward}
+        for i, again in self._made_again.items():
+            kept[i] = [eqn.invars[0] if eqn else v for eqn, v in zip(again, kept[i], strict=True)]
+        return kept
+
+    @functools.cached_property
+    def _made_again(self) -> dict[int, list[_jax.Equation | None]]:
+        """By which equations what a rule reads is made again, for the rules that read any such value."""
+        found = {}
+        for i, pullback in self.pullbacks.items():
+            if self.again and not pullback.forward:
+                eqns = [self.again[v] if is_in(self.again, v) else None for v in self._read_by(i)]
+                found |= {i: eqns} if any(eqns) else {}
+        return found
 
     def _read_by(self, i: int) -> list[Any]:
         """The outputs and inputs of an equation that its rule reads, and None for the others."""
@@ -244,8 +257,7 @@ class Plan:
             params, types = tuple(sorted(eqn.params.items())), map(jax.typeof, (x, y_bar))
             return maker(eqn.primitive, params, *types, _jax.trace_context()).as_call([x, y_bar])[0]
 
-        read = zip(self._read_by(i), stash, strict=True)
-        return [made(self.again[v], x) if is_in(self.again, v) else x for v, x in read]
+        return [made(eqn, x) if eqn else x for eqn, x in zip(self._made_again[i], stash, strict=True)]
 
     @functools.cached_property
     def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
@@ -258,7 +270,7 @@ class Plan:
             atoms = [*eqn.outvars, *eqn.invars]
             fresh = [v for v in dict.fromkeys(_jax.variables(atoms)) if v not in needed]
             if pullback and not pullback.forward:
-                needed.update(v for v in self._kept(i) if v is not None and not _jax.is_literal(v))
+                needed.update(v for v in self._kept[i] if v is not None and not _jax.is_literal(v))
             runs = bool(eqn.effects) or bool(pullback and pullback.forward)
             live = runs or not needed.isdisjoint(eqn.outvars)
             if live:

@@ -135,7 +135,8 @@ JAX_KINKS = RULES | {
 
 def rule_name(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
     """Under which name to look for the rule of an operation: of a function of JAX's, or of its primitive."""
-    return function_of(primitive, params, rules) or _jax.rule_name(primitive, params)
+    of_function = primitive.name in _jax.NAMED_CALLS and function_of(primitive, params, rules)
+    return of_function or _jax.rule_name(primitive, params)
 
 
 __all__ = [

@@ -45,7 +45,7 @@ def test_the_way_back_costs_no_more_in_the_mean(measure):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("FLOPs", 1.07), ("temporary bytes", 0.95), ("bytes accessed", 0.99)]
+    ("name", "limit"), [("FLOPs", 1.07), ("temporary bytes", 0.97), ("bytes accessed", 0.99)]
 )
 def test_accuracy_costs_little_in_the_mean(name, limit):
     assert geometric_mean(MEASURES[name], lambda program: funcnet.value_and_grad) <= limit

@@ -1,6 +1,8 @@
 """funcnet differentiates without JAX's differentiation: with JAX's tables empty, everything still works."""
 
 import ast
+import functools
+import gc
 import re
 from pathlib import Path
 
@@ -109,15 +111,37 @@ def loss(f):
 TWICE = ("elementary functions", "jit", "cond", "scan", "while", "remat", "custom_jvp", "custom_vjp", "eigh")
 
 
+def listing(jaxpr):
+    """The equations of a program, each with those of the programs in it.
+
+    A printed program would also tell which calls share one program, which is up to JAX's caches.
+    """
+    numbers = {}
+
+    def told(atom):
+        return (
+            str(atom) if _jax.is_literal(atom) else (numbers.setdefault(atom, len(numbers)), str(atom.aval))
+        )
+
+    def told_of(eqn):
+        texts = {name: re.sub("0x[0-9a-f]+", "", str(value)) for name, value in eqn.params.items()}
+        params = {name: text for name, text in texts.items() if "{ lambda" not in text}
+        inner = [listing(program) for program, _ in _jax.programs(eqn)]
+        return eqn.primitive.name, [*map(told, eqn.invars)], [*map(told, eqn.outvars)], params, inner
+
+    inputs = [*map(told, [*jaxpr.constvars, *jaxpr.invars])]
+    return inputs, [*map(told_of, jaxpr.eqns)], [*map(told, jaxpr.outvars)]
+
+
 def programs():
-    """The programs of the derivatives, as text: all that differentiation is happens in tracing."""
+    """The programs of the derivatives: all that differentiation is happens in tracing."""
     found = {"convnet": jax.make_jaxpr(funcnet.grad(convnet))(IMAGE)}
     for name, f in PROGRAMS.items():
         found[name] = jax.make_jaxpr(funcnet.value_and_grad(loss(f)))(X)
     for name in TWICE:
         slope = lambda x, f=PROGRAMS[name]: jnp.sum(jnp.sin(funcnet.grad(loss(f))(x)))  # noqa: E731
         found[f"{name}, twice"] = jax.make_jaxpr(funcnet.grad(slope))(X)
-    return {name: re.sub("0x[0-9a-f]+", "", str(program)) for name, program in found.items()}
+    return {name: listing(program.jaxpr) for name, program in found.items()}
 
 
 def values():
@@ -128,22 +152,31 @@ def values():
     }
 
 
+def forget():
+    """Let go of all that was traced, by JAX and here."""
+    jax.clear_caches()
+    for one in gc.get_objects():
+        if isinstance(one, functools._lru_cache_wrapper) and one.__module__.startswith("funcnet."):
+            one.cache_clear()
+
+
 @pytest.fixture
 def no_differentiation_in_jax():
     """JAX's rules are gone for the length of a test, and so is what was traced while they were there."""
     tables = [getattr(ad, name) for name in TABLES if hasattr(ad, name)]
     kept = [table.copy() for table in tables]
-    jax.clear_caches()
+    forget()
     for table in tables:
         table.clear()
     yield
     for table, entries in zip(tables, kept, strict=True):
         table.update(entries)
-    jax.clear_caches()
+    forget()
 
 
 @pytest.mark.usefixtures("x64")
 def test_nothing_of_jax_differentiates(request):
+    forget()
     programs_before, values_before = programs(), values()
     request.getfixturevalue("no_differentiation_in_jax")
     for differentiate in (jax.grad, jax.jacfwd):
