@@ -14,6 +14,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from funcnet import _jax
@@ -115,7 +116,8 @@ def _call(function: Callable, aval: Any, **params: Any) -> _jax.Equation | None:
     """A call of a function of one array of this type; None if that is not of real numbers."""
     if not jnp.issubdtype(aval.dtype, jnp.floating):
         return None
-    program, _ = _jax.staged(lambda x: [function(x, **params)], [aval], "a function")
+    with jax.disable_jit(False):
+        program, _ = _jax.staged(lambda x: [function(x, **params)], [aval], "a function")
     return next(eqn for eqn in program.eqns if eqn.primitive.name == "jit")
 
 

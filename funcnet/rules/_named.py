@@ -88,7 +88,8 @@ def _program(
     """
     f = FORMS.get(place) or _public(name)
     f = f if axes is None else functools.partial(f, axis=axes)
-    program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
+    with jax.disable_jit(False):
+        program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
     calls = (e for e in _equations(program) if _jax.called_function(e.primitive, e.params) == place)
     return next((_jax.called(call)[0] for call in calls), None)
 
