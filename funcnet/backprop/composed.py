@@ -87,7 +87,10 @@ def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
 def _softmax(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     if eqn.primitive.name != "div" or (total := _sum(eqn.invars[1], makers)) is None:
         return None
-    return _call(_forms.softmax, eqn.invars[0].aval, axis=total.params["axes"])
+    e = eqn.invars[0].aval
+    if e.ndim != total.invars[0].aval.ndim:
+        return None
+    return _call(_forms.softmax, e, axis=total.params["axes"])
 
 
 def _logsumexp(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:

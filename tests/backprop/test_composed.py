@@ -75,6 +75,15 @@ def test_absolute_values_before_a_softmax_stay():
     np.testing.assert_allclose(grad(f)(x), jax.grad(f)(x), rtol=1e-5)
 
 
+def test_what_is_divided_by_a_sum_of_others_is_no_softmax():
+    """As in the tangent of a softmax."""
+    x = jnp.float32([0.3, -1, 2])
+    f = lambda x: jnp.exp(x[0]) / jnp.sum(jnp.exp(x))  # noqa: E731
+    tangent = lambda x: jax.jvp(jax.nn.softmax, (x,), (x**2,))[1] @ x  # noqa: E731
+    for g in (f, tangent):
+        np.testing.assert_allclose(grad(g)(x), jax.grad(g)(x), rtol=1e-5, atol=1e-6)
+
+
 def test_a_table_without_the_rule_goes_by_the_primitives():
     rules = Table({name: rule for name, rule in RULES.items() if not name.startswith("jax.nn.gelu")})
     np.testing.assert_allclose(grad(jax.nn.gelu, rules=rules)(0.7), jax.grad(jax.nn.gelu)(0.7), rtol=1e-6)
