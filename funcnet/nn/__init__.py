@@ -8,10 +8,15 @@ by name.
 from funcnet.nn import flat
 from funcnet.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from funcnet.nn.affine import affine, linear, maxout
+from funcnet.nn.convolutions import conv, depthwise_conv
 from funcnet.nn.dropout import dropout
 from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss, weighted_mean
+from funcnet.nn.memory import circular_convolution, cosine_similarity, embedding
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
+from funcnet.nn.normalization import batch_norm, batch_norm_inference, layer_norm, local_response_norm
+from funcnet.nn.pooling import avg_pool, max_pool
+from funcnet.nn.recurrent import lstm_cell
 from funcnet.nn.regularizers import elastic_net, l1, l2
 from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm, polar, projector
 
@@ -21,21 +26,33 @@ __all__ = [
     "LOSSES",
     "REGULARIZERS",
     "affine",
+    "avg_pool",
+    "batch_norm",
+    "batch_norm_inference",
+    "circular_convolution",
     "collapse",
+    "conv",
+    "cosine_similarity",
+    "depthwise_conv",
     "dropout",
     "elastic_net",
     "elu",
+    "embedding",
     "flat",
     "frechet",
     "gelu",
     "init_mlp",
     "l1",
     "l2",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "logistic_loss",
     "low_rank",
+    "lstm_cell",
     "matrix_function",
+    "max_pool",
     "maxout",
     "mlp",
     "mlp_outputs",

@@ -256,6 +256,18 @@ NOT_MEASURED = {
     nn.projector: "eigenvectors, whose error grows with the condition of the matrix",
     nn.polar: "singular vectors, whose error grows with the condition of the matrix",
     nn.nuclear_norm: "singular vectors, whose error grows with the condition of the matrix",
+    nn.conv: "sums of products, whose error grows with their number and is that of lax's convolution",
+    nn.depthwise_conv: "sums of products, whose error grows with their number",
+    nn.max_pool: "sums of the ȳ of the windows that an element wins: exact where it wins one",
+    nn.avg_pool: "sums of products, whose error grows with their number",
+    nn.embedding: "sums of the ȳ of one row",
+    nn.circular_convolution: "sums of products, whose error grows with their number",
+    nn.cosine_similarity: "a projection, whose error is a rounding of what is projected",
+    nn.batch_norm: "a projection, whose error is a rounding of what is projected",
+    nn.batch_norm_inference: "products and their sums",
+    nn.layer_norm: "a projection, whose error is a rounding of what is projected",
+    nn.local_response_norm: "a difference of two terms, whose error is a rounding of the larger",
+    nn.lstm_cell: "sums of products of slopes that the rows of tanh and sigmoid measure",
     nn.dropout: "0 or ȳ / (1 − rate), the one number that tests/nn/test_gates.py compares with y",
 }
 

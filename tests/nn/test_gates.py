@@ -69,6 +69,11 @@ def with_singular_values(m, n):
     return sample
 
 
+def apart(*shape):
+    """Numbers of which no two are close: a window's largest stays the largest."""
+    return lambda rng: rng.permutation(np.linspace(-2, 2, math.prod(shape))).reshape(shape)
+
+
 def prng_key(rng):
     return jax.random.key(int(rng.integers(1000)))
 
@@ -138,6 +143,45 @@ ROWS = [
     Row(nn.polar, (with_singular_values(2, 4),), name="wide"),
     Row(nn.nuclear_norm, (with_singular_values(4, 3),)),
     Row(nn.nuclear_norm, (with_singular_values(2, 3),), name="wide"),
+    Row(nn.conv, (normal(2, 5, 4, 3), normal(3, 2, 3, 4))),
+    Row(nn.conv, (normal(6, 4), normal(3, 2, 4)), {"groups": 2}, "one axis, groups"),
+    Row(nn.conv, (normal(1, 7, 7, 2), normal(2, 2, 2, 3)), {"stride": (2, 3), "padding": "same"}, "strides"),
+    Row(nn.conv, (normal(6, 6, 2), normal(2, 3, 2, 3)), {"dilation": 2, "padding": ((0, 2), 1)}, "dilation"),
+    Row(nn.conv, (normal(3, 4, 3, 2), normal(2, 3, 2, 2, 3)), {"padding": 1}, "volume"),
+    Row(nn.depthwise_conv, (normal(2, 4, 5, 3), normal(3, 3, 3))),
+    Row(nn.depthwise_conv, (normal(2, 7, 2), normal(3, 2)), {"stride": 2, "padding": "valid"}, "one axis"),
+    Row(
+        nn.depthwise_conv, (normal(6, 6, 2), normal(2, 3, 2)), {"dilation": (2, 1), "padding": 1}, "dilation"
+    ),
+    Row(nn.max_pool, (apart(2, 4, 6, 3),)),
+    Row(nn.max_pool, (apart(2, 7, 7, 2),), {"size": (3, 3), "stride": 2, "padding": "same"}, "overlapping"),
+    Row(nn.max_pool, (apart(2, 7, 3),), {"size": (2,), "stride": 3, "padding": 1}, "one axis"),
+    Row(nn.avg_pool, (normal(2, 4, 6, 3),)),
+    Row(nn.avg_pool, (normal(2, 7, 7, 2),), {"size": (3, 3), "stride": 2, "padding": "same"}, "overlapping"),
+    Row(nn.local_response_norm, (normal(2, 3, 7),)),
+    Row(
+        nn.local_response_norm,
+        (normal(2, 3, 7),),
+        {"size": 3, "alpha": 0.5, "beta": 0.5, "k": 1.0},
+        "strong",
+    ),
+    Row(nn.batch_norm, (normal(4, 2, 3), normal(3), normal(3)), batched=()),
+    Row(nn.batch_norm, (normal(4, 3), normal(3), normal(3)), {"epsilon": 0.1}, "epsilon 0.1", ()),
+    Row(nn.batch_norm_inference, (normal(4, 3), normal(3), normal(3), normal(3), unit(3))),
+    Row(
+        nn.batch_norm_inference,
+        (normal(4, 3), normal(3), normal(3), normal(3), unit(3)),
+        {"epsilon": 0.1},
+        "epsilon 0.1",
+    ),
+    Row(nn.layer_norm, (normal(4, 5), normal(5), normal(5))),
+    Row(nn.layer_norm, (normal(4, 5), normal(5), normal(5)), {"epsilon": 0.1}, "epsilon 0.1"),
+    Row(nn.embedding, (normal(5, 3), labels(5, 4)), batched=(1,)),
+    Row(nn.cosine_similarity, (normal(3), normal(4, 3)), batched=(0, 1)),
+    Row(nn.circular_convolution, (normal(6), probabilities(3)), batched=(0, 1)),
+    Row(
+        nn.lstm_cell, (normal(2, 3), normal(2, 4), normal(2, 4), normal(7, 16), normal(16)), batched=(0, 1, 2)
+    ),
 ]
 each_row = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r.gate.__name__} {r.name}".strip())
 each_gate = pytest.mark.parametrize("row", [r for r in ROWS if not r.name], ids=lambda r: r.gate.__name__)
@@ -180,7 +224,7 @@ def test_the_rule_of_a_gate_with_other_arguments(row):
 def test_labels_and_keys_have_no_gradient(row):
     def x_bars(*xs):
         y, stash = row.gate.forward(*xs, **row.params)
-        return row.gate.backward(stash, jnp.ones_like(y), **row.params)
+        return row.gate.backward(stash, jax.tree.map(jnp.ones_like, y), **row.params)
 
     xs = row.sample()
     assert [x_bar is not None for x_bar in jax.eval_shape(x_bars, *xs)] == list(map(is_differentiable, xs))
@@ -192,7 +236,8 @@ def test_second_order_is_that_of_the_primal(row, x64):
     floats = tuple(i for i, x in enumerate(xs) if is_differentiable(x))
 
     def gradient_norm(function, *xs):
-        gradient = jax.grad(lambda *xs: jnp.sum(jnp.sin(function(*xs))), argnums=floats)
+        loss = lambda *xs: sum(jnp.sum(jnp.sin(y)) for y in jax.tree.leaves(function(*xs)))  # noqa: E731
+        gradient = jax.grad(loss, argnums=floats)
         return sum(jnp.sum(g**2) for g in gradient(*xs))
 
     @jax.jit
@@ -220,7 +265,7 @@ def test_leading_dimensions_are_a_loop(row, x64):
             row.gate(*(x if i in row.batched else batches[0][i] for i, x in enumerate(xs)), **row.params)
             for xs in batches
         ]
-        return row.gate(*together, **row.params), jnp.stack(one_by_one)
+        return row.gate(*together, **row.params), jax.tree.map(lambda *ys: jnp.stack(ys), *one_by_one)
 
     chex.assert_trees_all_close(*both(*(row.sample(seed) for seed in range(3))), rtol=1e-12)
 
