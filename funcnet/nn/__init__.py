@@ -8,6 +8,8 @@ by name.
 from funcnet.nn import flat
 from funcnet.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from funcnet.nn.affine import affine, linear, maxout
+from funcnet.nn.alexnet import ALEXNETS, alexnet, init_alexnet, read_torchvision_alexnet
+from funcnet.nn.convnet import convnet, init_convnet
 from funcnet.nn.convolutions import conv, depthwise_conv
 from funcnet.nn.dropout import dropout
 from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss, weighted_mean
@@ -22,16 +24,19 @@ from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm
 
 __all__ = [
     "ACTIVATIONS",
+    "ALEXNETS",
     "INITS",
     "LOSSES",
     "REGULARIZERS",
     "affine",
+    "alexnet",
     "avg_pool",
     "batch_norm",
     "batch_norm_inference",
     "circular_convolution",
     "collapse",
     "conv",
+    "convnet",
     "cosine_similarity",
     "depthwise_conv",
     "dropout",
@@ -41,6 +46,8 @@ __all__ = [
     "flat",
     "frechet",
     "gelu",
+    "init_alexnet",
+    "init_convnet",
     "init_mlp",
     "l1",
     "l2",
@@ -61,6 +68,7 @@ __all__ = [
     "nuclear_norm",
     "polar",
     "projector",
+    "read_torchvision_alexnet",
     "relu",
     "sigmoid",
     "silu",
