@@ -10,10 +10,11 @@ import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
 from funcnet.backprop.activity import differentiable
+from funcnet.drawing.diagram.filling import filled_record
 from funcnet.drawing.diagram.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
 from funcnet.drawing.diagram.marks import marks
 from funcnet.drawing.diagram.model import Diagram, Gate, Wire
-from funcnet.drawing.diagram.record import Flow, Options, Step, Use, record
+from funcnet.drawing.diagram.record import Flow, Options, Step, Use
 
 
 def diagram(
@@ -40,7 +41,7 @@ def diagram(
     ]
     options = dataclasses.replace(options, depth=options.depth + around(graph.nodes))
     y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
-    steps, results = record(graph, flows, graph.cotangents(y_bars), options)
+    steps, results = filled_record(graph, flows, graph.cotangents(y_bars), options)
     steps = without_dead(steps, results)
     if not options.data:
         steps, results = with_constants(steps, results)
