@@ -10,6 +10,7 @@ nothing and the command line answers `--help` at once:
     funcnet.grad     reverse mode over any JAX function, by the rules in funcnet.RULES
     funcnet.check_vjp    is this gradient right? in float64, and in the dtypes that people use
     funcnet.draw     the graph of a function with every value and every gradient; explain says it in words
+    funcnet.lecture  the worked examples of the lecture with their printed numbers
     funcnet.find_nonfinite    which gate makes the first infinity or NaN, forward or on the way back
 """
 
@@ -40,10 +41,12 @@ __all__ = [
     "hessian",
     "jacobian",
     "jacobian_structure",
+    "lecture",
     "nn",
     "numerical_gradient",
     "numerical_vjp",
     "rule",
+    "structure",
     "trace",
     "train",
     "value_and_grad",
@@ -52,7 +55,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from funcnet import data, drawing, nn, train
+    from funcnet import data, drawing, lecture, nn, structure, train
     from funcnet._errors import VJPCheckError
     from funcnet.backprop import grad, hessian, jacobian, trace, value_and_grad, vjp
     from funcnet.check import (
@@ -66,10 +69,11 @@ if TYPE_CHECKING:
         numerical_gradient,
         numerical_vjp,
     )
-    from funcnet.drawing import Picture, draw, explain, jacobian_structure
+    from funcnet.drawing import Picture, draw, explain
     from funcnet.nn._gate import gate
     from funcnet.nonfinite import find_nonfinite
     from funcnet.rules import JAX_KINKS, RULES, STRONG_ZERO, rule
+    from funcnet.structure import jacobian_structure
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -88,9 +92,10 @@ else:
                 "numerical_gradient",
                 "numerical_vjp",
             ],
-            "drawing": ["Picture", "draw", "explain", "jacobian_structure"],
+            "drawing": ["Picture", "draw", "explain"],
             "nn._gate": ["gate"],
             "nonfinite": ["find_nonfinite"],
             "rules": ["JAX_KINKS", "RULES", "STRONG_ZERO", "rule"],
+            "structure": ["jacobian_structure"],
         },
     )

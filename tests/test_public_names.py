@@ -10,7 +10,8 @@ import pytest
 
 import funcnet
 
-PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check", "funcnet.drawing"]
+PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check"]
+PACKAGES += ["funcnet.drawing", "funcnet.lecture", "funcnet.structure"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -25,7 +26,7 @@ def test_every_public_name_exists_and_has_a_docstring(package):
 
 
 def test_top_level_names_are_pinned():
-    modules = ["data", "drawing", "nn", "train"]
+    modules = ["data", "drawing", "lecture", "nn", "structure", "train"]
     functions = ["gate", "grad", "hessian", "jacobian", "rule", "trace", "value_and_grad", "vjp"]
     checks = ["check_contract", "check_gradient", "check_jvp", "check_kink", "check_linear", "check_vjp"]
     numerical = ["numerical_gradient", "numerical_vjp"]

@@ -17,10 +17,10 @@ from typing import Any, cast
 
 from funcnet._errors import MissingPackageError, ParameterError
 from funcnet._files import write_atomically
-from funcnet.drawing.assemble import diagram
 from funcnet.drawing.diagram import Diagram
-from funcnet.drawing.dot import dot
-from funcnet.drawing.record import View
+from funcnet.drawing.diagram.assemble import diagram
+from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.render.dot import dot
 from funcnet.rules import RULES, Table
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot")
@@ -64,7 +64,7 @@ def draw(
     """
 
     def drawn(*args: Any, **kwargs: Any) -> Picture:
-        return Picture(diagram(f, args, kwargs, y_bar, View(rules, depth, unroll, local, data)))
+        return Picture(diagram(f, args, kwargs, y_bar, Options(rules, depth, unroll, local, data)))
 
     return drawn
 

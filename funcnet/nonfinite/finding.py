@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from funcnet import _jax
-from funcnet.drawing.numbers import is_numeric, kind, not_finite, number, plain
+from funcnet.drawing.diagram.arrays import is_numeric, plain
+from funcnet.drawing.render.numbers import array_type, not_finite, number
 from funcnet.nonfinite.advice import advice
 
 Direction = Literal["forward", "backward"]
@@ -21,7 +22,7 @@ class Operand:
     value: Any
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.name, kind(self.value), spread(self.value))))
+        return " ".join(filter(None, (self.name, array_type(self.value), spread(self.value))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Gate:
         around = "".join(f", in {one}" for one in reversed(self.within))
         yield f"{self.direction}: {self.name} {did} at {self.line or 'an unknown line'}{around}."
         if self.upstream:
-            came = ", ".join(f"{kind(one)} {spread(one)}" for one in self.upstream if one is not None)
+            came = ", ".join(f"{array_type(one)} {spread(one)}" for one in self.upstream if one is not None)
             yield f"The gradient that came to it: {came}."
         if self.inputs:
             yield f"{'Its inputs' if self.primitive else 'It holds'}: {'; '.join(map(str, self.inputs))}."

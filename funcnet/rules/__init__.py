@@ -48,7 +48,7 @@ from funcnet.rules import (
 from funcnet.rules._named import for_call, function_of
 from funcnet.rules._routing import ROUTING, SELECTING
 from funcnet.rules._sparing import with_strong_zero
-from funcnet.rules._table import Rule, Table, rule, table
+from funcnet.rules._table import Formula, Rule, Table, parse_formula, rule, table
 from funcnet.rules._without import PIECEWISE_CONSTANT, REFUSED
 
 RULES = table(
@@ -148,9 +148,11 @@ __all__ = [
     "RULES",
     "SELECTING",
     "STRONG_ZERO",
+    "Formula",
     "Rule",
     "Table",
     "for_call",
+    "parse_formula",
     "rule",
     "rule_name",
 ]

@@ -356,7 +356,7 @@ MUTANTS = (
         "closed_box_gradient",
         "a closed box shows only the last of the gradients that its uses of one value send back",
         Edit(
-            "funcnet/drawing/fold.py",
+            "funcnet/drawing/diagram/fold.py",
             "sums[use.flow] = add(sums.get(use.flow), use.gradient)",
             "sums[use.flow] = use.gradient",
         ),
@@ -365,7 +365,7 @@ MUTANTS = (
         "local_gradient_probe",
         "ones probe whether a gate works element by element, so that rev and cumsum do",
         Edit(
-            "funcnet/drawing/local.py",
+            "funcnet/drawing/diagram/local.py",
             "r = jnp.asarray(np.random.default_rng(0).standard_normal(y.shape), y.dtype)",
             "r = jnp.ones(y.shape, y.dtype)",
         ),
@@ -374,7 +374,7 @@ MUTANTS = (
         "unrolled_outputs",
         "the outputs of an unrolled scan are stacked as it ran, backward for `reverse`",
         Edit(
-            "funcnet/drawing/unroll.py",
+            "funcnet/drawing/diagram/unroll.py",
             "columns = zip(*(ys[t] for t in range(length)), strict=True)",
             "columns = zip(*(ys[t] for t in order), strict=True)",
         ),

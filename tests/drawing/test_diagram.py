@@ -12,14 +12,14 @@ from jax import lax
 
 import funcnet
 from funcnet import nn
-from funcnet.drawing import assemble
-from funcnet.drawing.fold import FEW
-from funcnet.drawing.record import View
-from funcnet.drawing.unroll import MOST
+from funcnet.drawing.diagram import assemble
+from funcnet.drawing.diagram.fold import FOLD_ABOVE
+from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.diagram.unroll import MOST_STEPS
 
 
-def diagram(f, *args, y_bar=None, rules=funcnet.RULES, **view):
-    return assemble.diagram(f, args, {}, y_bar, View(rules, **view))
+def diagram(f, *args, y_bar=None, rules=funcnet.RULES, **options):
+    return assemble.diagram(f, args, {}, y_bar, Options(rules, **options))
 
 
 def names(diagram):
@@ -244,10 +244,10 @@ def test_a_while_loop_is_one_gate_or_the_steps_that_it_takes():
 @pytest.mark.parametrize("loop", ["scan", "while"])
 def test_a_loop_that_is_too_long_to_unroll_is_an_error(loop):
     loops = {
-        "scan": lambda x: lax.scan(lambda c, _: (c * 0.5, None), x, length=MOST + 1)[0],
-        "while": lambda x: lax.while_loop(lambda c: c > -MOST, lambda c: c - 1, x),
+        "scan": lambda x: lax.scan(lambda c, _: (c * 0.5, None), x, length=MOST_STEPS + 1)[0],
+        "while": lambda x: lax.while_loop(lambda c: c > -MOST_STEPS, lambda c: c - 1, x),
     }
-    with pytest.raises(funcnet._errors.ParameterError, match=f"at most {MOST} are drawn"):
+    with pytest.raises(funcnet._errors.ParameterError, match=f"at most {MOST_STEPS} are drawn"):
         diagram(loops[loop], 1.0, unroll=True)
 
 
@@ -308,14 +308,14 @@ def test_repeated_layers_are_folded(key):
 
 
 def test_few_layers_are_all_shown(key):
-    ws = list(jax.random.normal(key, (FEW // 2 - 1, 3, 3)))
+    ws = list(jax.random.normal(key, (FOLD_ABOVE // 2 - 1, 3, 3)))
     assert len(diagram(deep, ws, jnp.ones((2, 3))).named("tanh")) == len(ws)
 
 
 def test_many_different_gates_are_all_shown():
     def f(x):
         values, rng = [x], np.random.default_rng(0)
-        for _ in range(2 * FEW):
+        for _ in range(2 * FOLD_ABOVE):
             other = values[rng.integers(len(values))]
             values.append(rng.choice([lax.add, lax.sub, lax.atan2])(values[-1], other))
         return values[-1]

@@ -10,9 +10,9 @@ import pytest
 from jax import lax
 
 from funcnet import nn
-from funcnet.drawing.dot import FAR
-from funcnet.drawing.nodes import GREEN, GREY, RED
 from funcnet.drawing.picture import draw
+from funcnet.drawing.render.dot import FAR
+from funcnet.drawing.render.nodes import GREEN, GREY, RED
 
 
 def nodes(dot):

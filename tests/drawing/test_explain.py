@@ -12,9 +12,9 @@ import pytest
 import funcnet
 from funcnet import nn
 from funcnet._errors import ShapeError
-from funcnet.drawing.explain import explain
-from funcnet.drawing.fold import FEW
-from funcnet.drawing.lecture import EXAMPLES
+from funcnet.drawing.diagram.fold import FOLD_ABOVE
+from funcnet.drawing.explanation import explain
+from funcnet.lecture import EXAMPLES
 
 
 @functools.cache
@@ -274,8 +274,8 @@ def test_folded_layers_are_one_row_with_their_arguments_as_one():
             x = w * x
         return x
 
-    e = explain(f)([0.5] * (FEW + 4), 1.0)
-    assert len(e.forward) < FEW
+    e = explain(f)([0.5] * (FOLD_ABOVE + 4), 1.0)
+    assert len(e.forward) < FOLD_ABOVE
     (folded,) = [row for row in e.forward if "more like" in row.gate]
     (bundle,) = [row for row in e.forward if isinstance(row.value, tuple)]
     assert bundle.name in folded.formula

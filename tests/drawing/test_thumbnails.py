@@ -9,8 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from funcnet.drawing.numbers import aligned, full, in_line, kind, norm, number, share, summary, uniform
-from funcnet.drawing.thumbnails import block_means, escaped, is_small, thumbnail
+from funcnet.drawing.diagram.arrays import norm, uniform
+from funcnet.drawing.render.numbers import aligned, array_type, full, in_line, number, share, summary
+from funcnet.drawing.render.thumbnails import block_means, escaped, fits_a_table, thumbnail
 
 NAN, INF = float("nan"), float("inf")
 
@@ -99,8 +100,8 @@ def test_a_summary_says_range_norm_zeros_and_what_is_not_finite(array, dtype, li
 def test_a_bundle_is_summarized_as_one():
     bundle = (jnp.zeros((2, 3)), jnp.ones((2, 3)), jnp.ones((2, 3)))
     assert summary(bundle) == ["0 ▅▁▁▁▁▁▁▁▁█ 1", "‖·‖ 3.46", "33 % zeros"]
-    assert kind(bundle) == "3 × float32 2×3"
-    assert kind((np.zeros(2), np.zeros(3))) == "2 × float64 2, …"
+    assert array_type(bundle) == "3 × float32 2×3"
+    assert array_type((np.zeros(2), np.zeros(3))) == "2 × float64 2, …"
     assert full(bundle).startswith("3 × float32 2×3: 0 ▅")
 
 
@@ -173,8 +174,8 @@ def test_brief_is_one_line():
         ((0,), False),
     ],
 )
-def test_what_is_small(shape, small):
-    assert is_small(np.arange(np.prod(shape, dtype=int)).reshape(shape)) == small
+def test_what_fits_a_table(shape, small):
+    assert fits_a_table(np.arange(np.prod(shape, dtype=int)).reshape(shape)) == small
 
 
 def colors(picture):

@@ -9,9 +9,9 @@ import pytest
 
 from funcnet import nn
 from funcnet._errors import GradientError
-from funcnet.drawing import jacobians
-from funcnet.drawing.jacobians import jacobian_structure, size
-from funcnet.drawing.patterns import Products
+from funcnet.structure import jacobians
+from funcnet.structure.jacobians import jacobian_structure, size
+from funcnet.structure.patterns import Products
 
 V = jnp.asarray([0.3, -1.2, 2.0, 0.7, -0.4, 1.1])
 M = jnp.arange(24.0).reshape(4, 6) % 7 - 3.2

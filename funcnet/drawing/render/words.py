@@ -7,17 +7,18 @@ upstream gradient.
 
 import re
 import string
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
 from funcnet.drawing.diagram import Diagram, Gate, Wire
-from funcnet.drawing.labels import BETWEEN, SUPERSCRIPTS, detail
-from funcnet.drawing.numbers import FEW, in_line, is_numeric, kind, summary
+from funcnet.drawing.diagram.arrays import is_numeric
+from funcnet.drawing.render.labels import BETWEEN, SUPERSCRIPTS, detail
+from funcnet.drawing.render.numbers import MOST_IN_LINE, array_type, in_line, summary
+from funcnet.rules import parse_formula
 
-WIDEST = 96
+WIDEST_NUMBERS = 96
 """Numbers that stand for a formula's names have at most so many characters."""
 
 AROUND = {
@@ -64,10 +65,10 @@ def gradient_names(d: Diagram, names: dict[Wire, str], *, own: bool) -> dict[Wir
 def forward_formula(gate: Gate, names: dict[Wire, str]) -> tuple[str, str]:
     """What a gate computes, in names and, where it is short, in numbers."""
     formula = expression(gate, [names[wire] for wire in gate.inputs])
-    if not all(is_small(wire.value) for wire in gate.inputs):
+    if not all(fits_a_line(wire.value) for wire in gate.inputs):
         return formula, ""
     numbers = expression(gate, [operand(wire.value) for wire in gate.inputs])
-    return formula, numbers if len(numbers) <= WIDEST else ""
+    return formula, numbers if len(numbers) <= WIDEST_NUMBERS else ""
 
 
 def expression(gate: Gate, operands: Sequence[str]) -> str:
@@ -93,9 +94,9 @@ def working(gate: Gate, i: int, gradients: dict[Wire, str]) -> str:
     if gate.inputs[i].gradient is None:
         return ""
     flowing = [wire for wire in gate.outputs if wire.gradient is not None]
-    if all(is_small(wire.gradient) for wire in flowing):
+    if all(fits_a_line(wire.gradient) for wire in flowing):
         numbers = in_numbers(gate, i, [operand(wire.gradient) for wire in flowing])
-        if 0 < len(numbers) <= WIDEST:
+        if 0 < len(numbers) <= WIDEST_NUMBERS:
             return numbers
     if gate.name == "copy":
         return f"the sum over {len(flowing)} uses"
@@ -109,11 +110,11 @@ def in_numbers(gate: Gate, i: int, upstream: Sequence[str]) -> str:
     """How the gradient of a gate's input i comes about, in numbers; empty where it is no product or sum."""
     if gate.name == "copy":
         return " + ".join(upstream)
-    if gate.local and is_small(gate.local[i]):
+    if gate.local and fits_a_line(gate.local[i]):
         return f"{operand(gate.local[i])} × {upstream[0]}"
-    if is_tensor_product(gate) or not all(is_small(wire.value) for wire in gate.inputs):
+    if is_tensor_product(gate) or not all(fits_a_line(wire.value) for wire in gate.inputs):
         return ""
-    symbols, _ = _sides(gate.formula)
+    symbols = parse_formula(gate.formula).symbols
     numbers = {"Σ": "Σ", "ȳ": upstream[0]}
     numbers |= zip(symbols, (operand(wire.value) for wire in gate.inputs), strict=False)
     factors = re.split(" · | ", formula_of_input(gate, i))
@@ -126,9 +127,9 @@ def in_numbers(gate: Gate, i: int, upstream: Sequence[str]) -> str:
 
 def formula_of_input(gate: Gate, i: int) -> str:
     """Of the gate's formula x̄ = …,  w̄ = … what stands for input i; all of it where there is not one each."""
-    formula, _, _ = gate.formula.partition(";  ")  # what comes after it are special cases
-    symbols, sides = _sides(formula)
-    return sides[i] if len(set(symbols)) == len(gate.inputs) else formula
+    formula = parse_formula(gate.formula)
+    one_each = len(set(formula.symbols)) == len(gate.inputs)
+    return formula.gradients[i] if one_each else formula.text.partition(";  ")[0]
 
 
 def is_tensor_product(gate: Gate) -> bool:
@@ -148,7 +149,7 @@ def text(value: Any) -> str:
     """
     if value is None:
         return "none"
-    return in_line(value) if is_small(value) else ", ".join([kind(value), *summary(value)])
+    return in_line(value) if fits_a_line(value) else ", ".join([array_type(value), *summary(value)])
 
 
 def operand(value: Any) -> str:
@@ -160,19 +161,14 @@ def operand(value: Any) -> str:
     return f"({text(value)})" if jnp.ndim(value) == 0 and jnp.iscomplexobj(value) else text(value)
 
 
-def is_small(value: Any) -> bool:
+def fits_a_line(value: Any) -> bool:
     """Whether a value is an array that is written out."""
-    return value is not None and not isinstance(value, tuple) and is_numeric(value) and jnp.size(value) <= FEW
-
-
-def _sides(formula: str) -> tuple[list[str], list[str]]:
-    """The symbols of x̄ = …,  w̄ = …, here x and w, and what is right of them; nothing where it is not so."""
-    whole = unicodedata.normalize("NFD", formula.partition(";  ")[0])
-    parts = [re.fullmatch("(.)\u0304(.?) = (.+)", part) for part in whole.split(",  ")]
-    if not all(parts):
-        return [], []
-    sides = [unicodedata.normalize("NFC", part[3]) for part in parts if part]
-    return [part[1] + part[2] for part in parts if part], sides
+    return (
+        value is not None
+        and not isinstance(value, tuple)
+        and is_numeric(value)
+        and jnp.size(value) <= MOST_IN_LINE
+    )
 
 
 def _letters(choices: str, d: Diagram, count: int) -> list[str]:

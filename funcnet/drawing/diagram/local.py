@@ -6,6 +6,7 @@ random numbers r: Jᵀ·r = r · (Jᵀ·1) for all of them only where no element
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,8 +19,8 @@ from funcnet.backprop.activity import differentiable
 from funcnet.rules import PIECEWISE_CONSTANT, Table
 
 
-def local_gradients(eqn: Any, xs: Sequence[Any], rules: Table) -> tuple[Any, ...]:
-    """∂y/∂x for each operand x of an equation, of x's shape; None where x̄ is no elementwise product.
+def local_gradients(eqn: Any, xs: Sequence[Any], rules: Table) -> tuple["Candidate | None", ...]:
+    """∂y/∂x for each operand x of an equation, of x's shape; None where x̄ cannot be an elementwise product.
 
     Args:
         eqn: an equation of a jaxpr.
@@ -37,13 +38,21 @@ def local_gradients(eqn: Any, xs: Sequence[Any], rules: Table) -> tuple[Any, ...
     return tuple(_elementwise(x, y, r, one, random) for x, one, random in triples)
 
 
-def _elementwise(x: jax.Array, y: Any, r: jax.Array, one: Any, random: Any) -> Any:
-    """Jᵀ·1 if Jᵀ·r is r times that."""
+@dataclass(frozen=True)
+class Candidate:
+    """What a local gradient would be, and whether the probe has found that it is one."""
+
+    local: Any
+    holds: Any
+
+
+def _elementwise(x: jax.Array, y: Any, r: jax.Array, one: Any, random: Any) -> "Candidate | None":
+    """Jᵀ·1, if Jᵀ·r is r times that."""
     if not differentiable(x):
         return None
     if y.shape == ():
-        return one
+        return Candidate(one, True)
     if x.shape != y.shape:
         return None
     digits = 16 * float(jnp.finfo(y.dtype).eps)  # two products of the same numbers, rounded differently
-    return one if bool(jnp.allclose(random, r * one, rtol=digits, atol=0, equal_nan=True)) else None
+    return Candidate(one, jnp.allclose(random, r * one, rtol=digits, atol=0, equal_nan=True))

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from funcnet.drawing.assemble import diagram
 from funcnet.drawing.diagram import Diagram, Gate, Wire
-from funcnet.drawing.numbers import is_float
-from funcnet.drawing.record import View
-from funcnet.drawing.words import forward_formula, gradient_names, text, value_names, working
+from funcnet.drawing.diagram.arrays import is_float
+from funcnet.drawing.diagram.assemble import diagram
+from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.render.words import forward_formula, gradient_names, text, value_names, working
 from funcnet.rules import RULES, Table
 
 
@@ -148,7 +148,7 @@ def explain(
     """
 
     def explained(*args: Any, **kwargs: Any) -> Explanation:
-        d = diagram(f, args, kwargs, y_bar, View(rules, depth, unroll, local=True))
+        d = diagram(f, args, kwargs, y_bar, Options(rules, depth, unroll, local=True))
         names = value_names(d)
         gradients = gradient_names(d, names, own=y_bar is None)
         return Explanation(tuple(forward_rows(d, names)), tuple(backward_rows(d, gradients)))
@@ -165,9 +165,9 @@ def forward_rows(d: Diagram, names: dict[Wire, str]) -> Iterator[Forward]:
         remark = remarks(gate, forward=True)
         for wire in gate.outputs:
             if gate.name != "copy":
-                yield Forward(place(gate), names[wire], formula, numbers, wire.value, remark)
+                yield Forward(called(gate), names[wire], formula, numbers, wire.value, remark)
             elif wire.role == "result":
-                yield Forward(place(gate), names[wire], names[gate.inputs[0]], "", wire.value, "")
+                yield Forward(called(gate), names[wire], names[gate.inputs[0]], "", wire.value, "")
     for wire in d.results:
         if wire.source is None:
             yield Forward("", names[wire], "", "", wire.value, "")
@@ -187,7 +187,7 @@ def backward_rows(d: Diagram, gradients: dict[Wire, str]) -> Iterator[Backward]:
             if wire.role != "constant" and is_float(wire.value):
                 how = working(gate, i, gradients)
                 local = gate.local[i] if gate.local else None
-                yield Backward(place(gate), gradients[wire], how, local, upstream, wire.gradient, remark)
+                yield Backward(called(gate), gradients[wire], how, local, upstream, wire.gradient, remark)
                 remark = ""
 
 
@@ -196,7 +196,7 @@ def remarks(gate: Gate, *, forward: bool) -> str:
     return "; ".join(mark.text for mark in gate.marks if forward == (mark.kind == "non-finite value"))
 
 
-def place(gate: Gate) -> str:
+def called(gate: Gate) -> str:
     """The gate's name after those of the boxes around it."""
     return " / ".join([*(box.name for box in gate.path), gate.name])
 

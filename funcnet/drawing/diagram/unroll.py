@@ -17,7 +17,7 @@ from funcnet._errors import ParameterError
 from funcnet.backprop import Graph, trace
 from funcnet.backprop.program import Program
 
-MOST = 500
+MOST_STEPS = 500
 """So many steps of a loop are written out at most."""
 
 
@@ -25,10 +25,10 @@ def unrolled_scan(eqn: Any, operands: Sequence[Any], line: str) -> Graph:
     """The graph of all steps of a scan.
 
     Raises:
-        ParameterError: there are more than MOST.
+        ParameterError: there are more than MOST_STEPS.
     """
     length = eqn.params["length"]
-    if length > MOST:
+    if length > MOST_STEPS:
         raise ParameterError(_too_long(f"{length}", line))
     body = _function(eqn.params["jaxpr"])
     k, c = _jax.scan_counts(eqn)
@@ -51,7 +51,7 @@ def unrolled_while(eqn: Any, operands: Sequence[Any], line: str) -> Graph:
     """The graph of the steps that a while loop takes for these operands.
 
     Raises:
-        ParameterError: they are more than MOST.
+        ParameterError: they are more than MOST_STEPS.
     """
     cond, body = _function(eqn.params["cond_jaxpr"]), _function(eqn.params["body_jaxpr"])
     c, b = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
@@ -59,8 +59,8 @@ def unrolled_while(eqn: Any, operands: Sequence[Any], line: str) -> Graph:
     carry, length = list(operands[c + b :]), 0
     while goes_on(*operands[:c], *carry)[0]:
         carry, length = next_carry(*operands[c : c + b], *carry), length + 1
-        if length > MOST:
-            raise ParameterError(_too_long(f"more than {MOST}", line))
+        if length > MOST_STEPS:
+            raise ParameterError(_too_long(f"more than {MOST_STEPS}", line))
 
     def steps(*operands: Any) -> list[Any]:
         consts, carry = operands[c : c + b], list(operands[c + b :])
@@ -104,6 +104,6 @@ def _function(program: Any) -> Callable:
 
 def _too_long(steps: str, line: str) -> str:
     return (
-        f"unroll: the loop at {line} takes {steps} steps; at most {MOST} are drawn one by one. Draw it "
+        f"unroll: the loop at {line} takes {steps} steps; at most {MOST_STEPS} are drawn one by one. Draw it "
         f"rolled, or with fewer steps"
     )

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from funcnet.drawing.numbers import aligned, is_numeric, kind, number, plain, summary, uniform
+from funcnet.drawing.diagram.arrays import is_numeric, plain, uniform
+from funcnet.drawing.render.numbers import aligned, array_type, number, summary
 
 MOST_ENTRIES, MOST_ROWS, TINY = 8, 6, 3
 CELLS = 10
@@ -41,16 +42,16 @@ def thumbnail(value: Any, ink: Ink, *, typed: bool = True, brief: bool = False) 
     """
     if is_number(value):
         return ink(number(plain(value).item()))
-    if is_small(value) and not brief:
+    if fits_a_table(value) and not brief:
         return _numbers(plain(value), ink)
-    lines = [kind(value)] if typed else []
+    lines = [array_type(value)] if typed else []
     lines += summary(value)
     if brief:
         return ink(escaped(", ".join(lines[:2])))
     rows = [ink(escaped(line)) for line in lines]
     if not isinstance(value, tuple) and is_numeric(value) and (picture := _heat_map(plain(value), ink)):
         rows.append(picture)
-    return table([[row] for row in rows])
+    return html_table([[row] for row in rows])
 
 
 def is_number(value: Any) -> bool:
@@ -58,7 +59,7 @@ def is_number(value: Any) -> bool:
     return not isinstance(value, tuple) and is_numeric(value) and np.ndim(value) == 0
 
 
-def is_small(value: Any) -> bool:
+def fits_a_table(value: Any) -> bool:
     """Whether a value is shown number by number; an array that is one number everywhere is if it is tiny."""
     if isinstance(value, tuple) or not is_numeric(value):
         return False
@@ -72,10 +73,10 @@ def thumbnail_width(value: Any) -> int:
     """About how wide a thumbnail is, in points."""
     if is_number(value):
         return 35
-    return 35 * (np.shape(value)[1] if np.ndim(value) == 2 else 1) if is_small(value) else 125
+    return 35 * (np.shape(value)[1] if np.ndim(value) == 2 else 1) if fits_a_table(value) else 125
 
 
-def table(
+def html_table(
     rows: list[list[str]], attributes: str = 'CELLPADDING="1"', border: int = 0, align: str = "CENTER"
 ) -> str:
     """Cells as a table."""
@@ -98,7 +99,7 @@ def _numbers(array: np.ndarray, ink: Ink) -> str:
     """A vector as a column or a matrix, between two bars."""
     texts = iter(aligned([x.item() for x in array.flat]))
     rows = [[ink(f" {next(texts)} ") for _ in row] for row in (array if array.ndim == 2 else array[:, None])]
-    return table(rows, 'SIDES="LR" CELLPADDING="1"', border=1, align="RIGHT")
+    return html_table(rows, 'SIDES="LR" CELLPADDING="1"', border=1, align="RIGHT")
 
 
 def _heat_map(array: np.ndarray, ink: Ink) -> str:
@@ -113,7 +114,7 @@ def _heat_map(array: np.ndarray, ink: Ink) -> str:
     lines = ("".join(f'<TD {side} BGCOLOR="{_color(x / finite.max())}"></TD>' for x in row) for row in means)
     cells = "".join(f"<TR>{line}</TR>" for line in lines)
     picture = f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cells}</TABLE>'
-    return table([[picture], [ink(f"colours to ±{number(finite.max().item())}")]])
+    return html_table([[picture], [ink(f"colours to ±{number(finite.max().item())}")]])
 
 
 def block_means(matrix: np.ndarray) -> np.ndarray:

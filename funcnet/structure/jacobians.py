@@ -19,7 +19,7 @@ import numpy as np
 from funcnet._errors import GradientError
 from funcnet._types import Host
 from funcnet.backprop import argument_names, vjp
-from funcnet.drawing.patterns import Kind, Products, random_vector, wide
+from funcnet.structure.patterns import Pattern, Products, random_vector, wide
 
 SMALL = 2**20
 """So many entries a Jacobian has at most that is formed."""
@@ -45,7 +45,7 @@ class JacobianStructure:
     argument: str
     y_shape: tuple[int, ...]
     x_shape: tuple[int, ...]
-    kind: Kind
+    kind: Pattern
     detail: str
     density: float
     explicit_bytes: int

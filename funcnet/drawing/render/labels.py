@@ -9,7 +9,8 @@ wire leads to it.
 from collections.abc import Callable
 
 from funcnet.drawing.diagram import Gate, Wire
-from funcnet.drawing.numbers import number, signed, uniform
+from funcnet.drawing.diagram.arrays import uniform
+from funcnet.drawing.render.numbers import number, signed
 
 BETWEEN = {
     "add": "+",
@@ -72,7 +73,7 @@ def sign(gate: Gate) -> str:
 
 def label(gate: Gate) -> str:
     """What is written on a gate."""
-    constants = [folded(gate, wire) for wire in gate.inputs]
+    constants = [constant_on_label(gate, wire) for wire in gate.inputs]
     if gate.primitive in BETWEEN and len(constants) == 2:
         before, after = constants
         return " ".join(filter(None, (before, BETWEEN[gate.primitive], after)))
@@ -82,7 +83,7 @@ def label(gate: Gate) -> str:
     return " ".join(filter(None, (name, detail(gate))))
 
 
-def folded(gate: Gate, wire: Wire) -> str:
+def constant_on_label(gate: Gate, wire: Wire) -> str:
     """The number that a constant is on the gate's label; empty where the wire is drawn."""
     everywhere = gate.primitive in BETWEEN
     if wire.role != "constant" or (not everywhere and getattr(wire.value, "shape", ())):

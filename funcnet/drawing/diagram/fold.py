@@ -20,13 +20,13 @@ from typing import Any
 
 from jax import lax
 
-from funcnet.drawing.diagram import Box
-from funcnet.drawing.record import Flow, Step, Use
+from funcnet.drawing.diagram.model import Box
+from funcnet.drawing.diagram.record import Flow, Step, Use
 
-FEW = 60
+FOLD_ABOVE = 60
 """Up to so many steps none are folded."""
 
-LONGEST = 200
+LONGEST_LAYER = 200
 """So many steps a repeated layer has at most."""
 
 
@@ -86,7 +86,7 @@ def closed(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
 def repeated(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
     """The steps with the middle of every run of equal layers as one, until they are few or none repeat."""
     steps = list(steps)
-    while len(steps) > FEW:
+    while len(steps) > FOLD_ABOVE:
         start, period, count = longest_run(steps)
         if count < 4:
             break
@@ -138,7 +138,7 @@ def longest_run(steps: Sequence[Step]) -> tuple[int, int, int]:
     makers = {flow: i for i, step in enumerate(steps) for flow in step.outputs}
     signatures = [_signature(step, i, makers) for i, step in enumerate(steps)]
     best, most = (0, 1, 1), 0
-    for period in range(1, min(LONGEST, len(steps) // 4) + 1):
+    for period in range(1, min(LONGEST_LAYER, len(steps) // 4) + 1):
         run = 0
         for i in range(period, len(steps) + 1):
             if i < len(steps) and _alike(signatures[i], signatures[i - period], period):

@@ -16,9 +16,9 @@ from funcnet import _jax
 from funcnet.backprop import Constant, Graph, Node
 from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import CALLS
-from funcnet.drawing.diagram import Box, Role
-from funcnet.drawing.local import local_gradients
-from funcnet.drawing.unroll import LOOPS
+from funcnet.drawing.diagram.local import local_gradients
+from funcnet.drawing.diagram.model import Box, Role
+from funcnet.drawing.diagram.unroll import LOOPS
 from funcnet.rules import Table, rule_name
 
 OPENED = CALLS | {"cond"}
@@ -74,7 +74,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class View:
+class Options:
     """What of a graph is shown.
 
     Attributes:
@@ -96,7 +96,7 @@ def record(
     graph: Graph,
     flows: Sequence[Flow],
     y_bars: Sequence[Any],
-    view: View,
+    options: Options,
     path: tuple[Box, ...] = (),
     lives: Lives | None = None,
 ) -> tuple[list[Step], list[Use]]:
@@ -106,7 +106,7 @@ def record(
         graph: what to run.
         flows: its arguments.
         y_bars: the upstream gradients of the leaves of its result; None for zero.
-        view: what to open.
+        options: what to open.
         path: the boxes around the graph.
         lives: where the upstream gradients are alive; everywhere by default.
 
@@ -115,7 +115,7 @@ def record(
     """
     args, kwargs = jax.tree.unflatten(graph.in_tree, [flow.value for flow in flows])
     values = graph.forward(*args, **kwargs)
-    gradients, sent = graph.masked_backward(values, y_bars, lives or [None] * len(y_bars), view.rules)
+    gradients, sent = graph.masked_backward(values, y_bars, lives or [None] * len(y_bars), options.rules)
     known = dict(enumerate(flows))
     known.update({v.number: Flow(values[v.number], "constant") for v in graph.constants})
 
@@ -127,31 +127,35 @@ def record(
     for node, eqn, x_bars in zip(graph.nodes, graph.jaxpr.eqns, sent, strict=True):
         uses = tuple(map(use, node.inputs, x_bars))
         here = (*path, *map(Box, filter(None, node.scope.split("/"))))
-        if inner := opened(node, eqn, uses, view, len(here)):
-            program, operands, box, inner_view = inner
+        if inner := opened(node, eqn, uses, options, len(here)):
+            program, operands, box, inner_options = inner
             ys, alive = zip(*(gradients[v.number] for v in node.outputs), strict=True)
-            more, results = record(program, [u.flow for u in operands], ys, inner_view, (*here, box), alive)
+            more, results = record(
+                program, [u.flow for u in operands], ys, inner_options, (*here, box), alive
+            )
             steps += more
             outputs = [result.flow for result in results]
         elif only_weak_type(node):
             outputs = [uses[0].flow]
         else:
             outputs = [Flow(values[v.number]) for v in node.outputs]
-            steps.append(step(node, eqn, uses, outputs, here, view))
+            steps.append(closed_step(node, eqn, uses, outputs, here, options))
         known.update((v.number, flow) for v, flow in zip(node.outputs, outputs, strict=True))
     return steps, [use(v, y_bar) for v, y_bar in zip(graph.outputs, y_bars, strict=True)]
 
 
-def step(node: Node, eqn: Any, uses: Sequence[Use], outputs: Sequence[Flow], path: Any, view: View) -> Step:
+def closed_step(
+    node: Node, eqn: Any, uses: Sequence[Use], outputs: Sequence[Flow], path: Any, options: Options
+) -> Step:
     """A node that is shown closed."""
-    formula, source = written(node, eqn, view.rules)
-    local = local_gradients(eqn, [use.flow.value for use in uses], view.rules) if view.local else ()
+    formula, source = written(node, eqn, options.rules)
+    local = local_gradients(eqn, [use.flow.value for use in uses], options.rules) if options.local else ()
     return Step(
         display_name(node),
         tuple(uses),
         tuple(outputs),
         path,
-        view.depth,
+        options.depth,
         node.primitive,
         node.line,
         formula,
@@ -162,21 +166,21 @@ def step(node: Node, eqn: Any, uses: Sequence[Use], outputs: Sequence[Flow], pat
 
 
 def opened(
-    node: Node, eqn: Any, uses: Sequence[Use], view: View, level: int
-) -> tuple[Graph, Sequence[Use], Box, View] | None:
+    node: Node, eqn: Any, uses: Sequence[Use], options: Options, level: int
+) -> tuple[Graph, Sequence[Use], Box, Options] | None:
     """In the place of a call that is opened: a graph, its operands, the box, and how to go on in it."""
     if node.primitive in LOOPS:
-        if not view.unroll:
+        if not options.unroll:
             return None
         graph = LOOPS[node.primitive](eqn, [use.flow.value for use in uses], node.line)
-        depth = max(view.depth, level) + 2  # the loop and its steps are open
-        return graph, uses, Box(node.name, node.line), dataclasses.replace(view, depth=depth)
-    if node.primitive not in OPENED or level >= view.depth:
+        depth = max(options.depth, level) + 2  # the loop and its steps are open
+        return graph, uses, Box(node.name, node.line), dataclasses.replace(options, depth=depth)
+    if node.primitive not in OPENED or level >= options.depth:
         return None
     if node.primitive == "cond":
         branch = int(uses[0].flow.value)
-        return node.graphs[branch], uses[1:], Box(f"cond: branch {branch}", node.line), view
-    return node.graphs[0], uses, Box(display_name(node), node.line), view
+        return node.graphs[branch], uses[1:], Box(f"cond: branch {branch}", node.line), options
+    return node.graphs[0], uses, Box(display_name(node), node.line), options
 
 
 def written(node: Node, eqn: Any, rules: Table) -> tuple[str, str]:

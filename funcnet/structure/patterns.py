@@ -32,7 +32,7 @@ import numpy as np
 from funcnet._errors import GradientError
 from funcnet._types import Host
 
-Kind = Literal[
+Pattern = Literal[
     "zero", "diagonal", "permutation", "broadcast and sum", "block diagonal", "sparse", "low rank", "dense"
 ]
 
@@ -118,7 +118,7 @@ class Products:
     matrix: Host | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
-    def pattern(self, same_shape: bool) -> tuple[Kind, str]:
+    def pattern(self, same_shape: bool) -> tuple[Pattern, str]:
         """The first pattern that holds, and its numbers."""
         rows, columns = self.rows, self.columns
         if not (rows.finite and columns.finite):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from funcnet._errors import ParameterError
 
 Role = Literal["input", "constant", "result", ""]
-Kind = Literal["non-finite value", "non-finite gradient", "zero", "shrinks", "grows"]
+Fault = Literal["non-finite value", "non-finite gradient", "zero", "shrinks", "grows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Mark:
         severe: whether all of the gradient is concerned, or only a part.
     """
 
-    kind: Kind
+    kind: Fault
     text: str
     severe: bool
 

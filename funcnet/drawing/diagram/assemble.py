@@ -10,13 +10,16 @@ import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
 from funcnet.backprop.activity import differentiable
-from funcnet.drawing.diagram import Diagram, Gate, Wire
-from funcnet.drawing.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
-from funcnet.drawing.marks import marks
-from funcnet.drawing.record import Flow, Step, Use, View, record
+from funcnet.drawing.diagram.filling import filled_record
+from funcnet.drawing.diagram.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
+from funcnet.drawing.diagram.marks import marks
+from funcnet.drawing.diagram.model import Diagram, Gate, Wire
+from funcnet.drawing.diagram.record import Flow, Options, Step, Use
 
 
-def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any, view: View) -> Diagram:
+def diagram(
+    f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any, options: Options
+) -> Diagram:
     """The diagram of `f(*args, **kwargs)`. Boxes around all of it count as none: they are open.
 
     Args:
@@ -24,20 +27,23 @@ def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any
         args: its arguments.
         kwargs: its arguments by name.
         y_bar: the upstream gradient, of the result's structure, shapes and dtypes; None for ones.
-        view: what to open.
+        options: what to open.
 
     Raises:
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
     """
-    graph = trace(f, data=view.data)(*args, **kwargs)
+    graph = trace(f, data=options.data)(*args, **kwargs)
     leaves = jax.tree.leaves((args, kwargs))
-    flows = [Flow(jnp.asarray(x), "input", path(name)) for x, name in zip(leaves, graph.names, strict=True)]
-    view = dataclasses.replace(view, depth=view.depth + around(graph.nodes))
+    flows = [
+        Flow(jnp.asarray(x), "input", argument_path(name))
+        for x, name in zip(leaves, graph.names, strict=True)
+    ]
+    options = dataclasses.replace(options, depth=options.depth + around(graph.nodes))
     y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
-    steps, results = record(graph, flows, graph.cotangents(y_bars), view)
+    steps, results = filled_record(graph, flows, graph.cotangents(y_bars), options)
     steps = without_dead(steps, results)
-    if not view.data:
+    if not options.data:
         steps, results = with_constants(steps, results)
     unused = set(flows) - _used(steps, results)
     steps = repeated(closed(boxed(steps), results), results)
@@ -47,7 +53,7 @@ def diagram(f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any
     return wired(inputs, *with_copies(inputs, steps, results))
 
 
-def path(name: str) -> str:
+def argument_path(name: str) -> str:
     """The name of an argument's leaf as a path: `params['layer1']['w']` is `params/layer1/w`."""
     return re.sub(r"\['?([^\]]*?)'?\]|\.(\w+)", lambda part: f"/{part[1] or part[2]}", name)
 

@@ -10,12 +10,21 @@ from collections.abc import Container, Iterable, Sequence
 import numpy as np
 
 from funcnet.drawing.diagram import Box, Diagram, Gate, Wire
-from funcnet.drawing.labels import folded
-from funcnet.drawing.nodes import GREEN, GREY, RED, gate_node, is_copy, place, tooltip_of, wire_node
-from funcnet.drawing.numbers import uniform
-from funcnet.drawing.thumbnails import escaped, thumbnail_width
+from funcnet.drawing.diagram.arrays import uniform
+from funcnet.drawing.render.labels import constant_on_label
+from funcnet.drawing.render.nodes import (
+    GREEN,
+    GREY,
+    RED,
+    gate_node,
+    is_copy,
+    short_line,
+    tooltip_of,
+    wire_node,
+)
+from funcnet.drawing.render.thumbnails import escaped, thumbnail_width
 
-WIDEST = 760
+PAGE_WIDTH = 760
 """A graph that would be wider than this, in points, is drawn downwards."""
 
 MANY = 80
@@ -37,16 +46,16 @@ def dot(diagram: Diagram) -> str:
 
     >>> import jax.numpy as jnp
     >>> import funcnet
-    >>> from funcnet.drawing.assemble import diagram
-    >>> from funcnet.drawing.record import View
-    >>> sine = diagram(lambda x: jnp.sin(x) + 1, (0.0,), {}, None, View(funcnet.RULES))
+    >>> from funcnet.drawing.diagram.assemble import diagram
+    >>> from funcnet.drawing.diagram.record import Options
+    >>> sine = diagram(lambda x: jnp.sin(x) + 1, (0.0,), {}, None, Options(funcnet.RULES))
     >>> [line for line in dot(sine).splitlines() if " -> " in line][0]
     'w0:p:e -> g0 [tailclip=false weight=1]'
     """
     numbers = {wire: i for i, wire in enumerate(diagram.wires)}
-    wires = [wire for wire in diagram.wires if not on_label(diagram, wire)]
+    wires = [wire for wire in diagram.wires if not is_on_label(diagram, wire)]
     formulas = any(gate.local for gate in diagram)
-    rightwards = width(diagram, formulas) <= WIDEST
+    rightwards = width(diagram, formulas) <= PAGE_WIDTH
     brief = len(diagram.gates) > MANY
     cut = {wire: f"{origin(diagram, wire).name} {wire.source}" for wire in wires if brief and is_far(wire)}
     begins = {wire.source for wire in cut}
@@ -88,9 +97,9 @@ def origin(diagram: Diagram, wire: Wire) -> Gate:
     return diagram.gates[wire.source]
 
 
-def on_label(diagram: Diagram, wire: Wire) -> bool:
+def is_on_label(diagram: Diagram, wire: Wire) -> bool:
     """Whether a wire is a constant that stands on its gate's label."""
-    return wire.target is not None and bool(folded(diagram.gates[wire.target], wire))
+    return wire.target is not None and bool(constant_on_label(diagram.gates[wire.target], wire))
 
 
 def end(diagram: Diagram, wire: Wire) -> str:
@@ -125,7 +134,7 @@ def framed(nodes: Iterable[tuple[Sequence[Box], str]], level: int = 0) -> list[s
         first = inside[0][1].split()[0]
         lines += [
             f"subgraph cluster_{first}_{level} {{ label=<<I>{escaped(box.name)}</I>> labelloc=t labeljust=l",
-            f'style="dashed,rounded" color="{GREY}" margin=4 {tooltip_of(place(box.line or box.name))}',
+            f'style="dashed,rounded" color="{GREY}" margin=4 {tooltip_of(short_line(box.line or box.name))}',
             *framed(inside, level + 1),
             "}",
         ]
@@ -142,7 +151,7 @@ def edges(
     entry, way_out = ("p:w", "p:e") if rightwards else ("n:n", "s:s")
     lines = []
     for wire in gate.inputs:
-        if not on_label(diagram, wire):
+        if not is_on_label(diagram, wire):
             weight = 1 if wire.source is None else 4
             lines.append(f"w{numbers[wire]}:{way_out} -> g{gate.number} [tailclip=false weight={weight}]")
     for wire in gate.outputs:

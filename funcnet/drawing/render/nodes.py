@@ -13,18 +13,19 @@ white on black if all of the gradient is concerned, and the gate's border is thi
 
 import re
 import textwrap
-import unicodedata
 from typing import Any
 
 from funcnet.drawing.diagram import Gate, Wire
-from funcnet.drawing.labels import label, sign
-from funcnet.drawing.numbers import full, in_line, is_float, kind
-from funcnet.drawing.thumbnails import escaped, is_small, table, thumbnail
+from funcnet.drawing.diagram.arrays import is_float
+from funcnet.drawing.render.labels import label, sign
+from funcnet.drawing.render.numbers import array_type, full, in_line
+from funcnet.drawing.render.thumbnails import escaped, fits_a_table, html_table, thumbnail
+from funcnet.rules import parse_formula
 
 GREEN, RED, GREY = "#00703c", "#c0102a", "#707070"
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 BACKSLASH = "\\"
-MOST = 80
+LONGEST_PARAMETER = 80
 """So many characters of a parameter are told at most."""
 
 
@@ -51,8 +52,8 @@ def wire_node(i: int, wire: Wire, ends: tuple[str, str], *, again: bool, brief: 
     """
     constant = wire.role == "constant"
     ink = grey if constant else green
-    same = again and not is_small(wire.value)
-    value = ink(escaped(kind(wire.value))) if same else thumbnail(wire.value, ink, brief=brief)
+    same = again and not fits_a_table(wire.value)
+    value = ink(escaped(array_type(wire.value))) if same else thumbnail(wire.value, ink, brief=brief)
     if wire.gradient is not None:
         gradient = thumbnail(wire.gradient, red, typed=False, brief=brief)
     else:
@@ -85,7 +86,7 @@ def gate_node(gate: Gate, *, formulas: bool, numbered: bool) -> str:
     width = max((3 if mark.severe else 2 for mark in gate.marks), default=1)
     border = {"fillcolor": "#fff1d0" if gate.marks else "#eef2f8", "penwidth": width}
     if more:
-        text = table([[text], *([line] for line in more)])
+        text = html_table([[text], *([line] for line in more)])
     elif written == sign(gate) and len(written) <= 3:
         return node(
             name, text, tooltip, shape="circle", style="filled", width=0.32, fixedsize="true", **border
@@ -100,9 +101,10 @@ def is_copy(gate: Gate) -> bool:
 
 def formula_lines(gate: Gate) -> list[str]:
     """The formula, and the local gradients: local × upstream = downstream."""
-    names, parts = input_names(gate), re.split(r"[,;]  ", gate.formula)
-    if len(parts) == len(gate.inputs):  # one for each
-        parts = [part for part, wire in zip(parts, gate.inputs, strict=True) if wire.role != "constant"]
+    formula, names = parse_formula(gate.formula), input_names(gate)
+    unasked = {i for i, wire in enumerate(gate.inputs) if wire.role == "constant"}
+    one_each = len(formula.symbols) == len(gate.inputs)
+    parts = [part for i, part in enumerate(formula.parts) if not (one_each and i in unasked)]
     lines = [f"<I>{escaped(line)}</I>" for part in parts for line in wrapped(part)]
     for name, wire, local in zip(names, gate.inputs, gate.local, strict=False):
         if local is not None and wire.role != "constant":
@@ -112,10 +114,9 @@ def formula_lines(gate: Gate) -> list[str]:
 
 def input_names(gate: Gate) -> list[str]:
     """What the formula calls the inputs: x; x₁ and x₂; x, w and b."""
-    barred = unicodedata.normalize("NFD", gate.formula)  # the letter, then its bar
-    names = re.findall(r"(?:^|[,;]  )(\w\u0304[₀-₉]*) = ", barred)
-    if len(names) == len(gate.inputs):
-        return [name.replace("\u0304", "") for name in names]
+    symbols = parse_formula(gate.formula).symbols
+    if len(symbols) == len(gate.inputs):
+        return list(symbols)
     many = range(1, len(gate.inputs) + 1)
     return ["x"] if len(many) == 1 else [f"x{i}".translate(SUBSCRIPTS) for i in many]
 
@@ -152,15 +153,17 @@ def gate_tooltip(gate: Gate) -> str:
     name = gate.name if gate.primitive in ("", gate.name) else f"{gate.name} ({gate.primitive})"
     calls = any("jaxpr" in key or key == "branches" for key in gate.parameters)
     told = {} if calls else {key: str(x) for key, x in gate.parameters.items() if x is not None}
-    parameters = [f"{key} = {text}" for key, text in told.items() if len(text) <= MOST]
+    parameters = [f"{key} = {text}" for key, text in told.items() if len(text) <= LONGEST_PARAMETER]
     marks = [f"⚠ {mark.text}" for mark in gate.marks]
-    return "\n".join(filter(None, [name, *marks, gate.formula, gate.source, place(gate.line), *parameters]))
+    return "\n".join(
+        filter(None, [name, *marks, gate.formula, gate.source, short_line(gate.line), *parameters])
+    )
 
 
-def place(line: str) -> str:
+def short_line(line: str) -> str:
     """A source line without the folders of the machine that it is on.
 
-    >>> place("/home/ada/nets/model.py:12:8 (layer)")
+    >>> short_line("/home/ada/nets/model.py:12:8 (layer)")
     'model.py:12:8 (layer)'
     """
     return re.sub(r"^.*[/\\](?=[^/\\]*:\d)", "", line)

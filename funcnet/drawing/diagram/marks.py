@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from funcnet.drawing.diagram import Gate, Mark, Wire
-from funcnet.drawing.numbers import is_float, is_numeric, norm, plain
+from funcnet.drawing.diagram.arrays import is_float, is_numeric, norm, plain
+from funcnet.drawing.diagram.model import Gate, Mark, Wire
 from funcnet.rules import PIECEWISE_CONSTANT
 
 FACTOR = 1e3

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import funcnet
-from funcnet import RULES, nn
-from funcnet.drawing import lecture
-from funcnet.drawing.assemble import diagram
-from funcnet.drawing.lecture import EXAMPLES
-from funcnet.drawing.record import View
+from funcnet import RULES, lecture, nn
+from funcnet.drawing.diagram.assemble import diagram
+from funcnet.drawing.diagram.record import Options
+from funcnet.lecture import EXAMPLES
 from funcnet.nn import flat
 
 PRINTED_IN_PART = {"svm", "two_layer", "derivative", "gradient", "jacobian"}
@@ -31,8 +30,8 @@ def example(request):
 @functools.cache
 def drawn(example):
     with jax.enable_x64(example.name in FLOAT64):
-        view = View(RULES, local=any(printed.local for printed in example.gates))
-        return diagram(example.function, example.arguments, {}, example.upstream, view)
+        options = Options(RULES, local=any(printed.local for printed in example.gates))
+        return diagram(example.function, example.arguments, {}, example.upstream, options)
 
 
 def assert_prints(actual, printed, example):

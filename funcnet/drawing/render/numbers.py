@@ -5,11 +5,12 @@ The minus sign is a real one, which is as wide as a digit.
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from funcnet.drawing.diagram.arrays import Number, is_numeric, norm, plain
 
 WORTH_SAYING = 0.1
 """From this share of zeros on it is said."""
@@ -17,15 +18,13 @@ WORTH_SAYING = 0.1
 BINS = 10
 """So many bars has a histogram."""
 
-FEW = 12
+MOST_IN_LINE = 12
 """Arrays of up to so many elements are written out in a line."""
 
-LONGEST = 1000
+MOST_CHARACTERS = 1000
 """After so many characters an array's digits break off."""
 
 BARS = "▁▂▃▄▅▆▇█"
-
-Number: TypeAlias = bool | int | float | complex
 
 
 def number(x: Number) -> str:
@@ -75,48 +74,14 @@ def signed(text: str) -> str:
     return text.replace("-", "−")
 
 
-def is_numeric(value: Any) -> bool:
-    """Whether an array, or all of a bundle, is made of numbers or truth values: a random key is not."""
-    if isinstance(value, tuple):
-        return all(map(is_numeric, value))
-    dtype = getattr(value, "dtype", None)
-    return dtype is None or jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
-
-
-def is_float(value: Any) -> bool:
-    """Whether an array, or all of a bundle, has gradients: real and complex floats do."""
-    arrays = value if isinstance(value, tuple) else (value,)
-    return all(jnp.issubdtype(jnp.result_type(one), jnp.inexact) for one in arrays)
-
-
-def plain(array: Any) -> np.ndarray:
-    """Numbers as bool, an integer type of numpy's own, float64 or complex128; those of a bundle in a row."""
-    if isinstance(array, tuple):
-        return np.concatenate([plain(one).ravel() for one in array])
-    array = np.asarray(array)
-    if jnp.issubdtype(array.dtype, jnp.integer):
-        return array if array.dtype.isbuiltin == 1 else array.astype(np.int64)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        return array.astype(np.complex128)
-    return array if array.dtype == bool else array.astype(np.float64)
-
-
-def uniform(value: Any) -> Number | None:
-    """The number that all elements of an array are; None where there is none."""
-    if isinstance(value, tuple) or not is_numeric(value):
-        return None
-    array = plain(value)
-    return array.flat[0].item() if array.size and (array == array.flat[0]).all() else None
-
-
-def kind(value: Any) -> str:
+def array_type(value: Any) -> str:
     """Dtype and shape; of a bundle, of how many arrays.
 
-    >>> kind(np.zeros((5, 10), np.float32)), kind(np.float16(1)), kind((np.zeros(3), np.ones(3)))
-    ('float32 5×10', 'float16', '2 × float64 3')
+    >>> array_type(np.zeros((5, 10), np.float32)), array_type((np.zeros(3), np.ones(3)))
+    ('float32 5×10', '2 × float64 3')
     """
     if isinstance(value, tuple):
-        kinds = list(dict.fromkeys(kind(one) for one in value))
+        kinds = list(dict.fromkeys(array_type(one) for one in value))
         return f"{len(value)} × {kinds[0]}{', …' if len(kinds) > 1 else ''}"
     dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
     return f"{dtype} {'×'.join(map(str, np.shape(value)))}".rstrip()
@@ -155,7 +120,7 @@ def in_line(value: Any) -> str:
     >>> in_line(np.array([[1.0, 0.25]]))
     '[[1.00, 0.25]]'
     """
-    if isinstance(value, tuple) or not is_numeric(value) or np.size(value) > FEW:
+    if isinstance(value, tuple) or not is_numeric(value) or np.size(value) > MOST_IN_LINE:
         return ", ".join(summary(value))
     texts = iter(aligned([x.item() for x in plain(value).flat]))
 
@@ -183,14 +148,6 @@ def not_finite(xs: np.ndarray) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts if count)
 
 
-def norm(xs: np.ndarray) -> float:
-    """The Euclidean norm, also where its square would overflow."""
-    largest = float(np.abs(xs).max(initial=0))
-    if not 0 < largest < np.inf:
-        return largest
-    return largest * float(np.sqrt(np.sum(np.abs(xs / largest) ** 2)))
-
-
 def full(value: Any) -> str:
     """Kind and digits, shortened where there are many.
 
@@ -198,10 +155,10 @@ def full(value: Any) -> str:
     float32 2: [0.1        0.33333334]
     """
     if isinstance(value, tuple):
-        return f"{kind(value)}: {', '.join(summary(value))}"
+        return f"{array_type(value)}: {', '.join(summary(value))}"
     digits = value if is_numeric(value) else jax.random.key_data(value)
     text = np.array2string(np.asarray(digits), threshold=100, max_line_width=90)
-    return f"{kind(value)}: {text if len(text) <= LONGEST else text[:LONGEST] + ' …'}"
+    return f"{array_type(value)}: {text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + ' …'}"
 
 
 def _range(finite: np.ndarray, every: str) -> str:

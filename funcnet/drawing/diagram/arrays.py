@@ -1,0 +1,50 @@
+"""Questions that marks, labels and pictures ask of arrays of all kinds, and of bundles (tuples) of them."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+Number = bool | int | float | complex
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether an array, or all of a bundle, is made of numbers or truth values: a random key is not."""
+    if isinstance(value, tuple):
+        return all(map(is_numeric, value))
+    dtype = getattr(value, "dtype", None)
+    return dtype is None or jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
+
+
+def is_float(value: Any) -> bool:
+    """Whether an array, or all of a bundle, has gradients: real and complex floats do."""
+    arrays = value if isinstance(value, tuple) else (value,)
+    return all(jnp.issubdtype(jnp.result_type(one), jnp.inexact) for one in arrays)
+
+
+def plain(array: Any) -> np.ndarray:
+    """Numbers as bool, an integer type of numpy's own, float64 or complex128; those of a bundle in a row."""
+    if isinstance(array, tuple):
+        return np.concatenate([plain(one).ravel() for one in array])
+    array = np.asarray(array)
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        return array if array.dtype.isbuiltin == 1 else array.astype(np.int64)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        return array.astype(np.complex128)
+    return array if array.dtype == bool else array.astype(np.float64)
+
+
+def uniform(value: Any) -> Number | None:
+    """The number that all elements of an array are; None where there is none."""
+    if isinstance(value, tuple) or not is_numeric(value):
+        return None
+    array = plain(value)
+    return array.flat[0].item() if array.size and (array == array.flat[0]).all() else None
+
+
+def norm(xs: np.ndarray) -> float:
+    """The Euclidean norm, also where its square would overflow."""
+    largest = float(np.abs(xs).max(initial=0))
+    if not 0 < largest < np.inf:
+        return largest
+    return largest * float(np.sqrt(np.sum(np.abs(xs / largest) ** 2)))
