@@ -728,7 +728,11 @@ def transposed_solve(eqn: Equation, consts: Sequence[Any], x_bars: Sequence[Any]
 
 def scan_counts(eqn: Equation) -> tuple[int, int]:
     """How many of a scan's operands are constants, and how many are carried."""
-    params = eqn.params
+    return scan_counts_of(eqn.params)
+
+
+def scan_counts_of(params: Mapping[str, Any]) -> tuple[int, int]:
+    """The same, by the parameters of the scan."""
     if "ft_in" in params:
         consts, carry, _ = (len(list(part)) for part in params["ft_in"].unpack())
         return consts, carry

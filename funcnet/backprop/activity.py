@@ -69,6 +69,14 @@ def moved(
     if name == "cond":
         branches = [_moved_by(_jax.open_jaxpr(one), inputs[1:], rules) for one in params["branches"]]
         return [any(outs) for outs in zip(*branches, strict=True)]
+    if name == "scan":
+        consts, carries = _jax.scan_counts_of(params)
+        carry = slice(consts, consts + carries)
+        return _moved_in_steps(params["jaxpr"], inputs, rules, carry)
+    if name == "while":
+        consts = params["body_nconsts"]
+        carry = slice(consts, len(inputs) - params["cond_nconsts"])
+        return _moved_in_steps(params["body_jaxpr"], inputs[params["cond_nconsts"] :], rules, carry)
     if name == "custom_linear_solve":  # what a solver returns beside the solution has no gradient
         n = len(_jax.open_jaxpr(params["jaxprs"].matvec)[0].outvars)
         return [differentiable(aval) and i < n for i, aval in enumerate(outs)]
@@ -81,6 +89,35 @@ def _moved_by(program: Any, inputs: Mask, rules: Table) -> list[bool]:
     jaxpr = _jax.without_local_refs(program[0])
     found = active(jaxpr, inputs, rules)
     return [is_in(found, v) for v in jaxpr.outvars]
+
+
+def _moved_in_steps(program: Any, inputs: Mask, rules: Table, carry: slice) -> list[bool]:
+    """Which results of a loop its active inputs can change."""
+    jaxpr = _jax.without_local_refs(_jax.open_jaxpr(program)[0])
+    ins, outs = in_any_step(jaxpr, inputs, rules, carry)
+    n = carry.stop - carry.start
+    return [*ins[carry], *outs[n:]]
+
+
+def in_any_step(jaxpr: _jax.Jaxpr, inputs: Mask, rules: Table, carry: slice) -> tuple[Mask, Mask]:
+    """Which inputs and outputs of a loop's body are active in any step.
+
+    What one step makes active is active in the next.
+
+    Args:
+        jaxpr: the body.
+        inputs: which of its inputs are active in the first step.
+        rules: the table of rules.
+        carry: the inputs that are the first outputs of the step before.
+    """
+    ins = list(inputs)
+    while True:
+        found = active(jaxpr, tuple(ins), rules)
+        outs = tuple(is_in(found, v) for v in jaxpr.outvars)
+        merged = [one or out for one, out in zip(ins[carry], outs, strict=False)]
+        if merged == ins[carry]:
+            return tuple(ins), outs
+        ins[carry] = merged
 
 
 def _mutable(eqn: _jax.Equation) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from jax import lax
 
 from funcnet import _jax
-from funcnet.backprop.activity import Mask, active, is_in
+from funcnet.backprop.activity import Mask, in_any_step, is_in
 from funcnet.backprop.control import only
 from funcnet.backprop.program import Program
 from funcnet.backprop.pullback import Pullback
@@ -234,20 +234,13 @@ def through_the_loop(
 ) -> tuple[Plan, Mask]:
     """The plan of a loop's body, and which of its outputs have a cotangent.
 
-    A carry is on a path if it is so in any step: what one step makes active is active in the next, and
-    what one step sends back to its carry is given to the step before it.
+    A carry is on a path if it is so in any step: what one step sends back to its carry is given to the step
+    before it.
     """
-    ins = list(asked)
-    while True:
-        moved = active(jaxpr, tuple(ins), engine.rules)
-        reached = [is_in(moved, v) for v in jaxpr.outvars]
-        merged = [one or out for one, out in zip(ins[carry], reached, strict=False)]
-        if merged == ins[carry]:
-            break
-        ins[carry] = merged
+    ins, reached = in_any_step(jaxpr, asked, engine.rules, carry)
     outs = [has and one for has, one in zip(given, reached, strict=True)]
     while True:
-        plan = engine.kept_plan(jaxpr, tuple(ins), tuple(outs))
+        plan = engine.kept_plan(jaxpr, ins, tuple(outs))
         sent = plan.gives[carry]
         merged = [has or one for has, one in zip(outs, sent, strict=False)]
         if merged == outs[: len(merged)]:

@@ -3,6 +3,8 @@
 # ruff: noqa: N803
 # J is a library that differentiates.
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -355,6 +357,53 @@ def complex_numbers(J):
 def no_perturbed_input_in_a_scan(J):
     f = telling_vjp()
     return J.grad(lambda x, y: x * lax.scan(lambda c, y: (f(c, y), c), 1.0, y)[0])(2.0, Y)
+
+
+@jax.custom_jvp
+def untouchable(t):
+    """A time that no gradient may reach."""
+    return t * 1
+
+
+@functools.partial(untouchable.defjvp, symbolic_zeros=True)
+def _untouchable_jvp(primals, tangents):
+    assert is_zero(tangents[0]), "a tangent has reached it"
+    return untouchable(primals[0]), zero_from_primal(primals[0], symbolic_zeros=True)
+
+
+def stepped(x, t):
+    return x * 2 - x**2, t + np.float32(0.1)
+
+
+def scanned(x, t):
+    return lax.scan(lambda c, _: (stepped(*c), None), (x, t), length=3)[0]
+
+
+def in_two_loops(x, t):
+    def body(c, _):
+        x, t = lax.cond(c[0] > 0, scanned, stepped, *c)
+        return (x * untouchable(t), t), t
+
+    (x, t), times = lax.scan(body, (x, t), length=2)
+    return x, t + times.sum()
+
+
+CARRIED = {
+    "a scan": scanned,
+    "a loop of fixed length": lambda x, t: lax.fori_loop(0, 3, lambda _, c: stepped(*c), (x, t)),
+    "a branch": lambda x, t: lax.cond(x > 0, stepped, lambda x, t: (x, t), x, t),
+    "a branch in a scan in a scan": in_two_loops,
+    "a checkpoint": jax.checkpoint(scanned),
+    "a jitted function": jax.jit(scanned),
+    "a vmapped scan": lambda x, t: jax.vmap(scanned, (0, None), (0, None))(jnp.stack([x, x]), t),
+}
+for _name, _f in CARRIED.items():
+    ZEROS.add(
+        f"a time beside what moves, through {_name}",
+        lambda J, f=_f: J.grad(
+            lambda x: jnp.sum((lambda x, t: jnp.sin(x) * untouchable(t))(*f(x, np.float32(0))))
+        )(np.float32(0.7)),
+    )
 
 
 LATE = Kind("a backward that nothing comes to")

@@ -198,6 +198,7 @@ ROWS = [
     Row("Dopri5", end(**{**ADAPTIVE, "solver": dfx.Dopri5()}), POINT, turns=12),
     Row("reversible Heun", end(**{**FIXED, "solver": dfx.ReversibleHeun()}), POINT, turns=12),
     Row("Heun within half steps", end(**{**ADAPTIVE, "solver": dfx.HalfSolver(dfx.Heun())}), POINT, turns=12),
+    Row("SDE, direct adjoint", stochastic(dfx.Heun(), adjoint=dfx.DirectAdjoint()), POINT),
     Row("SDE, EulerHeun", stochastic(dfx.EulerHeun()), POINT, turns=12),
     Row("SDE, ItoMilstein", stochastic(dfx.ItoMilstein()), POINT, turns=12),
     Row("SDE, backsolve", stochastic(dfx.Heun(), adjoint=dfx.BacksolveAdjoint()), POINT, turns=12),
