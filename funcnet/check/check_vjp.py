@@ -13,22 +13,22 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet._errors import ParameterError, VJPCheckError
-from funcnet.check import criteria
-from funcnet.check.case import Case, Options, case
-from funcnet.check.criteria import CONTRACT, CRITERIA, LINEARITY, Criterion
+from funcnet.check.along import slopes_along
+from funcnet.check.answers import Answers
+from funcnet.check.case import Case
+from funcnet.check.criteria import CONTRACT, CRITERIA, LINEARITY, along_one, first
 from funcnet.check.differences import Slope
-from funcnet.check.domain import DOMAINS
-from funcnet.check.evidence import Evidence
+from funcnet.check.disputes import rulings
+from funcnet.check.finding import Finding
 from funcnet.check.modes import FORWARD
-from funcnet.check.report import Finding, Report
+from funcnet.check.options import TRANSFORMS, Options, valid
+from funcnet.check.oracles import case
+from funcnet.check.report import Report, report
 from funcnet.check.subject import subject
 from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
-
-_TRANSFORMS = ("jit", "vmap")
 
 
 def check_vjp(
@@ -38,7 +38,7 @@ def check_vjp(
     reference: Callable | None = None,
     dtypes: Sequence[Any] | None = None,
     order: int = 1,
-    transforms: Sequence[str] = _TRANSFORMS,
+    transforms: Sequence[str] = TRANSFORMS,
     kinks: float | int | None = None,
     domain: Any = None,
     elsewhere: Sequence[float] = ELSEWHERE,
@@ -95,10 +95,21 @@ def check_vjp(
         [('x', 'float64', True), ('x', 'float32', True)]
     """
     __tracebackhide__ = True
-    options = _options(
-        "check_vjp", order, reference, dtypes, transforms, kinks, key, slack, domain, elsewhere, timeout
+    chosen = valid(
+        "check_vjp",
+        order=order,
+        reference=reference,
+        dtypes=dtypes,
+        transforms=transforms,
+        kinks=kinks,
+        domain=domain,
+        elsewhere=elsewhere,
+        timeout=timeout,
+        key=key,
+        slack=slack,
     )
-    return _raised(_in_orders(fun, args, argnums, options, order))
+    del chosen["order"]
+    return _raised(_in_orders(fun, args, argnums, Options(**chosen), order))
 
 
 def check_jvp(
@@ -107,7 +118,7 @@ def check_jvp(
     argnums: int | Sequence[int] | None = None,
     reference: Callable | None = None,
     dtypes: Sequence[Any] | None = None,
-    transforms: Sequence[str] = _TRANSFORMS,
+    transforms: Sequence[str] = TRANSFORMS,
     domain: Any = None,
     elsewhere: Sequence[float] = ELSEWHERE,
     timeout: float | int = TIMEOUT,
@@ -155,11 +166,20 @@ def check_jvp(
         'WRONG'
     """
     __tracebackhide__ = True
-    options = _options(
-        "check_jvp", 1, reference, dtypes, transforms, None, key, slack, domain, elsewhere, timeout
+    chosen = valid(
+        "check_jvp",
+        reference=reference,
+        dtypes=dtypes,
+        transforms=transforms,
+        domain=domain,
+        elsewhere=elsewhere,
+        timeout=timeout,
+        key=key,
+        slack=slack,
     )
-    made = case(fun, subject(fun, args, argnums), options, _call("check_jvp", argnums), FORWARD)
-    return _raised(_checked(made, CRITERIA))
+    call = _call("check_jvp", argnums)
+    seen = Answers(case(fun, subject(fun, args, argnums), Options(**chosen), call, FORWARD))
+    return _raised(first(seen, CRITERIA) or report(seen))
 
 
 def check_contract(fun: Callable, *args: Any) -> None:
@@ -183,7 +203,7 @@ def check_contract(fun: Callable, *args: Any) -> None:
         >>> check_contract(jnp.tanh, jnp.ones(3))
     """
     __tracebackhide__ = True
-    _raised(_checked(case(fun, subject(fun, args), Options(), "check_contract({})"), CONTRACT))
+    _raised(first(Answers(case(fun, subject(fun, args), Options(), "check_contract({})")), CONTRACT))
 
 
 def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
@@ -216,7 +236,7 @@ def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
     """
     __tracebackhide__ = True
     options = Options(key=key, elsewhere=())
-    _raised(_checked(case(fun, subject(fun, args), options, "check_linear({}, {key})"), LINEARITY))
+    _raised(first(Answers(case(fun, subject(fun, args), options, "check_linear({}, {key})")), LINEARITY))
 
 
 def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
@@ -248,11 +268,10 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
     """
     __tracebackhide__ = True
     asked = subject(fun, args)
-    made = case(fun, asked, Options(key=key, elsewhere=()), "check_kink({}, along=along, {key})")
-    seen = Evidence(made)
+    options = Options(key=key, elsewhere=())
+    seen = Answers(case(fun, asked, options, "check_kink({}, along=along, {key})"))
     move = _direction(asked, args, along)
-    _raised(_found(seen, (criteria.along(move),)) or seen)
-    return seen.seen_along([(None, "given", move)])[0].slope
+    return _raised(first(seen, (along_one(move),)) or slopes_along(seen, [(None, "given", move)])[0].slope)
 
 
 def _raised(outcome: Any) -> Any:
@@ -263,43 +282,27 @@ def _raised(outcome: Any) -> Any:
     return outcome
 
 
-@np.errstate(all="ignore")  # infinities and NaN are findings, not accidents
-def _found(seen: Evidence, row: Sequence[Criterion]) -> Finding | None:
-    """The first finding of a row of criteria."""
-    for criterion in row:
-        finding = criterion(seen.case, seen)
-        if finding is not None:
-            return seen.explained(finding)
-    return None
-
-
-def _checked(made: Case, row: Sequence[Criterion]) -> Finding | Report | None:
-    """The first finding, or the report of the whole check."""
-    seen = Evidence(made)
-    return _found(seen, row) or (seen.report() if row is CRITERIA else None)
-
-
 def _in_orders(
     fun: Callable, args: Sequence[Any], argnums: Any, options: Options, order: int, shown: int = 1
 ) -> Finding | Report:
     """The check of the gradient, and of its own gradient as often as asked."""
     call = _call("check_vjp", argnums, *([f"order={order + shown - 1}"] if order + shown > 2 else []))
     made = case(fun, subject(fun, args, argnums), options, call)
-    seen = Evidence(made)
-    finding = _found(seen, CRITERIA)
+    seen = Answers(made)
+    finding = first(seen, CRITERIA)
     if finding is not None:
         return finding
     if order > 1:
         # Autodiff of the primal is no oracle where it was overruled, or is none: then differences of the
         # rule's own first derivative decide.
-        trusted = not made.by_differences and not any(ruling.note for ruling in seen.rulings)
+        trusted = not made.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
         truth = _gradient(made, made.undecorated, given) if trusted and made.oracles is not None else None
         again = replace(options, reference=truth, kinks=None)
         outcome = _in_orders(_gradient(made, made.flat, given), args, argnums, again, order - 1, shown + 1)
         if isinstance(outcome, Finding):
             return replace(outcome, summary=f"at order {shown + 1}: {outcome.summary}")
-    return seen.report()
+    return report(seen)
 
 
 def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
@@ -316,62 +319,6 @@ def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable
 def _call(name: str, argnums: Any, *more: str) -> str:
     chosen = [f"argnums={argnums!r}"] * (argnums is not None)
     return f"{name}({', '.join(['{}', *chosen, *more, '{options}'])})"
-
-
-def _options(
-    check: str,
-    order: Any,
-    reference: Any,
-    dtypes: Any,
-    transforms: Any,
-    kinks: Any,
-    key: Any,
-    slack: Any,
-    domain: Any,
-    elsewhere: Any,
-    timeout: Any,
-) -> Options:
-    for dtype in dtypes or ():
-        try:
-            float_dtype = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-        except TypeError:
-            float_dtype = False
-        if isinstance(dtypes, str) or not float_dtype:
-            raise ParameterError(
-                f"{check}: dtypes={dtypes!r}, expected float dtypes; write dtypes=('float32', 'bfloat16')"
-            )
-    if not isinstance(order, int) or order < 1:
-        raise ParameterError(f"{check}: order={order!r}, expected 1 for the gradient, 2 for its gradient, …")
-    if isinstance(transforms, str) or not set(transforms) <= set(_TRANSFORMS):
-        raise ParameterError(f"{check}: transforms={transforms!r}, expected some of {_TRANSFORMS}")
-    if kinks is not None and not (isinstance(kinks, (int, float)) and 0 <= kinks <= 1):
-        raise ParameterError(
-            f"{check}: kinks={kinks!r}, expected a number from 0, left, to 1, right, or None"
-        )
-    if not (isinstance(slack, (int, float)) and slack > 0):
-        raise ParameterError(f"{check}: slack={slack!r}, expected a positive number of rounding units")
-    if not (isinstance(timeout, (int, float)) and timeout > 0):
-        raise ParameterError(f"{check}: timeout={timeout!r}, expected a positive number of seconds")
-    if isinstance(domain, str) and domain not in DOMAINS:
-        raise ParameterError(
-            f"{check}: domain={domain!r}, expected one of {', '.join(map(repr, DOMAINS))}, a tuple of such "
-            f"for the arguments, or a function of a key that draws them"
-        )
-    if not isinstance(elsewhere, (tuple, list)) or not all(isinstance(f, (int, float)) for f in elsewhere):
-        raise ParameterError(
-            f"{check}: elsewhere={elsewhere!r}, expected multiples of the arguments, (0.5, 2)"
-        )
-    return Options(
-        reference,
-        None if dtypes is None else tuple(dtypes),
-        tuple(transforms),
-        kinks,
-        key,
-        slack,
-        domain,
-        tuple(elsewhere),
-        timeout,
-    )
 
 
 def _direction(asked: Any, args: tuple[Any, ...], along: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ Each guess is a transformation of the right gradient that gives the wrong one.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,25 +13,14 @@ import numpy as np
 from funcnet._types import Host
 
 
-class Seen(NamedTuple):
-    """What else is known where a gradient is wrong.
-
-    Attributes:
-        others: the true gradients of the other arguments.
-        counts: lengths of axes of arguments and results, over which a mean may have been taken.
-    """
-
-    others: Sequence[Host] = ()
-    counts: Collection[int] = ()
-
-
-def hint(found: Host, truth: Host, seen: Seen = Seen()) -> str:  # noqa: B008
+def hint(found: Host, truth: Host, others: Sequence[Host] = (), counts: Collection[int] = ()) -> str:
     """The first guess that explains a wrong gradient, or what little can be said of it.
 
     Args:
         found: the gradient of one argument by the rule.
         truth: what it should be.
-        seen: what else is known.
+        others: the true gradients of the other arguments.
+        counts: lengths of axes of arguments and results, over which a mean may have been taken.
 
     >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
     >>> hint(1.003 * truth, truth)
@@ -40,7 +29,7 @@ def hint(found: Host, truth: Host, seen: Seen = Seen()) -> str:  # noqa: B008
     'rolled by 1 along axis 0'
     """
     with np.errstate(all="ignore"):
-        return next(_guesses(found, truth, seen))
+        return next(_guesses(found, truth, others, counts))
 
 
 _GATES = {
@@ -64,7 +53,7 @@ def of_ties(values: str) -> str:
     )
 
 
-def _guesses(found: Host, truth: Host, seen: Seen) -> Iterator[str]:
+def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collection[int]) -> Iterator[str]:
     if not np.isfinite(found).all():
         bad = int((~np.isfinite(found)).sum())
         yield f"{bad} of {found.size} elements are not finite"
@@ -76,10 +65,10 @@ def _guesses(found: Host, truth: Host, seen: Seen) -> Iterator[str]:
         return a.shape == b.shape and bool((np.abs(a - b) <= 1e-3 * np.abs(b) + 1e-6 * scale).all())
 
     yield from _of_one_place(found, truth)
-    yield from _of_a_factor(found, truth, seen.counts)
+    yield from _of_a_factor(found, truth, counts)
     if np.iscomplexobj(truth) and same(found, np.conj(truth)):
         yield "not conjugated: the complex conjugate of the truth, a conj that is missing or one too many"
-    for other in seen.others:
+    for other in others:
         if same(found, other):
             yield "the gradient of another argument: the two are swapped"
     if not same(found, truth):

@@ -7,7 +7,7 @@ turns wrong in as many steps as their number has binary digits. In a loop the sa
 at its first turn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,8 +126,7 @@ class _Search:
         rng = self.case.rng("cut")
         ys = jax.eval_shape(tail, rest, *xs)
         given = tuple(np.asarray(rng.uniform(0.5, 1.5, y.shape), y.dtype) for y in ys)
-        answer = self._answer(tail)
-        (found,) = self.runner.answers(answer, rest, [Probe(xs, given)], quick=True)
+        (found,) = self.runner.answers(REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
         if found is None:
             return False
         moves = [_everywhere(xs, rng) for _ in range(DIRECTIONS)]
@@ -135,20 +134,12 @@ class _Search:
         eps = float(jnp.finfo(self.case.grain).eps)
         slopes, _ = self.runner.slopes(tail, rest, xs, [(given, v) for v in moves], eps, False, turns)
         for v, slope in zip(moves, slopes, strict=True):
-            rule = float(sum((wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True)))
-            terms = float(
-                sum(np.abs(wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True))
-            )
-            if not np.isfinite(rule):
-                return True
-            allowed = slope.tolerance + self.case.exact * terms
-            if slope.is_known and not slope.admits(rule, allowed):
+            terms = [wide(x) * wide(part) for x, part in zip(found.found, v, strict=True)]
+            rule = float(sum(term.sum() for term in terms))
+            allowed = slope.tolerance + self.case.exact * sum(np.abs(term).sum() for term in terms)
+            if not np.isfinite(rule) or (slope.is_known and not slope.admits(rule, allowed)):
                 return True
         return False
-
-    def _answer(self, tail: Callable) -> Callable:
-        autodiff = REVERSE.autodiff[0]
-        return lambda rest, xs, given: REVERSE.answer(tail, rest, xs, given, autodiff)
 
 
 def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...]:

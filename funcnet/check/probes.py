@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
 from funcnet._types import Host
-from funcnet.check.differences import Slope, slope
+from funcnet.check.differences import Slope, sides, slope
 from funcnet.check.fuel import Patience, metered
 from funcnet.check.thresholds import FUEL, GROWTH, STEPS
 
@@ -103,11 +102,8 @@ class Probe:
 
     def like(self, other: "Probe") -> "Probe":
         """The same numbers in the dtypes of another probe."""
-
-        def cast(ours: Sequence[Host], theirs: Sequence[Host]) -> tuple[Host, ...]:
-            return tuple(np.asarray(a, b.dtype) for a, b in zip(ours, theirs, strict=True))
-
-        return Probe(cast(self.xs, other.xs), cast(self.given, other.given))
+        pairs = (self.xs, other.xs), (self.given, other.given)
+        return Probe(*jax.tree.map(lambda a, b: np.asarray(a, b.dtype), *zip(*pairs, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,56 +152,29 @@ class Runner:
         endless: bool = False,
         needed: int = 1,
     ) -> list[Answer | None]:
-        """The answers to a list of probes, in one call; None where they do not end.
+        """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type, in one call.
 
         Args:
-            answer: `(rest, xs, given) -> (ys, forward, found)`.
+            answer: the function.
             rest: what is not differentiated.
-            probes: points, all of the same shapes and dtypes.
-            mapped: `mapped(function, stacks)` runs a function on each probe.
+            probes: the points.
+            mapped: `mapped(function, stacks)` runs a function on each of them.
             quick: compile it with few optimizations.
-            endless: whether it has loops that need not end.
+            endless: whether it has loops that need not end; where they do not, there is no answer.
             needed: how many of the probes, the first ones, are worth all of the time.
         """
-        at = metered(answer, self.patience) if endless else lambda left, *args: (answer(*args), left)
-
-        def program(left: Any, rest: Any, stacks: Any) -> Any:
-            return mapped(lambda probe: at(left, rest, *probe), stacks)
-
-        columns = zip(*((probe.xs, probe.given) for probe in probes), strict=True)
-        stacks = tuple(tuple(map(np.stack, zip(*column, strict=True))) for column in columns)
-        given, answers, left = self._run(program, needed, FUEL, tuple(rest), stacks, quick=quick)
+        stacks = _stacked([(probe.xs, probe.given) for probe in probes])
+        found, turns = self._run(answer, rest, stacks, mapped, quick, FUEL if endless else 0, needed)
         self.probes += len(probes)
-        found = [jax.tree.map(operator.itemgetter(i), answers) for i in range(len(probes))]
         return [
-            Answer(ys, forward, grads, int(given - own)) if own > 0 else None
-            for (ys, forward, grads), own in zip(found, left, strict=True)
+            None if used is None else Answer(*one, turns=used) for one, used in zip(found, turns, strict=True)
         ]
-
-    def _run(
-        self, program: Callable, needed: int, given: int, *args: Any, quick: bool
-    ) -> tuple[int, Any, Host]:
-        """The turns given, more where they are needed; the result; for each probe what is left of them."""
-        start, timeout = time.process_time(), self.patience.seconds
-        run = _program(program, np.int32(given), *args, quick=quick)
-        while True:
-            self.calls += 1
-            begin, self.patience.lost = time.process_time(), 0
-            answers, left = run(np.int32(given), *args)
-            now = time.process_time()
-            used = given - left[:needed].min(initial=given)
-            enough = given >= min(GROWTH * used, _ENDLESS) if used < given else False
-            late = 2 * (now - begin) > timeout or now - start > timeout
-            if (left > 0).all() or enough or late or given == _ENDLESS:
-                return given, answers, left
-            more = int(np.clip(timeout / max(now - begin, 1e-3), 2, GROWTH))
-            given = min(given * more if used == given else GROWTH * int(used), _ENDLESS)
 
     def slopes(
         self,
         flat: Callable,
         rest: Sequence[Any],
-        xs: Any,
+        xs: Sequence[Any],
         pairs: Sequence[tuple[Any, Any]],
         eps: float,
         forward: bool,
@@ -223,53 +192,59 @@ class Runner:
             turns: how many turns its loops take at the point, None if it has none that need not end; a slope
                 is no number where they take more than twice as many.
         """
-        at = functools.partial(_sides, flat, forward)
-        metered_at = (
-            metered(at, self.patience) if turns is not None else lambda left, *args: (at(*args), left)
-        )
-        given = FUEL + 4 * (len(STEPS) + 1) * (turns or 0)
 
-        def program(left: Any, rest: Any, xs: Any, pairs: Any) -> Any:
-            return jax.lax.map(lambda pair: metered_at(left, rest, xs, *pair), pairs)
+        def at(fixed: Any, y_bars: Any, v: Any) -> Any:
+            rest, xs = fixed
+            return sides(functools.partial(flat, rest), xs, y_bars, v, forward)
 
-        found, tangents = [], []
+        fuel = 0 if turns is None else FUEL + 4 * (len(STEPS) + 1) * turns
+        slopes, tangents = [], []
         for start in range(0, len(pairs), BATCH):
-            batch = list(pairs[start : start + BATCH])
-            count = len(batch)
-            batch += batch[:1] * (BATCH - count)
-            stacks = jax.tree.map(lambda *parts: np.stack(parts), *batch)
-            _, (sides, forwards, size), left = self._run(
-                program, 0, given, tuple(rest), tuple(xs), stacks, quick=True
-            )
-            for k in range(count):
-                alive = 1.0 if left[k] > 0 else np.nan
-                rises, falls, low, high = (alive * side[k] for side in sides)
-                found.append(slope(rises, falls, low, high, eps * size[k] / STEPS))
-                tangents.append(alive * forwards[k])
+            batch = pairs[start : start + BATCH]
+            stacks = _stacked(
+                [*batch, *list(pairs[:1]) * (BATCH - len(batch))]
+            )  # of one shape: compiled once
+            found, used = self._run(at, (tuple(rest), tuple(xs)), stacks, quick=True, fuel=fuel)
+            for (measured, tangent, size), ends in list(zip(found, used, strict=True))[: len(batch)]:
+                alive = 1.0 if ends is not None else np.nan
+                slopes.append(slope(*(alive * one for one in measured), noise=eps * size / STEPS))
+                tangents.append(alive * tangent)
         self.probes += len(pairs)
-        return found, np.array(tangents)
+        return slopes, np.array(tangents)
+
+    def _run(
+        self,
+        function: Callable,
+        rest: Sequence[Any],
+        stacks: Any,
+        mapped: Callable = jax.lax.map,
+        quick: bool = False,
+        fuel: int = 0,
+        needed: int = 0,
+    ) -> tuple[list[Any], list[int | None]]:
+        """`function(rest, *columns)` row by row, and the turns of its loops: None for too many."""
+        at = metered(function, self.patience) if fuel else lambda left, *args: (function(*args), left)
+
+        def program(left: Any, rest: Any, stacks: Any) -> Any:
+            return mapped(lambda row: at(left, rest, *row), stacks)
+
+        given, start, timeout = fuel or 1, time.process_time(), self.patience.seconds
+        run = _program(program, np.int32(given), tuple(rest), stacks, quick=quick)
+        while True:
+            self.calls += 1
+            begin, self.patience.lost = time.process_time(), 0
+            results, left = run(np.int32(given), tuple(rest), stacks)
+            now = time.process_time()
+            used = given - left[:needed].min(initial=given)
+            enough = given >= min(GROWTH * used, _ENDLESS) if used < given else False
+            late = 2 * (now - begin) > timeout or now - start > timeout
+            if (left > 0).all() or enough or late or given == _ENDLESS:
+                break
+            more = int(np.clip(timeout / max(now - begin, 1e-3), 2, GROWTH))
+            given = min(given * more if used == given else GROWTH * int(used), _ENDLESS)
+        rows = [jax.tree.map(operator.itemgetter(i), results) for i in range(len(left))]
+        return rows, [int(given - own) if own > 0 else None for own in left]
 
 
-def _sides(flat: Callable, forward: bool, rest: Any, xs: Any, y_bars: Any, v: Any) -> Any:
-    """For all steps the slopes to either side, summed and output by output; ⟨ȳ, J v⟩; Σ |ȳ y|."""
-    at = functools.partial(flat, rest)
-    ys = at(*xs)
-
-    def total(parts: Any) -> Any:
-        return sum(map(jnp.sum, parts), jnp.zeros(()))
-
-    def paired(others: Any) -> list[Any]:
-        return [(y_bar * y).real for y_bar, y in zip(y_bars, others, strict=True)]
-
-    def side(h: Any) -> list[Any]:
-        moved = at(*((x + h * part).astype(x.dtype) for x, part in zip(xs, v, strict=True)))
-        return paired([(one - y) / h for one, y in zip(moved, ys, strict=True)])
-
-    def step(h: Any) -> Any:
-        rises, falls = side(h), side(-h)
-        low, high = map(jnp.minimum, rises, falls), map(jnp.maximum, rises, falls)
-        return total(rises), total(falls), total(low), total(high)
-
-    tangent = total(paired(jax.jvp(at, tuple(xs), tuple(v))[1])) if forward else jnp.nan
-    size = total([abs(y_bar * y) for y_bar, y in zip(y_bars, ys, strict=True)])
-    return jax.lax.map(step, jnp.asarray(STEPS, jnp.result_type(float))), tangent, size
+def _stacked(rows: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *parts: np.stack(parts), *rows)

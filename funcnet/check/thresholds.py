@@ -77,6 +77,9 @@ OTHER_LOOP = 2.0
 """A loop that turns more than so many times as often as at the arguments is not the same iteration any more:
 it runs into its cap, or does not converge."""
 
+LEAVES = 8
+"""Up to so many arrays are perturbed one by one; of more, each argument at once."""
+
 AWAY = 0.01
 """How far to step aside from a tie, relative to the size of an element: no rounding makes it a tie again."""
 
