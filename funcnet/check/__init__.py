@@ -11,10 +11,11 @@ differences   slopes from values, along directions;    noise     what counts as 
 finding       one thing that is wrong, worded by words and hints, by layer its gate;   report   the rest
 """
 
-from funcnet.check.check_vjp import check_contract, check_jvp, check_kink, check_linear, check_vjp
+from funcnet.check.check_vjp import check_jvp, check_vjp
 from funcnet.check.finding import Finding
 from funcnet.check.network import GradientReport, check_gradient
 from funcnet.check.numerical import Estimate, numerical_gradient, numerical_vjp
+from funcnet.check.parts import check_contract, check_kink, check_linear
 from funcnet.check.report import Report, Row, Stash
 
 __all__ = [

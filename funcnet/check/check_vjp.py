@@ -13,16 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import numpy as np
 
-from funcnet._errors import ParameterError, VJPCheckError
-from funcnet.check.along import slopes_along
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
-from funcnet.check.criteria import CONTRACT, CRITERIA, LINEARITY, along_one, first
-from funcnet.check.differences import Slope
+from funcnet.check.criteria import CRITERIA, first
 from funcnet.check.disputes import rulings
-from funcnet.check.finding import Finding
+from funcnet.check.finding import Finding, raised
 from funcnet.check.modes import FORWARD
 from funcnet.check.options import TRANSFORMS, Options, valid
 from funcnet.check.oracles import case
@@ -109,7 +105,7 @@ def check_vjp(
         slack=slack,
     )
     del chosen["order"]
-    return _raised(_in_orders(fun, args, argnums, Options(**chosen), order))
+    return raised(_in_orders(fun, args, argnums, Options(**chosen), order))
 
 
 def check_jvp(
@@ -179,107 +175,7 @@ def check_jvp(
     )
     call = _call("check_jvp", argnums)
     seen = Answers(case(fun, subject(fun, args, argnums), Options(**chosen), call, FORWARD))
-    return _raised(first(seen, CRITERIA) or report(seen))
-
-
-def check_contract(fun: Callable, *args: Any) -> None:
-    """Check what a rule owes to JAX, without asking whether its numbers are right.
-
-    Shape and dtype of each gradient are those of its argument, integers get None, forward returns what the
-    function returns, and the gradient is the same with jit and without, and under vmap.
-
-    Args:
-        fun: the function.
-        *args: where to check it.
-
-    Raises:
-        VJPCheckError: it breaks its CONTRACT.
-
-    Source:
-        The documentation of `jax.custom_vjp.defvjp`.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> check_contract(jnp.tanh, jnp.ones(3))
-    """
-    __tracebackhide__ = True
-    _raised(first(Answers(case(fun, subject(fun, args), Options(), "check_contract({})")), CONTRACT))
-
-
-def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
-    """Check that the gradient of a function is linear in the upstream gradient.
-
-    It needs no oracle, so it works for any function that `jax.vjp` takes.
-
-    Args:
-        fun: the function.
-        *args: where to check it.
-        key: a number or a key of jax.random.
-
-    Raises:
-        VJPCheckError: it is NONLINEAR, or the same call gives two answers (CONTRACT).
-
-    Source:
-        CS231n 2019, lecture 4, slide 98: backward multiplies the upstream gradient by the local one.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> @jax.custom_vjp
-        ... def clipped(x):
-        ...     return x
-        >>> clipped.defvjp(lambda x: (x, None), lambda _, y_bar: (jnp.clip(y_bar, -1, 1),))
-        >>> try:
-        ...     check_linear(clipped, 2.0)
-        ... except VJPCheckError as error:
-        ...     error.verdict
-        'NONLINEAR'
-    """
-    __tracebackhide__ = True
-    options = Options(key=key, elsewhere=())
-    _raised(first(Answers(case(fun, subject(fun, args), options, "check_linear({}, {key})")), LINEARITY))
-
-
-def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
-    """Check the gradient of a function along one direction, where it may have a kink.
-
-    Args:
-        fun: the function.
-        *args: where to check it.
-        along: the direction: for one argument a pytree like it, for several a tuple of such, None for an
-            argument that stays.
-        key: a number or a key of jax.random, for the upstream gradient.
-
-    Returns:
-        The slope of ⟨ȳ, f⟩ along the direction: its value, and the slopes to either side.
-
-    Raises:
-        VJPCheckError: KINK, if the gradient is not between the slopes to either side, output by output;
-            WRONG, if there is no kink and the slope is another.
-        ParameterError: the direction does not have the structure and shapes of the arguments.
-
-    Source:
-        Clarke 1983, Optimization and Nonsmooth Analysis, section 2.1.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> sides = check_kink(jax.nn.relu, jnp.zeros(3), along=jnp.array([0.0, 1.0, 0.0]))
-        >>> sides.kink
-        True
-    """
-    __tracebackhide__ = True
-    asked = subject(fun, args)
-    options = Options(key=key, elsewhere=())
-    seen = Answers(case(fun, asked, options, "check_kink({}, along=along, {key})"))
-    move = _direction(asked, args, along)
-    return _raised(first(seen, (along_one(move),)) or slopes_along(seen, [(None, "given", move)])[0].slope)
-
-
-def _raised(outcome: Any) -> Any:
-    """What came out, if it is no finding."""
-    __tracebackhide__ = True
-    if isinstance(outcome, Finding):
-        raise VJPCheckError(outcome) from None
-    return outcome
+    return raised(first(seen, CRITERIA) or report(seen))
 
 
 def _in_orders(
@@ -319,19 +215,3 @@ def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable
 def _call(name: str, argnums: Any, *more: str) -> str:
     chosen = [f"argnums={argnums!r}"] * (argnums is not None)
     return f"{name}({', '.join(['{}', *chosen, *more, '{options}'])})"
-
-
-def _direction(asked: Any, args: tuple[Any, ...], along: Any) -> tuple[Any, ...]:
-    parts = (along,) if len(args) == 1 else along
-    whole = [
-        jax.tree.map(np.zeros_like, arg) if part is None else part
-        for arg, part in zip(args, parts, strict=False)
-    ]
-    if jax.tree.structure(whole) == jax.tree.structure(list(args)):
-        _, found = asked.split(whole)
-        if all(np.shape(v) == x.shape for v, x in zip(found, asked.xs, strict=True)):
-            return tuple(np.asarray(v).astype(x.dtype) for v, x in zip(found, asked.xs, strict=True))
-    raise ParameterError(
-        f"check_kink: along has the structure {jax.tree.structure(along)}, expected for each argument None "
-        f"or arrays like it, of shapes {[x.shape for x in asked.xs]}"
-    )

@@ -78,11 +78,7 @@ def terms(seen: Answers) -> list[Host]:
 def roughly(seen: Answers, rule: Answer, truth: Answer, near: Sequence[Comparison] = ()) -> list[Comparison]:
     """The gradient elsewhere: of the noise nothing is known, only errors beside the largest elements count.
 
-    Args:
-        seen: the answers at the arguments.
-        rule: the rule's answer elsewhere.
-        truth: autodiff's.
-        near: comparisons whose elements are among those to be large beside.
+    Those of the comparisons `near` are among them.
     """
     sizes = [largest(x) for x in truth.found]
     if near:

@@ -23,15 +23,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.check import words
-from funcnet.check.along import along, slopes_along
+from funcnet.check.along import along
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
 from funcnet.check.case import words as sentence
-from funcnet.check.comparisons import beside, floor, other_result, roughly, rule_noise, zero
+from funcnet.check.comparisons import floor, other_result, rule_noise, zero
 from funcnet.check.disputes import rulings, rulings_elsewhere
+from funcnet.check.equal_values import explained
 from funcnet.check.finding import Finding, described, finding
 from funcnet.check.linear import unequal
-from funcnet.check.noise import Comparison
+from funcnet.check.noise import Comparison, unit
 from funcnet.check.precision import dtypes, shorts
 from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
@@ -169,12 +170,17 @@ def signal(case: Case, seen: Answers) -> Finding | None:
         size = _largest_beside(one, [*seen.truth, *(truth for _, _, truth in seen.elsewhere.values())], i)
         if size is None or _vanishes_everywhere(seen, i):
             continue
+        why = "the true gradient vanishes at these arguments, so a wrong rule would pass"
+        advice = "check it where the function changes with this argument, or close over the argument"
+        if SIGNAL * case.slack * unit(case.grain) > 1:
+            why = f"it computes in {case.grain}, whose rounding hides a gradient of any size"
+            advice = "check it with a wider dtype inside: to the check, as to autodiff, a cast is rounding"
         return finding(
             case,
             "VACUOUS",
-            "nothing to see: the true gradient vanishes at these arguments, so a wrong rule would pass",
+            f"nothing to see: {why}",
             ("largest", f"{size:.3g}, where the check resolves {one.tolerance.min(initial=np.inf):.1e}"),
-            ("do", "check it where the function changes with this argument, or close over the argument"),
+            ("do", advice),
             argument=described(case, i, case.base),
         )
     return None
@@ -228,50 +234,9 @@ CRITERIA: tuple[Criterion, ...] = (
 )
 """The whole check."""
 
-CONTRACT: tuple[Criterion, ...] = (traced, typed, integers_have_none, ends, outputs, eager, vmapped)
-"""What a rule owes to JAX, without asking whether its numbers are right."""
-
-LINEARITY: tuple[Criterion, ...] = (ends, linear)
-"""What needs no oracle."""
-
-
-def along_one(move: Any) -> Criterion:
-    """The criterion that the gradient is a slope along one direction."""
-
-    def given(case: Case, seen: Answers) -> Finding | None:
-        (one,) = slopes_along(seen, [(None, "given", move)])
-        return None if one.agrees() else words.off_slope(one, "along the direction given")
-
-    return given
-
 
 @np.errstate(all="ignore")  # infinities and NaN are findings, not accidents
 def first(seen: Answers, criteria: Sequence[Criterion]) -> Finding | None:
-    """The first finding, or what equal eigenvalues or singular values make of it."""
-    for criterion in criteria:
-        found = criterion(seen.case, seen)
-        if found is not None:
-            return _explained(seen, found)
-    return None
-
-
-def _explained(seen: Answers, found: Finding) -> Finding:
-    """A rule of one's own is no better off at equal eigenvalues, if it is right where they are apart."""
-    case = seen.case
-    if found.verdict == "VACUOUS" or not (case.primal.decomposes() and seen.ends):
-        return found
-    within = max(float(jnp.finfo(dtype).eps) for dtype in case.subject.dtypes) ** 0.5  # half of the digits
-    (point,) = case.widened([seen.probe])
-    with case.precise():
-        equal = case.primal.equal_values(case.subject.rest, *point.xs, within=within)
-    if not equal or (case.own_rules and not _is_right_beside(seen)):
-        return found
-    return words.of_equal_values(found, equal)
-
-
-def _is_right_beside(seen: Answers) -> bool:
-    probe = beside(seen, seen.probe, "apart")
-    (rule,), (truth,) = seen.ask([probe], seen.case.base), seen.true([probe])
-    if rule is None or truth is None:
-        return False
-    return not any(one.bad.any() for one in roughly(seen, rule, truth))
+    """The first finding of some criteria."""
+    found = next(filter(None, (criterion(seen.case, seen) for criterion in criteria)), None)
+    return None if found is None else explained(seen, found)

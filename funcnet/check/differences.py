@@ -117,14 +117,9 @@ def _extrapolate(estimates: Host, rounding: Host, factor: int) -> tuple[float, f
 
 
 def sides(flat: Callable, xs: Any, y_bars: Any, v: Any, forward: bool = False) -> Any:
-    """What `slope` needs, at all steps: rises, falls, low, high; then ⟨ȳ, J v⟩ by forward mode, and Σ |ȳ y|.
+    """What `slope` needs, at all steps: rises, falls, low, high; then ⟨ȳ, J v⟩, and Σ |ȳ y|.
 
-    Args:
-        flat: `flat(*xs) -> ys`.
-        xs: the point.
-        y_bars: the upstream gradient.
-        v: the direction.
-        forward: whether the function has a forward mode; else that is NaN.
+    The former is by forward mode, and NaN where there is none.
     """
     ys = flat(*xs)
 

@@ -5,14 +5,17 @@ The line can be pasted: small arguments stand in it as they are, large ones by s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet._errors import VJPCheckError
 from funcnet.check.case import Case
 from funcnet.check.options import Options
+
+T = TypeVar("T")
 
 LITERAL = 24
 """Arguments of up to so many elements together are written out; among more only arrays of a few."""
@@ -51,6 +54,18 @@ def finding(case: Case, verdict: str, summary: str, *details: tuple[str, str], a
     places = [("rule", case.subject.line)] if case.subject.line else []
     lines = (*details, *places, ("reproduce", _reproduce(case)))
     return Finding(verdict, case.subject.name, argument, summary, lines)
+
+
+def raised(outcome: T | Finding) -> T:
+    """What came out of a check, if it is no finding.
+
+    Raises:
+        VJPCheckError: it is one.
+    """
+    __tracebackhide__ = True
+    if isinstance(outcome, Finding):
+        raise VJPCheckError(outcome) from None
+    return outcome
 
 
 def described(case: Case, i: int, dtype: Any) -> str:

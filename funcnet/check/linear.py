@@ -61,10 +61,7 @@ def _power(case: Case) -> float:
 def unequal(case: Case, answers: Sequence[Answer], noise: Sequence[Host]) -> Iterator[Unequal]:
     """What is not linear in the answers to `probes`, or not the same where the probe is.
 
-    Args:
-        case: the case.
-        answers: those to `probes`.
-        noise: for each element what a zero is known to.
+    `noise` is for each element what a zero is known to.
     """
     first, again, second, sums, nothing, large, small = (list(map(wide, one.found)) for one in answers)
     given, found = case.mode.given, case.mode.found

@@ -19,13 +19,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from funcnet._errors import GradientError, VJPCheckError
+from funcnet._errors import GradientError
 from funcnet._types import Host
 from funcnet.check import directions, words
 from funcnet.check.along import Along, slopes_along
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
-from funcnet.check.finding import Finding, described, finding, number
+from funcnet.check.finding import Finding, described, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
 from funcnet.check.options import Options, valid
@@ -135,10 +135,7 @@ def check_gradient(
     __tracebackhide__ = True
     valid("check_gradient", order=order, timeout=timeout)
     options = Options(reference=reference, elsewhere=(), timeout=timeout, key=key)
-    outcome = _in_orders(loss, (params, *batch), argnums, options, order)
-    if isinstance(outcome, Finding):
-        raise VJPCheckError(outcome) from None
-    return outcome
+    return raised(_in_orders(loss, (params, *batch), argnums, options, order))
 
 
 def _in_orders(

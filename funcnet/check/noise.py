@@ -70,9 +70,7 @@ def spreads(center: Sequence[Host], moved: Sequence[Sequence[Host]]) -> list[Hos
 def without_jumps(sigma: Host, size: float) -> Host:
     """A spread that no conditioning explains comes from a tie that rounding breaks: it excuses nothing.
 
-    Args:
-        sigma: the spread.
-        size: that of the largest gradient there could be.
+    `size` is that of the largest gradient there could be.
     """
     return np.where((sigma > TIED_JUMP * size) | ~np.isfinite(sigma), 0, sigma)
 

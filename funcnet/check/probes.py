@@ -154,14 +154,7 @@ class Runner:
     ) -> list[Answer | None]:
         """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type, in one call.
 
-        Args:
-            answer: the function.
-            rest: what is not differentiated.
-            probes: the points.
-            mapped: `mapped(function, stacks)` runs a function on each of them.
-            quick: compile it with few optimizations.
-            endless: whether it has loops that need not end; where they do not, there is no answer.
-            needed: how many of the probes, the first ones, are worth all of the time.
+        Of what is `endless` there may be none. The first ones that are `needed` are worth all of the time.
         """
         stacks = _stacked([(probe.xs, probe.given) for probe in probes])
         found, turns = self._run(answer, rest, stacks, mapped, quick, FUEL if endless else 0, needed)
@@ -180,17 +173,17 @@ class Runner:
         forward: bool,
         turns: int | None = None,
     ) -> tuple[list[Slope], Host]:
-        """The slopes of ⟨ȳ, f⟩ along directions, and what forward mode says they are.
+        """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, and what forward mode says they are, if it can.
 
         Args:
-            flat: `(rest, *xs) -> ys`, undecorated.
+            flat: `(rest, *xs) -> ys`, undecorated, with values that are rounded by `eps`.
             rest: what is not differentiated.
             xs: the point.
-            pairs: for each direction the upstream gradient, one array for each y, and v, one for each x.
+            pairs: for each direction ȳ, one array for each y, and v, one for each x.
             eps: the relative rounding of f's values.
-            forward: whether forward mode can say it too; else it is NaN.
-            turns: how many turns its loops take at the point, None if it has none that need not end; a slope
-                is no number where they take more than twice as many.
+            forward: whether there is a forward mode.
+            turns: those of its loops at the point, None without any that need not end; a slope is no number
+                where they take more than twice as many.
         """
 
         def at(fixed: Any, y_bars: Any, v: Any) -> Any:

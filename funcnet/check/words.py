@@ -1,6 +1,5 @@
 """How a wrong gradient is told: what it is beside what it should be, who says so, and what it looks like."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from funcnet.check.along import Along
 from funcnet.check.case import Case, words
 from funcnet.check.disputes import Dispute
 from funcnet.check.finding import Finding, described, element, finding, number
-from funcnet.check.hints import hint, of_nonlinear, of_ties
+from funcnet.check.hints import hint, of_nonlinear
 from funcnet.check.linear import Unequal
 from funcnet.check.noise import Comparison, compare
 from funcnet.check.thresholds import STOPPED
@@ -200,12 +199,3 @@ def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
         ("hint", guess),
         argument=described(case, i, dtype),
     )
-
-
-def of_equal_values(found: Finding, values: str) -> Finding:
-    """A finding that comes from equal eigenvalues or singular values."""
-    kept = [detail for detail in found.details if detail[0] in ("worst", "error", "along v")]
-    last = [detail for detail in found.details if detail[0] in ("rule", "reproduce")]
-    summary = f"it goes through the vectors of equal {values}, which have no derivative"
-    details = (*kept, ("hint", of_ties(values)), *last)
-    return replace(found, verdict="UNSTABLE", summary=summary, details=details)
