@@ -1,14 +1,17 @@
 """Is this rule right? Checks of gradients, on any JAX function.
 
-check_vjp     what a user asks, and where a finding is raised;   network   the same of a loss, leaf by leaf
-criteria      the method: a table of functions from a case and its answers to a finding; transforms end it
-disputes      who is right where two gradients differ; along     the gradient beside slopes
-precision     the gradient in short dtypes;            comparisons    beside autodiff's, and its noise
-answers       what rule and oracles say, asked once;   linear    the upstream gradients they are asked with
-case          the function, its arguments and oracles, from subject, primal, modes and options
-probes        compiled programs, which fuel makes end; domain    where else to ask
-differences   slopes from values, along directions;    noise     what counts as equal, by its thresholds
-finding       one thing that is wrong, worded by words and hints, by layer its gate;   report   the rest
+A check goes down this list, and each file asks those below it:
+
+    check_vjp     what a user asks; parts asks for one thing alone, network for a loss, leaf by leaf
+    criteria      the method, in one table of functions from a case and its answers to a finding
+    transforms    the rows of it that must change nothing; precision: the gradient in short dtypes
+    disputes      who is right where two gradients differ; comparisons: how far apart they are, in noise
+    along         the gradient beside slopes of the function
+    answers       what rule and oracles say, asked once, for the upstream gradients of linear
+    oracles       which there are; case: the function at its arguments (subject, primal, modes, options)
+    probes        what runs: programs, which fuel makes end; domain: where else to ask
+    differences   slopes from values, along directions; noise: what counts as equal; thresholds
+    finding       what is wrong, in words, by hints and equal_values, with its layer; report: what was right
 """
 
 from funcnet.check.check_vjp import check_jvp, check_vjp

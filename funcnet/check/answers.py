@@ -9,6 +9,7 @@ What follows from the answers is a function of them, in the files that come afte
 """
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -22,8 +23,8 @@ from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.fuel import is_endless
 from funcnet.check.noise import unit
-from funcnet.check.probes import Answer, Probe, Runner, ended
-from funcnet.check.thresholds import OTHER_LOOP
+from funcnet.check.probes import BATCH, Answer, Probe, Runner, ended
+from funcnet.check.thresholds import LATE, OTHER_LOOP, TIMEOUT
 
 T = TypeVar("T")
 
@@ -36,13 +37,24 @@ class Answers:
         alone: whether its gradient is asked for alone, without linearity and noise.
         runner: runs the programs.
         known: what `once` has found out.
+        began: when, in seconds of the processor.
+        left_out: what was not checked as that took too long.
     """
 
     def __init__(self, case: Case, alone: bool = False):
         self.case = case
         self.alone = alone
-        self.runner = Runner(case.options.timeout)
+        self.runner = Runner(case.options.timeout, batch=1 if alone else BATCH)
         self.known: dict[Callable, Any] = {}
+        self.began, self.left_out = time.process_time(), list[str]()
+
+    def is_late(self, what: str) -> bool:
+        """Whether the check has taken so long that this is left out, with a note."""
+        most = LATE * max(self.case.options.timeout, TIMEOUT)
+        late = time.process_time() - self.began > most
+        if late:
+            self.left_out.append(f"not checked {what}: the rest has taken {most:g} seconds to compile")
+        return late
 
     def ask(
         self, probes: Sequence[Probe], dtype: Any, mapped: Callable = jax.lax.map, needed: int = 1
@@ -161,8 +173,8 @@ class Answers:
 
     @property
     def dropped(self) -> list[str]:
-        """Why points elsewhere were not counted."""
-        notes = []
+        """What was left out, and why points elsewhere were not counted."""
+        notes = list(self.left_out)
         for where, rule, truth in zip(self.points, self._asked[2], self._true[2], strict=True):
             if rule is None or truth is None:
                 notes.append(f"not checked{where}: it does not end there, or takes much longer")

@@ -23,7 +23,8 @@ from funcnet.check.modes import Mode
 from funcnet.check.noise import cotangent, signs, unit, wide
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal, custom_rules
-from funcnet.check.probes import Probe, double
+from funcnet.check.probes import Probe
+from funcnet.check.programs import double
 from funcnet.check.subject import Subject
 from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, EXACT
 

@@ -62,7 +62,7 @@ def check_vjp(
             function of a key of jax.random that draws all the arguments.
         elsewhere: the multiples of the arguments to ask at too; `()` for none.
         timeout: seconds that loops and callbacks may take. Points at which they take longer are left out,
-            with a note.
+            with a note; so is, after twice that or 40 seconds, what must be compiled still.
         key: a number or a key of jax.random, from which all random probes come.
         slack: how many units of rounding noise an error may have.
 

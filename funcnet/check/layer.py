@@ -17,7 +17,7 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet._types import Host
-from funcnet.backprop.program import CALLS, evaluate, live
+from funcnet.backprop.program import CALLS, evaluate, live, read, step
 from funcnet.check import directions
 from funcnet.check.case import Case
 from funcnet.check.fuel import is_endless
@@ -94,7 +94,7 @@ class _Search:
 
     def _inside(self, eqn: _jax.Equation, values: dict[Any, Any]) -> _jax.Equation | None:
         """The gate in the body of a loop, or in the branch that was taken."""
-        xs = [atom.val if _jax.is_literal(atom) else values[atom] for atom in eqn.invars]
+        xs = [read(values, atom) for atom in eqn.invars]
         if eqn.primitive.name == "scan":
             before = sum(_jax.scan_counts(eqn))
             first = -1 if eqn.params["reverse"] else 0
@@ -119,7 +119,7 @@ class _Search:
 
         def tail(rest: Sequence[Any], *xs: Any) -> tuple[Any, ...]:
             known = dict(zip([*fixed, *floats], [*rest, *xs], strict=True))
-            ys = _tail(eqns, results, known)
+            ys = _run(eqns, results, known)
             return tuple(y for y in ys if jnp.issubdtype(jnp.result_type(y), jnp.inexact))
 
         rest, xs = [values[v] for v in fixed], tuple(np.asarray(values[v]) for v in floats)
@@ -152,23 +152,14 @@ def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...
 def _values(flat: Primal, xs: Sequence[Any]) -> dict[Any, Any]:
     """Every value of a program, in the order in which they are computed."""
     jaxpr = flat.jaxpr
+    start = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
     variables = [v for eqn in jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "dtype")]
-
-    def run(*xs: Any) -> list[Any]:
-        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
-        _tail(jaxpr.eqns, (), known)
-        return [known[v] for v in variables]
-
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
-    return known | dict(zip(variables, jax.jit(run)(*xs), strict=True))
+    run = jax.jit(lambda *xs: _run(jaxpr.eqns, variables, dict(zip(start, xs, strict=True))))
+    return start | dict(zip(variables, run(*start.values()), strict=True))
 
 
-def _tail(eqns: Sequence[_jax.Equation], results: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
-    """Run equations on the values that are known, and add theirs."""
-
-    def read(atom: Any) -> Any:
-        return atom.val if _jax.is_literal(atom) else known[atom]
-
+def _run(eqns: Sequence[_jax.Equation], results: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
+    """The results of equations on the values that are known."""
     for eqn in eqns:
-        known.update(zip(eqn.outvars, _jax.bind(eqn, [read(atom) for atom in eqn.invars]), strict=True))
-    return [read(atom) for atom in results]
+        step(known, eqn, _jax.bind)
+    return [read(known, atom) for atom in results]

@@ -17,7 +17,7 @@ from funcnet._types import Host
 from funcnet.check import directions
 from funcnet.check.differences import Slope, sides, slope
 from funcnet.check.noise import largest
-from funcnet.check.probes import compiled, double
+from funcnet.check.programs import compiled, double
 from funcnet.check.thresholds import STEPS
 
 

@@ -19,7 +19,7 @@ from funcnet.check.case import REFUSES, Case, words
 from funcnet.check.modes import FORWARD, REVERSE, Mode
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal, custom_rules, equations, program, undecorated
-from funcnet.check.probes import compiled, double
+from funcnet.check.programs import compiled, double
 from funcnet.check.subject import Subject
 
 

@@ -63,6 +63,8 @@ def shorts(seen: Answers) -> list[Short]:
 def _short(seen: Answers, dtype: Any) -> Short:
     """Compare the gradient in a short dtype with the true one at the same numbers."""
     case = seen.case
+    if seen.is_late(f"in {case.subject.at(dtype)[0].dtype}"):
+        return Short(dtype)
     refusal = case.traced(dtype).refusal
     if refusal is not None:
         return Short(dtype, finding=words.not_traced(case, dtype, refusal))

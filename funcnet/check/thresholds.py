@@ -67,6 +67,10 @@ STOPPED = 1e-2
 TIMEOUT = 20.0
 """Seconds that a program of a check may take before what does not end is dropped."""
 
+LATE = 2.0
+"""After so many times the timeout, or its default, what must be compiled still is left out, with a note: a
+compilation cannot be stopped."""
+
 FUEL = 256
 """How many turns of its loops a function may take at first; more where it needs them at the arguments."""
 

@@ -32,7 +32,7 @@ def _does_not_run(case: Case, how: str, error: Exception, advice: str) -> Findin
 
 def eager(case: Case, seen: Answers) -> Finding | None:
     """The gradient without jit is that under jit."""
-    if "jit" not in case.options.transforms:
+    if "jit" not in case.options.transforms or seen.is_late("without jit"):
         return None
     with case.at(case.base):
         try:
@@ -46,7 +46,7 @@ def eager(case: Case, seen: Answers) -> Finding | None:
 
 def vmapped(case: Case, seen: Answers) -> Finding | None:
     """The gradient under vmap is that of each example."""
-    if "vmap" not in case.options.transforms:
+    if "vmap" not in case.options.transforms or seen.is_late("under vmap"):
         return None
     places = list(seen.elsewhere.values())[:1]
     probes = [seen.probes[0], seen.probes[2], *(probe for probe, _, _ in places)]
@@ -120,6 +120,8 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
     if not sees_zeros(case.program.jaxpr) or trace.refusal is not None:
         return None
     for what, answer in _partly(case):
+        if seen.is_late(f"where {what}"):
+            continue
         with case.at(case.base):
             (one,) = seen.runner.answers(answer, case.subject.rest, [seen.probe], endless=trace.endless)
         if one is None:
