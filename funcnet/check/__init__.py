@@ -1,19 +1,25 @@
 """Is this rule right? Checks of gradients, on any JAX function.
 
-check_vjp    what a user calls; where a finding is raised       network   the same for a loss, leaf by leaf
-criteria     the method: a table of functions from a case and its answers to a finding
-evidence     what the answers amount to; disputes and precision decide it       layer     the gate at fault
-answers      what rule and oracles say, measured when first asked for           linear    two of the questions
-case         the function, its arguments and its oracles: subject, primal, modes
-probes       compiled programs, which fuel makes end; differences and directions; domain, where else to ask
-noise        what counts as equal                               thresholds    every number with its reason
-words        what is said of a finding: hints, reproduce        report        what is said of the rest
+A check goes down this list, and each file asks those below it:
+
+    check_vjp     what a user asks; parts asks for one thing alone, network for a loss, leaf by leaf
+    criteria      the method, in one table of functions from a case and its answers to a finding
+    transforms    the rows of it that must change nothing; precision: the gradient in short dtypes
+    disputes      who is right where two gradients differ; comparisons: how far apart they are, in noise
+    along         the gradient beside slopes of the function
+    answers       what rule and oracles say, asked once, for the upstream gradients of linear
+    oracles       which there are; case: the function at its arguments (subject, primal, modes, options)
+    probes        what runs: programs, which fuel makes end; domain: where else to ask
+    differences   slopes from values, along directions; noise: what counts as equal; thresholds
+    finding       what is wrong, in words, by hints and equal_values, with its layer; report: what was right
 """
 
-from funcnet.check.check_vjp import check_contract, check_jvp, check_kink, check_linear, check_vjp
+from funcnet.check.check_vjp import check_jvp, check_vjp
+from funcnet.check.finding import Finding
 from funcnet.check.network import GradientReport, check_gradient
 from funcnet.check.numerical import Estimate, numerical_gradient, numerical_vjp
-from funcnet.check.report import Finding, Report, Row, Stash
+from funcnet.check.parts import check_contract, check_kink, check_linear
+from funcnet.check.report import Report, Row, Stash
 
 __all__ = [
     "Estimate",

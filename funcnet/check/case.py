@@ -1,34 +1,34 @@
 """A case: a function at its arguments, and the oracles that know nothing of its rule. It does not change.
 
 The function runs as it is, with the gradient in question. Beside it stands the undecorated program of it, or
-of a reference, in float64; its derivative by autodiff, which JAX takes of functions with rules of their own
-and funcnet where the rules of JAX are the ones under test; and its differences. Where the function runs in a
-shorter dtype only, rule and oracles run there, and everything is as coarse as its grain.
+of a reference, in float64; its derivative by autodiff; and its differences.
 """
 
 import contextlib
 import functools
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet._errors import FuncnetError, ParameterError
+from funcnet._errors import FuncnetError
 from funcnet.check.differences import slow_jvp, slow_vjp
 from funcnet.check.directions import sizes
 from funcnet.check.fuel import is_endless
-from funcnet.check.modes import FORWARD, REVERSE, Mode
+from funcnet.check.modes import Mode
 from funcnet.check.noise import cotangent, signs, unit, wide
-from funcnet.check.primal import Primal, custom_rules, equations, program, undecorated
-from funcnet.check.probes import Probe, compiled, double
+from funcnet.check.options import Options
+from funcnet.check.primal import Primal, custom_rules
+from funcnet.check.probes import Probe
+from funcnet.check.programs import double
 from funcnet.check.subject import Subject
-from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, ELSEWHERE, EXACT, SLACK, TIMEOUT
+from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, EXACT
 
-_REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
+REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
 
 
 class Traced(NamedTuple):
@@ -45,21 +45,6 @@ class Traced(NamedTuple):
     found: Sequence[Any]
     refusal: Exception | None
     endless: bool
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the caller chose: see `check_vjp`."""
-
-    reference: Callable | None = None
-    dtypes: tuple[Any, ...] | None = None
-    transforms: tuple[str, ...] = ("jit", "vmap")
-    kinks: float | int | None = None
-    key: Any = 0
-    slack: float | int = SLACK
-    domain: Any = None
-    elsewhere: tuple[float, ...] = ELSEWHERE
-    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +138,9 @@ class Case:
             try:
                 ys = jax.eval_shape(self.flat, rest, *xs)
                 given = ys if self.mode.is_reverse else xs
-                answer = functools.partial(self.mode.answer, self.flat, autodiff=self.mode.autodiff[0])
+                answer = self.mode.answer(self.flat)
                 jaxpr, (_, _, found) = jax.make_jaxpr(answer, return_shape=True)(rest, xs, given)
-            except _REFUSES as error:
+            except REFUSES as error:
                 return Traced((), (), error, False)
         return Traced(ys, found, None, is_endless(jaxpr.jaxpr))
 
@@ -163,7 +148,7 @@ class Case:
         """The arguments in a dtype, with a random upstream gradient, or a tangent of their size."""
         rng, xs = self.rng("given"), self.subject.at(dtype)
         like = self.traced(dtype).ys if self.mode.is_reverse else xs
-        given = [cotangent(np.zeros(y.shape, _wide(y.dtype)), rng) for y in like]
+        given = [cotangent(y, rng) for y in like]
         if not self.mode.is_reverse:
             given = [v * sizes(x) for v, x in zip(given, map(wide, xs), strict=True)]
         return Probe(xs, tuple(v.astype(y.dtype) for v, y in zip(given, like, strict=True)))
@@ -203,124 +188,6 @@ class Case:
         return {n for shape in (*shapes, *rest) for n in (*shape, int(np.prod(shape, dtype=int))) if n > 1}
 
 
-def case(fun: Callable, subject: Subject, options: Options, call: str, mode: Mode = REVERSE) -> Case:
-    """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
-
-    Raises:
-        ParameterError: the function has no float result, or no oracle can be made of it.
-    """
-    flat = subject.floats(fun)
-    traced = _program(subject, flat)
-    if not traced.jaxpr.outvars:
-        raise ParameterError(
-            f"check of {subject.name}: its result has no floats, expected one at least to differentiate"
-        )
-    bare = subject.floats(options.reference or fun)
-    oracles, primal, notes = _primal(subject, bare, options.reference is not None)
-    decorated = bool(custom_rules(traced.jaxpr) or options.reference)
-    made = Case(
-        subject=subject,
-        mode=mode,
-        options=options,
-        flat=flat,
-        program=traced,
-        undecorated=lambda rest, *xs: undecorated(bare, rest, xs)(rest, *xs),
-        primal=primal,
-        autodiff=jax.vjp,
-        forward=False,
-        base=jnp.float64,
-        oracles=oracles,
-        seed=_seed(options.key),
-        call=call,
-    )
-    autodiff = _autodiff(made, decorated)
-    if autodiff is mode.slow:
-        notes += ("its primal cannot be differentiated: differences alone are the oracle, to 1e-6",)
-    refusal = _refusal(made)
-    if refusal is not None:
-        notes += (f"not checked in float64, where it does not run: {words(refusal)}",)
-    base = jnp.float64 if refusal is None else None
-    forward = _differentiates(replace(made, mode=FORWARD), jax.jvp)
-    return replace(made, autodiff=autodiff, forward=forward, base=base, notes=notes)
-
-
-def _program(subject: Subject, flat: Callable) -> Primal:
-    try:
-        return program(flat, subject.rest, subject.at(None))
-    except jax.errors.ConcretizationTypeError as error:
-        raise ParameterError(
-            f"check of {subject.name}: it needs the value of an argument while it is traced: "
-            f"{words(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1)"
-        ) from error
-
-
-def _primal(subject: Subject, bare: Callable, reference: bool) -> tuple[Any, Primal, tuple[str, ...]]:
-    """The dtype of the oracles, the primal in it, and a note if that is not float64."""
-    try:
-        with double():
-            primal = undecorated(bare, subject.rest, subject.at(jnp.float64))
-            if _calls_back(primal):
-                compiled(primal, tuple(subject.rest), *subject.at(jnp.float64))
-            return jnp.float64, primal, ()
-    except (*_REFUSES, jax.errors.JaxRuntimeError) as error:
-        if reference:
-            raise ParameterError(
-                f"check of {subject.name}: its reference does not run in float64, which the oracles need: "
-                f"{words(error)}. Pass a plain JAX function of the same signature that does"
-            ) from error
-        note = f"the oracles run in the dtype of the arguments, not in float64: {words(error)}"
-    return None, undecorated(bare, subject.rest, subject.at(None)), (note,)
-
-
-def _calls_back(one: Primal) -> bool:
-    """Whether it calls Python, which says no sooner than it runs."""
-    return any("callback" in eqn.primitive.name for eqn in equations(one.jaxpr))
-
-
-def _refusal(made: Case) -> Exception | None:
-    """The error under which the function does not run in float64."""
-    refusal = made.traced(jnp.float64).refusal
-    if refusal is None and _calls_back(made.program):
-        try:
-            with double():
-                compiled(made.flat, tuple(made.subject.rest), *made.subject.at(jnp.float64))
-        except (*_REFUSES, jax.errors.JaxRuntimeError) as error:
-            return error
-    return refusal
-
-
-def _autodiff(made: Case, decorated: bool) -> Callable:
-    """JAX for a function with rules of its own; funcnet where the rules of JAX are the ones under test.
-
-    What neither can differentiate, a callback or a call of foreign code, is left to differences.
-    """
-    order = made.mode.autodiff if decorated else made.mode.autodiff[::-1]
-    return next((one for one in order if _differentiates(made, one)), made.mode.slow)
-
-
-def _differentiates(made: Case, autodiff: Callable) -> bool:
-    with made.precise(), contextlib.suppress(*_REFUSES):
-        rest, xs = made.subject.rest, made.subject.at(made.oracles)
-        given = jax.eval_shape(made.primal, rest, *xs) if made.mode.is_reverse else xs
-        answer = functools.partial(made.mode.answer, made.primal, autodiff=autodiff)
-        jax.eval_shape(answer, rest, xs, given)
-        return True
-    return False
-
-
 def words(error: Exception) -> str:
     """The first sentence of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _wide(dtype: Any) -> Any:
-    return np.complex128 if jnp.issubdtype(dtype, jnp.complexfloating) else np.float64
-
-
-def _seed(key: Any) -> tuple[int, ...]:
-    if isinstance(key, jax.Array):
-        data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-        return tuple(np.asarray(data).ravel().tolist())
-    if isinstance(key, int) and key >= 0:
-        return (key,)
-    raise ParameterError(f"key={key!r}: expected a number, 0 or more, or a key of jax.random")

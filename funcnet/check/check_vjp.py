@@ -13,22 +13,18 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from funcnet._errors import ParameterError, VJPCheckError
-from funcnet.check import criteria
-from funcnet.check.case import Case, Options, case
-from funcnet.check.criteria import CONTRACT, CRITERIA, LINEARITY, Criterion
-from funcnet.check.differences import Slope
-from funcnet.check.domain import DOMAINS
-from funcnet.check.evidence import Evidence
+from funcnet.check.answers import Answers
+from funcnet.check.case import Case
+from funcnet.check.criteria import CRITERIA, first
+from funcnet.check.disputes import rulings
+from funcnet.check.finding import Finding, raised
 from funcnet.check.modes import FORWARD
-from funcnet.check.report import Finding, Report
+from funcnet.check.options import TRANSFORMS, Options, valid
+from funcnet.check.oracles import case
+from funcnet.check.report import Report, report
 from funcnet.check.subject import subject
 from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
-
-_TRANSFORMS = ("jit", "vmap")
 
 
 def check_vjp(
@@ -38,7 +34,7 @@ def check_vjp(
     reference: Callable | None = None,
     dtypes: Sequence[Any] | None = None,
     order: int = 1,
-    transforms: Sequence[str] = _TRANSFORMS,
+    transforms: Sequence[str] = TRANSFORMS,
     kinks: float | int | None = None,
     domain: Any = None,
     elsewhere: Sequence[float] = ELSEWHERE,
@@ -66,7 +62,7 @@ def check_vjp(
             function of a key of jax.random that draws all the arguments.
         elsewhere: the multiples of the arguments to ask at too; `()` for none.
         timeout: seconds that loops and callbacks may take. Points at which they take longer are left out,
-            with a note.
+            with a note; so is, after twice that or 40 seconds, what must be compiled still.
         key: a number or a key of jax.random, from which all random probes come.
         slack: how many units of rounding noise an error may have.
 
@@ -95,10 +91,21 @@ def check_vjp(
         [('x', 'float64', True), ('x', 'float32', True)]
     """
     __tracebackhide__ = True
-    options = _options(
-        "check_vjp", order, reference, dtypes, transforms, kinks, key, slack, domain, elsewhere, timeout
+    chosen = valid(
+        "check_vjp",
+        order=order,
+        reference=reference,
+        dtypes=dtypes,
+        transforms=transforms,
+        kinks=kinks,
+        domain=domain,
+        elsewhere=elsewhere,
+        timeout=timeout,
+        key=key,
+        slack=slack,
     )
-    return _raised(_in_orders(fun, args, argnums, options, order))
+    del chosen["order"]
+    return raised(_in_orders(fun, args, argnums, Options(**chosen), order))
 
 
 def check_jvp(
@@ -107,7 +114,7 @@ def check_jvp(
     argnums: int | Sequence[int] | None = None,
     reference: Callable | None = None,
     dtypes: Sequence[Any] | None = None,
-    transforms: Sequence[str] = _TRANSFORMS,
+    transforms: Sequence[str] = TRANSFORMS,
     domain: Any = None,
     elsewhere: Sequence[float] = ELSEWHERE,
     timeout: float | int = TIMEOUT,
@@ -155,128 +162,20 @@ def check_jvp(
         'WRONG'
     """
     __tracebackhide__ = True
-    options = _options(
-        "check_jvp", 1, reference, dtypes, transforms, None, key, slack, domain, elsewhere, timeout
+    chosen = valid(
+        "check_jvp",
+        reference=reference,
+        dtypes=dtypes,
+        transforms=transforms,
+        domain=domain,
+        elsewhere=elsewhere,
+        timeout=timeout,
+        key=key,
+        slack=slack,
     )
-    made = case(fun, subject(fun, args, argnums), options, _call("check_jvp", argnums), FORWARD)
-    return _raised(_checked(made, CRITERIA))
-
-
-def check_contract(fun: Callable, *args: Any) -> None:
-    """Check what a rule owes to JAX, without asking whether its numbers are right.
-
-    Shape and dtype of each gradient are those of its argument, integers get None, forward returns what the
-    function returns, and the gradient is the same with jit and without, and under vmap.
-
-    Args:
-        fun: the function.
-        *args: where to check it.
-
-    Raises:
-        VJPCheckError: it breaks its CONTRACT.
-
-    Source:
-        The documentation of `jax.custom_vjp.defvjp`.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> check_contract(jnp.tanh, jnp.ones(3))
-    """
-    __tracebackhide__ = True
-    _raised(_checked(case(fun, subject(fun, args), Options(), "check_contract({})"), CONTRACT))
-
-
-def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
-    """Check that the gradient of a function is linear in the upstream gradient.
-
-    It needs no oracle, so it works for any function that `jax.vjp` takes.
-
-    Args:
-        fun: the function.
-        *args: where to check it.
-        key: a number or a key of jax.random.
-
-    Raises:
-        VJPCheckError: it is NONLINEAR, or the same call gives two answers (CONTRACT).
-
-    Source:
-        CS231n 2019, lecture 4, slide 98: backward multiplies the upstream gradient by the local one.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> @jax.custom_vjp
-        ... def clipped(x):
-        ...     return x
-        >>> clipped.defvjp(lambda x: (x, None), lambda _, y_bar: (jnp.clip(y_bar, -1, 1),))
-        >>> try:
-        ...     check_linear(clipped, 2.0)
-        ... except VJPCheckError as error:
-        ...     error.verdict
-        'NONLINEAR'
-    """
-    __tracebackhide__ = True
-    options = Options(key=key, elsewhere=())
-    _raised(_checked(case(fun, subject(fun, args), options, "check_linear({}, {key})"), LINEARITY))
-
-
-def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
-    """Check the gradient of a function along one direction, where it may have a kink.
-
-    Args:
-        fun: the function.
-        *args: where to check it.
-        along: the direction: for one argument a pytree like it, for several a tuple of such, None for an
-            argument that stays.
-        key: a number or a key of jax.random, for the upstream gradient.
-
-    Returns:
-        The slope of ⟨ȳ, f⟩ along the direction: its value, and the slopes to either side.
-
-    Raises:
-        VJPCheckError: KINK, if the gradient is not between the slopes to either side, output by output;
-            WRONG, if there is no kink and the slope is another.
-        ParameterError: the direction does not have the structure and shapes of the arguments.
-
-    Source:
-        Clarke 1983, Optimization and Nonsmooth Analysis, section 2.1.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> sides = check_kink(jax.nn.relu, jnp.zeros(3), along=jnp.array([0.0, 1.0, 0.0]))
-        >>> sides.kink
-        True
-    """
-    __tracebackhide__ = True
-    asked = subject(fun, args)
-    made = case(fun, asked, Options(key=key, elsewhere=()), "check_kink({}, along=along, {key})")
-    seen = Evidence(made)
-    move = _direction(asked, args, along)
-    _raised(_found(seen, (criteria.along(move),)) or seen)
-    return seen.seen_along([(None, "given", move)])[0].slope
-
-
-def _raised(outcome: Any) -> Any:
-    """What came out, if it is no finding."""
-    __tracebackhide__ = True
-    if isinstance(outcome, Finding):
-        raise VJPCheckError(outcome) from None
-    return outcome
-
-
-@np.errstate(all="ignore")  # infinities and NaN are findings, not accidents
-def _found(seen: Evidence, row: Sequence[Criterion]) -> Finding | None:
-    """The first finding of a row of criteria."""
-    for criterion in row:
-        finding = criterion(seen.case, seen)
-        if finding is not None:
-            return seen.explained(finding)
-    return None
-
-
-def _checked(made: Case, row: Sequence[Criterion]) -> Finding | Report | None:
-    """The first finding, or the report of the whole check."""
-    seen = Evidence(made)
-    return _found(seen, row) or (seen.report() if row is CRITERIA else None)
+    call = _call("check_jvp", argnums)
+    seen = Answers(case(fun, subject(fun, args, argnums), Options(**chosen), call, FORWARD))
+    return raised(first(seen, CRITERIA) or report(seen))
 
 
 def _in_orders(
@@ -285,21 +184,21 @@ def _in_orders(
     """The check of the gradient, and of its own gradient as often as asked."""
     call = _call("check_vjp", argnums, *([f"order={order + shown - 1}"] if order + shown > 2 else []))
     made = case(fun, subject(fun, args, argnums), options, call)
-    seen = Evidence(made)
-    finding = _found(seen, CRITERIA)
+    seen = Answers(made)
+    finding = first(seen, CRITERIA)
     if finding is not None:
         return finding
     if order > 1:
         # Autodiff of the primal is no oracle where it was overruled, or is none: then differences of the
         # rule's own first derivative decide.
-        trusted = not made.by_differences and not any(ruling.note for ruling in seen.rulings)
+        trusted = not made.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
         truth = _gradient(made, made.undecorated, given) if trusted and made.oracles is not None else None
         again = replace(options, reference=truth, kinks=None)
         outcome = _in_orders(_gradient(made, made.flat, given), args, argnums, again, order - 1, shown + 1)
         if isinstance(outcome, Finding):
             return replace(outcome, summary=f"at order {shown + 1}: {outcome.summary}")
-    return seen.report()
+    return report(seen)
 
 
 def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
@@ -316,75 +215,3 @@ def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable
 def _call(name: str, argnums: Any, *more: str) -> str:
     chosen = [f"argnums={argnums!r}"] * (argnums is not None)
     return f"{name}({', '.join(['{}', *chosen, *more, '{options}'])})"
-
-
-def _options(
-    check: str,
-    order: Any,
-    reference: Any,
-    dtypes: Any,
-    transforms: Any,
-    kinks: Any,
-    key: Any,
-    slack: Any,
-    domain: Any,
-    elsewhere: Any,
-    timeout: Any,
-) -> Options:
-    for dtype in dtypes or ():
-        try:
-            float_dtype = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-        except TypeError:
-            float_dtype = False
-        if isinstance(dtypes, str) or not float_dtype:
-            raise ParameterError(
-                f"{check}: dtypes={dtypes!r}, expected float dtypes; write dtypes=('float32', 'bfloat16')"
-            )
-    if not isinstance(order, int) or order < 1:
-        raise ParameterError(f"{check}: order={order!r}, expected 1 for the gradient, 2 for its gradient, …")
-    if isinstance(transforms, str) or not set(transforms) <= set(_TRANSFORMS):
-        raise ParameterError(f"{check}: transforms={transforms!r}, expected some of {_TRANSFORMS}")
-    if kinks is not None and not (isinstance(kinks, (int, float)) and 0 <= kinks <= 1):
-        raise ParameterError(
-            f"{check}: kinks={kinks!r}, expected a number from 0, left, to 1, right, or None"
-        )
-    if not (isinstance(slack, (int, float)) and slack > 0):
-        raise ParameterError(f"{check}: slack={slack!r}, expected a positive number of rounding units")
-    if not (isinstance(timeout, (int, float)) and timeout > 0):
-        raise ParameterError(f"{check}: timeout={timeout!r}, expected a positive number of seconds")
-    if isinstance(domain, str) and domain not in DOMAINS:
-        raise ParameterError(
-            f"{check}: domain={domain!r}, expected one of {', '.join(map(repr, DOMAINS))}, a tuple of such "
-            f"for the arguments, or a function of a key that draws them"
-        )
-    if not isinstance(elsewhere, (tuple, list)) or not all(isinstance(f, (int, float)) for f in elsewhere):
-        raise ParameterError(
-            f"{check}: elsewhere={elsewhere!r}, expected multiples of the arguments, (0.5, 2)"
-        )
-    return Options(
-        reference,
-        None if dtypes is None else tuple(dtypes),
-        tuple(transforms),
-        kinks,
-        key,
-        slack,
-        domain,
-        tuple(elsewhere),
-        timeout,
-    )
-
-
-def _direction(asked: Any, args: tuple[Any, ...], along: Any) -> tuple[Any, ...]:
-    parts = (along,) if len(args) == 1 else along
-    whole = [
-        jax.tree.map(np.zeros_like, arg) if part is None else part
-        for arg, part in zip(args, parts, strict=False)
-    ]
-    if jax.tree.structure(whole) == jax.tree.structure(list(args)):
-        _, found = asked.split(whole)
-        if all(np.shape(v) == x.shape for v, x in zip(found, asked.xs, strict=True)):
-            return tuple(np.asarray(v).astype(x.dtype) for v, x in zip(found, asked.xs, strict=True))
-    raise ParameterError(
-        f"check_kink: along has the structure {jax.tree.structure(along)}, expected for each argument None "
-        f"or arrays like it, of shapes {[x.shape for x in asked.xs]}"
-    )

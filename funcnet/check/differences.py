@@ -15,6 +15,7 @@ and so are passed over. With one-sided differences (4ʲ in place of 16ʲ) the sl
 come out the same way: at a kink they differ.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check.thresholds import BY_DIFFERENCES, KNOWN, SURE
+from funcnet.check.thresholds import BY_DIFFERENCES, KNOWN, STEPS, SURE
 
 
 @dataclass(frozen=True)
@@ -115,50 +116,70 @@ def _extrapolate(estimates: Host, rounding: Host, factor: int) -> tuple[float, f
     return best, error
 
 
-def slow_vjp(fun: Callable, *xs: Any) -> tuple[Any, Callable]:
-    """`jax.vjp` by differences, for a function that cannot be differentiated otherwise.
+def sides(flat: Callable, xs: Any, y_bars: Any, v: Any, forward: bool = False) -> Any:
+    """What `slope` needs, at all steps: rises, falls, low, high; then ⟨ȳ, J v⟩, and Σ |ȳ y|.
 
-    Every element is moved by three steps to either side, good to 1e-10 where the function is smooth.
+    The former is by forward mode, and NaN where there is none.
     """
-    ys = fun(*xs)
+    ys = flat(*xs)
 
-    def along(i: int, place: Any, unit: Any, y_bars: Any) -> Any:
-        size = jnp.maximum(abs(xs[i].ravel()[place]), 1e-3)
+    def total(parts: Any) -> Any:
+        return sum(map(jnp.sum, parts), jnp.zeros(()))
 
-        def central(h: Any) -> Any:
-            ends = []
-            for shift in (h, -h):
-                moved = xs[i].ravel().at[place].add(shift * unit).reshape(xs[i].shape)
-                ends.append(fun(*xs[:i], moved, *xs[i + 1 :]))
-            pairs = zip(y_bars, *ends, strict=True)
-            return sum((jnp.sum(y_bar * (up - down)).real for y_bar, up, down in pairs), jnp.zeros(())) / (
-                2 * h
-            )
+    def paired(others: Any) -> list[Any]:
+        return [(y_bar * y).real for y_bar, y in zip(y_bars, others, strict=True)]
 
-        coarse, middle, fine = jax.lax.map(central, size * jnp.array([2.0**-7, 2.0**-8, 2.0**-9]))
-        return (64 * fine - 20 * middle + coarse) / 45
+    def side(h: Any) -> list[Any]:
+        return paired([(one - y) / h for one, y in zip(flat(*_moved(xs, h, v)), ys, strict=True)])
 
-    def back(y_bars: Any) -> tuple[Any, ...]:
-        x_bars = []
-        for i, x in enumerate(xs):
-            units = (1.0, 1.0j) if jnp.iscomplexobj(x) else (1.0,)
-            parts = [
-                jax.lax.map(lambda k, i=i, u=u: along(i, k, u, y_bars), jnp.arange(x.size)) for u in units
-            ]
-            flat = parts[0] if len(parts) == 1 else parts[0] - 1j * parts[1]
-            x_bars.append(flat.reshape(x.shape).astype(x.dtype))
-        return tuple(x_bars)
+    def step(h: Any) -> Any:
+        rises, falls = side(h), side(-h)
+        low, high = map(jnp.minimum, rises, falls), map(jnp.maximum, rises, falls)
+        return total(rises), total(falls), total(low), total(high)
 
-    return ys, back
+    tangent = total(paired(jax.jvp(flat, tuple(xs), tuple(v))[1])) if forward else jnp.nan
+    size = total([abs(y_bar * y) for y_bar, y in zip(y_bars, ys, strict=True)])
+    return jax.lax.map(step, jnp.asarray(STEPS, jnp.result_type(float))), tangent, size
+
+
+def _moved(xs: Any, h: Any, v: Any) -> list[Any]:
+    return [(x + h * part).astype(x.dtype) for x, part in zip(xs, v, strict=True)]
 
 
 def slow_jvp(fun: Callable, xs: Any, x_dots: Any) -> tuple[Any, Any]:
-    """`jax.jvp` by differences, for a function that cannot be differentiated otherwise."""
+    """`jax.jvp` by differences of three steps to either side, for what cannot be differentiated otherwise.
+
+    They are good to 1e-10 where the function is smooth.
+    """
 
     def central(h: Any) -> Any:
-        up, down = (fun(*(x + s * h * v for x, v in zip(xs, x_dots, strict=True))) for s in (1, -1))
-        return jax.tree.map(lambda a, b: (a - b) / (2 * h), up, down)
+        ends = fun(*_moved(xs, h, x_dots)), fun(*_moved(xs, -h, x_dots))
+        return jax.tree.map(lambda up, down: (up - down) / (2 * h), *ends)
 
-    coarse, middle, fine = (central(2.0**-k) for k in (7, 8, 9))
-    y_dots = jax.tree.map(lambda a, b, c: (64 * c - 20 * b + a) / 45, coarse, middle, fine)
-    return fun(*xs), y_dots
+    found = jax.lax.map(central, jnp.array([2.0**-7, 2.0**-8, 2.0**-9]))
+    return fun(*xs), jax.tree.map(lambda y_dots: (y_dots[0] - 20 * y_dots[1] + 64 * y_dots[2]) / 45, found)
+
+
+def slow_vjp(fun: Callable, *xs: Any) -> tuple[Any, Callable]:
+    """`jax.vjp` by the same differences, one element after the other."""
+
+    def back(y_bars: Any) -> tuple[Any, ...]:
+        def along(i: int, unit: complex, place: Any) -> Any:
+            """The real part of ⟨ȳ, J e⟩ for one element e, moved by its size."""
+            size = jnp.maximum(abs(xs[i].ravel()[place]), 1e-3)
+            moves = [jnp.zeros_like(x) for x in xs]
+            moves[i] = moves[i].ravel().at[place].set(size * unit).reshape(xs[i].shape)
+            _, y_dots = slow_jvp(fun, xs, moves)
+            terms = (jnp.sum(y_bar * y_dot).real for y_bar, y_dot in zip(y_bars, y_dots, strict=True))
+            return sum(terms, jnp.zeros(())) / size
+
+        def gradient(i: int, x: Any) -> Any:
+            places = jnp.arange(x.size)
+            flat = jax.lax.map(functools.partial(along, i, 1.0), places)
+            if jnp.iscomplexobj(x):
+                flat = flat - 1j * jax.lax.map(functools.partial(along, i, 1.0j), places)
+            return flat.reshape(x.shape).astype(x.dtype)
+
+        return tuple(gradient(i, x) for i, x in enumerate(xs))
+
+    return fun(*xs), back

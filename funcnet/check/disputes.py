@@ -15,79 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check import words
-from funcnet.check.answers import Answers
+from funcnet.check import domain
+from funcnet.check.answers import Answers, once
+from funcnet.check.comparisons import compared, floor, roughly
 from funcnet.check.differences import Slope
+from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.report import Finding
 from funcnet.check.thresholds import BY_DIFFERENCES, COARSE, ELSEWHERE, LOST_DIGITS
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """Who is right.
-
-    Attributes:
-        compared: the comparison, with the truth put right where autodiff is wrong, or chooses otherwise.
-        finding: what is wrong with the rule, if it is.
-        note: why it is right all the same, if the two disagree.
-    """
-
-    compared: Comparison
-    finding: Finding | None = None
-    note: str = ""
-
-
-def settle(
-    answers: Answers,
-    probe: Probe,
-    compared: Sequence[Comparison],
-    truth: Answer,
-    near: Sequence[Answer] = (),
-    where: str = "",
-    elsewhere: bool = False,
-) -> list[Ruling]:
-    """A ruling on each gradient.
-
-    Args:
-        answers: those of the case.
-        probe: the point and the upstream gradient.
-        compared: for each x the rule's gradient beside autodiff's.
-        truth: autodiff's answer.
-        near: autodiff's answers at points beside the probe, at which ties are broken.
-        where: which point that is, if not the arguments themselves.
-        elsewhere: whether it counts only where the function behaves as one.
-    """
-    case = answers.case
-    (probe,) = case.widened([probe])
-    wrong = [i for i, one in enumerate(compared) if one.bad.any()]
-    weights: list[Host] = []
-    for i in wrong:
-        sizes, alone = case.mode.sizes(probe, i), np.zeros_like(compared[i].truth)
-        alone[compared[i].worst] = np.broadcast_to(sizes, alone.shape)[compared[i].worst]
-        weights += [_disagreement(compared[i], sizes), alone, 1j * alone if np.iscomplexobj(alone) else alone]
-    pairs = [case.mode.pair(probe, truth.ys, wrong[k // 3], one) for k, one in enumerate(weights)]
-    slopes = answers.slopes(probe, pairs)[0] if pairs else []
-    rulings = list(map(Ruling, compared))
-    for n, i in enumerate(wrong):
-        along, worst, turned = slopes[3 * n : 3 * n + 3]
-        dispute = Dispute(
-            answers, probe, compared, i, weights[3 * n], along, worst, turned, truth, near, where, elsewhere
-        )
-        rulings[i] = dispute.ruling()
-    return rulings
-
-
-def _disagreement(one: Comparison, sizes: Host) -> Host:
-    """The weights under which the rule exceeds autodiff, where the two differ."""
-    with np.errstate(invalid="ignore"):
-        difference = one.found - one.truth
-    if np.iscomplexobj(difference):
-        signs = np.exp(-1j * np.angle(np.where(np.isfinite(difference), difference, 1)))
-    else:
-        signs = np.where(difference < 0, -1.0, 1.0)
-    return np.where(one.bad, signs * sizes, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,32 +30,30 @@ class Dispute:
     """A gradient on which rule and autodiff disagree, and the slopes that decide it.
 
     Attributes:
-        answers: those of the case.
-        probe: the point and the upstream gradient.
+        seen: the answers of the case.
+        probe: the point and the upstream gradient, in the precision of the oracles.
         compared: for each x the rule's gradient beside autodiff's.
         i: which x it is about.
-        weights: the direction in which they differ.
+        truth: autodiff's answer.
+        near: autodiff's answers at points beside the probe, at which ties are broken.
+        where: which point that is, if not the arguments.
+        weights: the direction in which the two differ.
         slope: along it.
         worst: the slope along the worst element alone.
         turned: the same along i times it, of a complex one.
-        truth: autodiff's answer.
-        near: autodiff's answers at points beside the probe.
-        where: which point that is.
-        elsewhere: whether it counts only where the function behaves as one.
     """
 
-    answers: Answers
+    seen: Answers
     probe: Probe
     compared: Sequence[Comparison]
     i: int
+    truth: Answer
+    near: Sequence[Answer]
+    where: str
     weights: Host
     slope: Slope
     worst: Slope
     turned: Slope
-    truth: Answer
-    near: Sequence[Answer]
-    where: str
-    elsewhere: bool
 
     @property
     def one(self) -> Comparison:
@@ -128,104 +61,163 @@ class Dispute:
         return self.compared[self.i]
 
     @property
-    def name(self) -> str:
-        """What it is the gradient of."""
-        return self.answers.case.name(self.i)
-
-    @property
-    def place(self) -> str:
-        """The worst element, as one writes it."""
-        return words.element(self.name, self.one.worst)
-
-    @property
     def size(self) -> float:
         """How far differences moved the worst element."""
-        sizes = self.answers.case.mode.sizes(self.probe, self.i)
+        sizes = self.seen.case.mode.sizes(self.probe, self.i)
         return float(np.broadcast_to(sizes, self.one.truth.shape)[self.one.worst])
 
-    def ruling(self) -> Ruling:
-        """The ruling: a note and the truth put right, or a finding."""
-        said = self._decide()
-        if isinstance(said, Finding):
-            return Ruling(self.one, said)
-        one = self.one
-        seen = BY_DIFFERENCES * np.abs(one.found)
-        settled = replace(
-            one,
-            truth=np.where(one.bad, one.found, one.truth),
-            tolerance=np.where(one.bad, seen, one.tolerance),
-        )
-        return Ruling(settled, note=f"{self.name}: {said}")
 
-    def _decide(self) -> Finding | str:
-        one, slope, case = self.one, self.slope, self.answers.case
-        rule, autodiff = (_pair(g, self.weights, one.bad) for g in (one.found, one.truth))
-        known = slope.is_known or slope.kink
-        if self.elsewhere and case.own_rules and case.primal.iterates() and self._is_unasked():
-            return f"autodiff and rule differ{self.where}, where the loop in it may not have converged"
-        if not np.isfinite(rule):
-            if (np.isfinite(autodiff) and (known or not self.elsewhere)) or self.worst.is_known:
-                return self._lost("CONTRACT", "the gradient is not finite where the function is")
-            return "not finite where the function is; the differences find no slope there either"
-        possible = slope.admits(rule, slope.tolerance) or (slope.kink and self._is_between_neighbours())
-        if possible and slope.is_zero and self._is_below_rounding():
-            return f"0{self.where}, to the rounding of the function's values"
-        sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)
-        alike = possible and not slope.kink and slope.admits(autodiff, slope.tolerance)
-        if self.where and (alike or not sure or (self.elsewhere and not known)):
-            return f"autodiff and rule differ{self.where}, and the differences cannot tell who is right"
-        if alike or not sure or not possible:
-            if self._lost_digits():
-                if self._has_a_second_opinion():
-                    return f"autodiff of the primal loses digits at {self.place}, and the rule does not"
-                return self._lost("UNSTABLE", "its small elements have lost their digits")
-            at_kink = slope.kink and np.isfinite(slope.error)
-            return self._lost(*(words.AT_KINK if at_kink else words.NO_DERIVATIVE))
+@dataclass(frozen=True, eq=False)
+class Ruling:
+    """Who is right.
+
+    Attributes:
+        compared: the comparison, with the truth put right where autodiff is wrong, or chooses otherwise.
+        note: why the rule is right although autodiff disagrees.
+        lost: why it is wrong: the dispute, the verdict, a summary.
+    """
+
+    compared: Comparison
+    note: str = ""
+    lost: tuple[Dispute, str, str] | None = None
+
+
+@once
+def rulings(seen: Answers) -> list[Ruling]:
+    """Who is right at the arguments."""
+    return settle(seen, seen.probe, compared(seen), seen.truth[0], seen.moved)
+
+
+@once
+def rulings_elsewhere(seen: Answers) -> list[Ruling]:
+    """Who is right elsewhere, roughly."""
+    found: list[Ruling] = []
+    settled = [ruling.compared for ruling in rulings(seen)]
+    for where, (probe, rule, truth) in seen.elsewhere.items():
+        at_point = roughly(seen, rule, truth, settled)
+        if where == domain.AT_ZERO:
+            at_point = list(map(_finiteness, at_point))
+        found += settle(seen, probe, at_point, truth, where=where, elsewhere=True)
+    return found
+
+
+def _finiteness(one: Comparison) -> Comparison:
+    return replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth))
+
+
+def settle(
+    seen: Answers,
+    probe: Probe,
+    compared: Sequence[Comparison],
+    truth: Answer,
+    near: Sequence[Answer] = (),
+    where: str = "",
+    elsewhere: bool = False,
+) -> list[Ruling]:
+    """A ruling on each gradient, see `Dispute`; `elsewhere` it counts where the function behaves as one."""
+    (probe,) = seen.case.widened([probe])
+    mode = seen.case.mode
+    wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(compared) if one.bad.any()}
+    pairs = [mode.pair(probe, truth.ys, i, weights) for i, three in wrong.items() for weights in three]
+    slopes = iter(seen.slopes(probe, pairs)[0] if pairs else ())
+    rulings = list(map(Ruling, compared))
+    for i, (weights, *_) in wrong.items():
+        along = next(slopes), next(slopes), next(slopes)
+        dispute = Dispute(seen, probe, compared, i, truth, near, where, weights, *along)
+        rulings[i] = _ruling(dispute, elsewhere)
+    return rulings
+
+
+def _weights(one: Comparison, sizes: Host) -> tuple[Host, Host, Host]:
+    """Those under which the rule exceeds autodiff, the worst element alone, and i times it."""
+    with np.errstate(invalid="ignore"):
+        difference = one.found - one.truth
+    alone = np.zeros_like(one.truth)
+    alone[one.worst] = np.broadcast_to(sizes, alone.shape)[one.worst]
+    if np.iscomplexobj(difference):
+        signs = np.exp(-1j * np.angle(np.where(np.isfinite(difference), difference, 1)))
+    else:
+        signs = np.where(difference < 0, -1.0, 1.0)
+    return np.where(one.bad, signs * sizes, 0), alone, 1j * alone if np.iscomplexobj(alone) else alone
+
+
+def _ruling(dispute: Dispute, elsewhere: bool) -> Ruling:
+    one, said = dispute.one, _decide(dispute, elsewhere)
+    if not isinstance(said, str):
+        return Ruling(one, lost=(dispute, *said))
+    truth = np.where(one.bad, one.found, one.truth)
+    tolerance = np.where(one.bad, BY_DIFFERENCES * np.abs(one.found), one.tolerance)
+    note = f"{dispute.seen.case.name(dispute.i)}: {said}"
+    return Ruling(replace(one, truth=truth, tolerance=tolerance), note)
+
+
+def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
+    """Why the rule is right after all, or the verdict on it and a summary."""
+    one, slope, case, where = dispute.one, dispute.slope, dispute.seen.case, dispute.where
+    place = element(case.name(dispute.i), one.worst)
+    rule, autodiff = (_pair(g, dispute.weights, one.bad) for g in (one.found, one.truth))
+    known = slope.is_known or slope.kink
+    if elsewhere and case.own_rules and case.primal.iterates() and _is_unasked(dispute):
+        return f"autodiff and rule differ{where}, where the loop in it may not have converged"
+    if not np.isfinite(rule):
+        if (np.isfinite(autodiff) and (known or not elsewhere)) or dispute.worst.is_known:
+            return "CONTRACT", "the gradient is not finite where the function is"
+        return "not finite where the function is; the differences find no slope there either"
+    possible = slope.admits(rule, slope.tolerance) or (slope.kink and _is_between_neighbours(dispute))
+    if possible and slope.is_zero and _is_below_rounding(dispute):
+        return f"0{where}, to the rounding of the function's values"
+    sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)
+    alike = possible and not slope.kink and slope.admits(autodiff, slope.tolerance)
+    if where and (alike or not sure or (elsewhere and not known)):
+        return f"autodiff and rule differ{where}, and the differences cannot tell who is right"
+    if possible and sure and not alike:
         if slope.kink:
             return "at a kink the rule chooses otherwise than autodiff, between the two slopes"
-        return f"autodiff of the primal is off at {self.place}; the differences side with the rule"
-
-    def _lost(self, verdict: str, summary: str) -> Finding:
-        x = self.probe.xs[min(self.i, len(self.probe.xs) - 1)]
-        case = self.answers.case
-        two = words.Disagreement(
-            case, self.compared, self.i, x, self.worst, self.turned, self.size, self.where
-        )
-        return words.lost(two, verdict, summary)
-
-    def _is_unasked(self) -> bool:
-        options = self.answers.case.options
-        return options.domain is None and options.elsewhere == ELSEWHERE
-
-    def _is_below_rounding(self) -> bool:
-        """Whether all of this gradient, by either, moves the function by less than its rounding."""
-        if self.answers.u > COARSE:
-            return False
-        floor = self.answers.case.slack * self.answers.floor(self.probe, self.truth, self.i)
-        return bool((np.abs(self.one.found) <= floor).all() and (np.abs(self.one.truth) <= floor).all())
-
-    def _is_between_neighbours(self) -> bool:
-        """Whether the gradient lies among those at the points around, as that of a sort does at a tie."""
-        if not self.near or np.iscomplexobj(self.one.found):
-            return False
-        around = np.array([wide(answer.found[self.i]) for answer in self.near])
-        margin = 1e-6 * np.abs(around).max()
-        low, high = around.min(axis=0) - margin, around.max(axis=0) + margin
-        return bool(((low <= self.one.found) & (self.one.found <= high))[self.one.bad].all())
-
-    def _lost_digits(self) -> bool:
-        """Whether all errors are rounding errors of the largest element: a difference that cancels."""
-        return bool((self.one.error <= LOST_DIGITS * largest(self.one.truth)).all())
-
-    def _has_a_second_opinion(self) -> bool:
-        """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
-        (other,) = self.answers.true([self.probe], second=True)
-        if other is None:
-            return False
-        difference = np.abs(self.one.found - wide(other.found[self.i]))
-        return bool((difference <= self.one.tolerance)[self.one.bad].all())
+        return f"autodiff of the primal is off at {place}; the differences side with the rule"
+    if (one.error <= LOST_DIGITS * largest(one.truth)).all():  # a difference that cancels
+        if _has_a_second_opinion(dispute):
+            return f"autodiff of the primal loses digits at {place}, and the rule does not"
+        return "UNSTABLE", "its small elements have lost their digits"
+    if slope.kink and np.isfinite(slope.error):
+        return "KINK", "the rule is not between the slopes to either side of the kink"
+    return "WRONG", "the rule is not the derivative"
 
 
 def _pair(found: Host, weights: Host, mask: Host) -> float:
     with np.errstate(invalid="ignore"):
         return float((found[mask] * weights[mask]).sum().real)
+
+
+def _is_unasked(dispute: Dispute) -> bool:
+    options = dispute.seen.case.options
+    return options.domain is None and tuple(options.elsewhere) == ELSEWHERE
+
+
+def _is_below_rounding(dispute: Dispute) -> bool:
+    """Whether all of this gradient, by either, moves the function by less than its rounding."""
+    if dispute.seen.u > COARSE:
+        return False
+    allowed = dispute.seen.case.slack * floor(dispute.seen, dispute.probe, dispute.truth, dispute.i)
+    return bool((np.maximum(np.abs(dispute.one.found), np.abs(dispute.one.truth)) <= allowed).all())
+
+
+def _is_between_neighbours(dispute: Dispute) -> bool:
+    """Whether the gradient lies among those at the points around, as that of a sort does at a tie."""
+    one = dispute.one
+    if not dispute.near or np.iscomplexobj(one.found):
+        return False
+    around = np.array([wide(answer.found[dispute.i]) for answer in dispute.near])
+    margin = 1e-6 * np.abs(around).max()
+    low, high = around.min(axis=0) - margin, around.max(axis=0) + margin
+    return bool(((low <= one.found) & (one.found <= high))[one.bad].all())
+
+
+def _has_a_second_opinion(dispute: Dispute) -> bool:
+    """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
+    one, case = dispute.one, dispute.seen.case
+    others = [autodiff for autodiff in case.mode.autodiff if autodiff is not case.autodiff]
+    (other,) = dispute.seen.true([dispute.probe], (others or [case.mode.slow])[0])
+    if other is None:
+        return False
+    difference = np.abs(one.found - wide(other.found[dispute.i]))
+    return bool((difference <= one.tolerance)[one.bad].all())

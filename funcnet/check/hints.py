@@ -5,7 +5,7 @@ Each guess is a transformation of the right gradient that gives the wrong one.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,25 +13,14 @@ import numpy as np
 from funcnet._types import Host
 
 
-class Seen(NamedTuple):
-    """What else is known where a gradient is wrong.
-
-    Attributes:
-        others: the true gradients of the other arguments.
-        counts: lengths of axes of arguments and results, over which a mean may have been taken.
-    """
-
-    others: Sequence[Host] = ()
-    counts: Collection[int] = ()
-
-
-def hint(found: Host, truth: Host, seen: Seen = Seen()) -> str:  # noqa: B008
+def hint(found: Host, truth: Host, others: Sequence[Host] = (), counts: Collection[int] = ()) -> str:
     """The first guess that explains a wrong gradient, or what little can be said of it.
 
     Args:
         found: the gradient of one argument by the rule.
         truth: what it should be.
-        seen: what else is known.
+        others: the true gradients of the other arguments.
+        counts: lengths of axes of arguments and results, over which a mean may have been taken.
 
     >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
     >>> hint(1.003 * truth, truth)
@@ -40,86 +29,35 @@ def hint(found: Host, truth: Host, seen: Seen = Seen()) -> str:  # noqa: B008
     'rolled by 1 along axis 0'
     """
     with np.errstate(all="ignore"):
-        return next(_guesses(found, truth, seen))
+        return next(_guesses(found, truth, others, counts))
 
 
-_GATES = {
-    "eigenvalues": "matrix_function (exp, log, √, 1/√) or projector",
-    "singular values": "polar, low_rank or nuclear_norm",
-}
-
-
-def of_ties(values: str) -> str:
-    """What to do where vectors of equal values stand in the way.
-
-    Args:
-        values: "eigenvalues" or "singular values".
-
-    >>> of_ties("singular values")[:44]
-    'equal singular values leave their vectors op'
-    """
-    return (
-        f"equal {values} leave their vectors open; what depends on none of them has a gradient by a gate "
-        f"of funcnet.nn: {_GATES[values]}"
-    )
-
-
-def _guesses(found: Host, truth: Host, seen: Seen) -> Iterator[str]:
+def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collection[int]) -> Iterator[str]:
     if not np.isfinite(found).all():
-        bad = int((~np.isfinite(found)).sum())
-        yield f"{bad} of {found.size} elements are not finite"
+        yield f"{int((~np.isfinite(found)).sum())} of {found.size} elements are not finite"
     if not found.any():
         yield "all zero: the argument is left out of the rule, or its gradient was returned as None"
-    scale = np.abs(truth).max(initial=0)
-
-    def same(a: Host, b: Host) -> bool:
-        return a.shape == b.shape and bool((np.abs(a - b) <= 1e-3 * np.abs(b) + 1e-6 * scale).all())
-
-    yield from _of_one_place(found, truth)
-    yield from _of_a_factor(found, truth, seen.counts)
-    if np.iscomplexobj(truth) and same(found, np.conj(truth)):
-        yield "not conjugated: the complex conjugate of the truth, a conj that is missing or one too many"
-    for other in seen.others:
-        if same(found, other):
-            yield "the gradient of another argument: the two are swapped"
-    if not same(found, truth):
-        yield from _of_an_order(found, truth, same)
-    if same(found, np.abs(truth)) or same(found, -np.abs(truth)):
-        yield "the size is right and the sign is not: an absolute value too many"
-    if (
-        truth.size > 1
-        and np.ptp(np.real(found)) <= 1e-9 * np.abs(found).max()
-        and same(found, np.full_like(truth, truth.mean()))
-    ):
-        yield "every element is the mean of the truth: a mean that should not be there"
+    right = np.abs(found - truth) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
+    if truth.size > 2 and (~right).sum() == 1:
+        (place,) = np.argwhere(~right)
+        zero = "" if found[tuple(place)] else ": it is 0"
+        yield f"one element only, [{', '.join(map(str, place))}]{zero}: an index or a boundary"
+    yield from _of_a_factor(found, truth, counts)
+    if not _same(found, truth):
+        yield from (words for other, words in _alike(truth, others) if _same(found, other))
+        if truth.size > 2 and _same(np.sort(np.real(found), axis=None), np.sort(np.real(truth), axis=None)):
+            yield "the right numbers in wrong places: a permutation or its inverse"
     shift = found - truth
     if truth.size > 1 and np.abs(shift - shift.mean()).max() <= 1e-3 * np.abs(shift.mean()):
         yield f"the truth plus {_number(shift.mean())}: a constant added"
     yield from _of_rounding(found, truth)
     yield from _of_an_axis(found, truth)
-    right = np.abs(shift) <= 1e-6 * np.abs(truth) + 1e-9 * scale
-    if right.all():
-        yield "a relative error below 1e-6: a constant with too few digits, or a short dtype on the way"
-    if right.any():
-        cut = np.ptp(np.abs(found[~right])) <= 1e-6 * np.abs(found[~right]).max()
-        larger = np.abs(truth[~right]).min() > np.abs(truth[right]).max()
-        yield (
-            "right where it is small: clipped, or cut off"
-            if larger and cut
-            else (
-                f"{int((~right).sum())} of {right.size} elements are wrong and the others right: "
-                "one case of the rule, a condition or a mask"
-            )
-        )
-    yield "no pattern that is known: every element is wrong in its own way"
+    yield _of_some(found, truth, right)
 
 
-def _of_one_place(found: Host, truth: Host) -> Iterator[str]:
-    wrong = np.argwhere(np.abs(found - truth) > 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0))
-    if truth.size > 2 and len(wrong) == 1:
-        place = ", ".join(map(str, wrong[0]))
-        zero = not found[tuple(wrong[0])]
-        yield f"one element only, [{place}]{': it is 0' if zero else ''}: an index or a boundary"
+def _same(a: Host, b: Host) -> bool:
+    scale = np.abs(b).max(initial=0)
+    return a.shape == b.shape and bool((np.abs(a - b) <= 1e-3 * np.abs(b) + 1e-6 * scale).all())
 
 
 def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[str]:
@@ -140,44 +78,61 @@ def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[s
     yield f"a factor: the rule is {_number(middle)} × the truth"
 
 
-def _of_an_order(found: Host, truth: Host, same) -> Iterator[str]:
-    if truth.ndim >= 2 and same(found, np.swapaxes(truth, -1, -2)):
-        yield "transposed: its last two axes are exchanged"
-    if truth.ndim >= 2 and same(found, np.swapaxes(truth, -1, -2).reshape(truth.shape)):
-        yield "transposed: a reshape where a transpose belongs"
-    for axis in range(truth.ndim):
-        n = truth.shape[axis]
-        if same(found, np.flip(truth, axis)) and n > 1:
-            yield f"reversed along axis {axis}"
-        for shift in sorted({s % n for s in (1, -1, 2, -2)} - {0}) if n > 2 else ():
-            if same(found, np.roll(truth, shift, axis)):
-                yield f"rolled by {shift if shift <= n // 2 else shift - n} along axis {axis}"
-    if truth.ndim > 1 and same(found, np.roll(truth.ravel(), 1).reshape(truth.shape)):
-        yield "rolled by 1 over all elements"
-    if truth.size > 2 and same(np.sort(np.real(found), axis=None), np.sort(np.real(truth), axis=None)):
-        yield "the right numbers in wrong places: a permutation or its inverse"
+def _alike(truth: Host, others: Sequence[Host]) -> Iterator[tuple[Host, str]]:
+    """What the truth becomes by one mistake, and its name."""
+    if np.iscomplexobj(truth):
+        words = "not conjugated: the complex conjugate of the truth, a conj that is missing or one too many"
+        yield np.conj(truth), words
+    for other in others:
+        yield other, "the gradient of another argument: the two are swapped"
+    if truth.ndim >= 2:
+        swapped = np.swapaxes(truth, -1, -2)
+        yield swapped, "transposed: its last two axes are exchanged"
+        yield swapped.reshape(truth.shape), "transposed: a reshape where a transpose belongs"
+    for sign in (1, -1):
+        yield sign * np.abs(truth), "the size is right and the sign is not: an absolute value too many"
+    if truth.size > 1:
+        words = "every element is the mean of the truth: a mean that should not be there"
+        yield np.full_like(truth, truth.mean()), words
+    for axis, n in enumerate(truth.shape):
+        yield np.flip(truth, axis), f"reversed along axis {axis}"
+        for shift in sorted({1, 2, n - 2, n - 1} & set(range(1, n))):
+            by = shift if shift <= n // 2 else shift - n
+            yield np.roll(truth, shift, axis), f"rolled by {by} along axis {axis}"
+    yield np.roll(truth.ravel(), 1).reshape(truth.shape), "rolled by 1 over all elements"
 
 
 def _of_rounding(found: Host, truth: Host) -> Iterator[str]:
-    if np.iscomplexobj(found):
+    if np.iscomplexobj(found) or (np.abs(found - truth) > 0.01 * np.abs(truth) + 1e-12).any():
         return
-    ratio = np.abs(found - truth) <= 0.01 * np.abs(truth) + 1e-12
     for dtype in (jnp.bfloat16, np.float16, np.float32):
-        if ratio.all() and np.array_equal(found, found.astype(dtype).astype(found.dtype)):
+        if np.array_equal(found, found.astype(dtype).astype(found.dtype)):
             yield f"every element is a {np.dtype(dtype).name} number: rounded on the way"
 
 
 def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
     """The truth is a sum or a mean of the rule along an axis, or the other way round."""
     for axis in range(truth.ndim) if truth.ndim > 1 else ():
-        pairs = ((found, truth, "missing"), (truth, found, "too many"))
-        for one, other, word in pairs:
-            for name, reduced in (
-                ("sum", one.sum(axis, keepdims=True)),
-                ("mean", one.mean(axis, keepdims=True)),
-            ):
-                if np.allclose(np.broadcast_to(reduced, other.shape), other, rtol=1e-4):
+        for one, other, word in ((found, truth, "missing"), (truth, found, "too many")):
+            for name, reduced in (("sum", np.sum), ("mean", np.mean)):
+                whole = np.broadcast_to(reduced(one, axis, keepdims=True), other.shape)
+                if np.allclose(whole, other, rtol=1e-4):
                     yield f"a {name} over axis {axis} is {word}"
+
+
+def _of_some(found: Host, truth: Host, right: Host) -> str:
+    """What is to be said if some elements are right, or none."""
+    if right.all():
+        return "a relative error below 1e-6: a constant with too few digits, or a short dtype on the way"
+    if not right.any():
+        return "no pattern that is known: every element is wrong in its own way"
+    sizes = np.abs(found[~right])
+    if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
+        return "right where it is small: clipped, or cut off"
+    return (
+        f"{int((~right).sum())} of {right.size} elements are wrong and the others right: "
+        "one case of the rule, a condition or a mask"
+    )
 
 
 def _number(x: Any) -> str:

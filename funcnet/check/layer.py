@@ -7,7 +7,7 @@ turns wrong in as many steps as their number has binary digits. In a loop the sa
 at its first turn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet._types import Host
-from funcnet.backprop.program import CALLS, evaluate, live
+from funcnet.backprop.program import CALLS, evaluate, live, read, step
 from funcnet.check import directions
 from funcnet.check.case import Case
 from funcnet.check.fuel import is_endless
@@ -94,7 +94,7 @@ class _Search:
 
     def _inside(self, eqn: _jax.Equation, values: dict[Any, Any]) -> _jax.Equation | None:
         """The gate in the body of a loop, or in the branch that was taken."""
-        xs = [atom.val if _jax.is_literal(atom) else values[atom] for atom in eqn.invars]
+        xs = [read(values, atom) for atom in eqn.invars]
         if eqn.primitive.name == "scan":
             before = sum(_jax.scan_counts(eqn))
             first = -1 if eqn.params["reverse"] else 0
@@ -119,15 +119,14 @@ class _Search:
 
         def tail(rest: Sequence[Any], *xs: Any) -> tuple[Any, ...]:
             known = dict(zip([*fixed, *floats], [*rest, *xs], strict=True))
-            ys = _tail(eqns, results, known)
+            ys = _run(eqns, results, known)
             return tuple(y for y in ys if jnp.issubdtype(jnp.result_type(y), jnp.inexact))
 
         rest, xs = [values[v] for v in fixed], tuple(np.asarray(values[v]) for v in floats)
         rng = self.case.rng("cut")
         ys = jax.eval_shape(tail, rest, *xs)
         given = tuple(np.asarray(rng.uniform(0.5, 1.5, y.shape), y.dtype) for y in ys)
-        answer = self._answer(tail)
-        (found,) = self.runner.answers(answer, rest, [Probe(xs, given)], quick=True)
+        (found,) = self.runner.answers(REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
         if found is None:
             return False
         moves = [_everywhere(xs, rng) for _ in range(DIRECTIONS)]
@@ -135,20 +134,12 @@ class _Search:
         eps = float(jnp.finfo(self.case.grain).eps)
         slopes, _ = self.runner.slopes(tail, rest, xs, [(given, v) for v in moves], eps, False, turns)
         for v, slope in zip(moves, slopes, strict=True):
-            rule = float(sum((wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True)))
-            terms = float(
-                sum(np.abs(wide(x) * wide(part)).sum() for x, part in zip(found.found, v, strict=True))
-            )
-            if not np.isfinite(rule):
-                return True
-            allowed = slope.tolerance + self.case.exact * terms
-            if slope.is_known and not slope.admits(rule, allowed):
+            terms = [wide(x) * wide(part) for x, part in zip(found.found, v, strict=True)]
+            rule = float(sum(term.sum() for term in terms))
+            allowed = slope.tolerance + self.case.exact * sum(np.abs(term).sum() for term in terms)
+            if not np.isfinite(rule) or (slope.is_known and not slope.admits(rule, allowed)):
                 return True
         return False
-
-    def _answer(self, tail: Callable) -> Callable:
-        autodiff = REVERSE.autodiff[0]
-        return lambda rest, xs, given: REVERSE.answer(tail, rest, xs, given, autodiff)
 
 
 def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...]:
@@ -161,23 +152,14 @@ def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...
 def _values(flat: Primal, xs: Sequence[Any]) -> dict[Any, Any]:
     """Every value of a program, in the order in which they are computed."""
     jaxpr = flat.jaxpr
+    start = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
     variables = [v for eqn in jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "dtype")]
-
-    def run(*xs: Any) -> list[Any]:
-        known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
-        _tail(jaxpr.eqns, (), known)
-        return [known[v] for v in variables]
-
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
-    return known | dict(zip(variables, jax.jit(run)(*xs), strict=True))
+    run = jax.jit(lambda *xs: _run(jaxpr.eqns, variables, dict(zip(start, xs, strict=True))))
+    return start | dict(zip(variables, run(*start.values()), strict=True))
 
 
-def _tail(eqns: Sequence[_jax.Equation], results: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
-    """Run equations on the values that are known, and add theirs."""
-
-    def read(atom: Any) -> Any:
-        return atom.val if _jax.is_literal(atom) else known[atom]
-
+def _run(eqns: Sequence[_jax.Equation], results: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
+    """The results of equations on the values that are known."""
     for eqn in eqns:
-        known.update(zip(eqn.outvars, _jax.bind(eqn, [read(atom) for atom in eqn.invars]), strict=True))
-    return [read(atom) for atom in results]
+        step(known, eqn, _jax.bind)
+    return [read(known, atom) for atom in results]

@@ -7,7 +7,7 @@ if the upstream gradients are of all sizes: here from 2⁻⁴⁰ to 2⁴⁰ time
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,17 +37,12 @@ class Unequal(NamedTuple):
     repeated: bool = False
 
 
-def another(like: Any, rng: np.random.Generator) -> Host:
-    """One more random array to give to a rule."""
-    return cotangent(np.zeros(like.shape, like.dtype), rng).astype(like.dtype)
-
-
 def probes(case: Case, probe: Probe) -> list[Probe]:
     """ȳ₁ twice, ȳ₂, α ȳ₁ + β ȳ₂, 0, and ȳ₁ far up, and far down with the other sign."""
     rng, first = case.rng("linear"), probe.given
     scales = [np.abs(wide(one)) if not case.mode.is_reverse else 1.0 for one in first]
     second = tuple(
-        (another(one, rng) * scale).astype(one.dtype) for one, scale in zip(first, scales, strict=True)
+        (cotangent(one, rng) * scale).astype(one.dtype) for one, scale in zip(first, scales, strict=True)
     )
     (a, b), up = FACTORS, _power(case)
     sums = tuple((a * one + b * two).astype(one.dtype) for one, two in zip(first, second, strict=True))
@@ -66,10 +61,7 @@ def _power(case: Case) -> float:
 def unequal(case: Case, answers: Sequence[Answer], noise: Sequence[Host]) -> Iterator[Unequal]:
     """What is not linear in the answers to `probes`, or not the same where the probe is.
 
-    Args:
-        case: the case.
-        answers: those to `probes`.
-        noise: for each element what a zero is known to.
+    `noise` is for each element what a zero is known to.
     """
     first, again, second, sums, nothing, large, small = (list(map(wide, one.found)) for one in answers)
     given, found = case.mode.given, case.mode.found

@@ -42,16 +42,18 @@ class Mode:
     slow: Callable
     is_reverse: bool
 
-    def answer(
-        self, flat: Callable, rest: Any, xs: Any, given: Any, autodiff: Callable
-    ) -> tuple[Any, Any, Any]:
-        """f(x), the y of the rule's own forward pass, and what it finds, at one point."""
-        at = functools.partial(flat, rest)
-        if self.is_reverse:
-            ys, back = autodiff(at, *xs)
-            return flat(rest, *xs), ys, back(given)
-        ys, y_dots = autodiff(at, tuple(xs), tuple(given))
-        return flat(rest, *xs), ys, y_dots
+    def answer(self, flat: Callable, autodiff: Callable | None = None) -> Callable:
+        """`(rest, xs, given) -> (f(x), the y of the rule's own forward pass, what it finds)`."""
+        differentiate = autodiff or self.autodiff[0]
+
+        def at(rest: Any, xs: Any, given: Any) -> tuple[Any, Any, Any]:
+            closed = functools.partial(flat, rest)
+            if self.is_reverse:
+                ys, back = differentiate(closed, *xs)
+                return flat(rest, *xs), ys, back(given)
+            return flat(rest, *xs), *differentiate(closed, tuple(xs), tuple(given))
+
+        return at
 
     def pair(self, probe: Probe, ys: Sequence[Any], i: int, weights: Host) -> tuple[Direction, Direction]:
         """The ȳ and v whose ⟨ȳ, J v⟩ is what is found for the i-th array, summed with weights."""

@@ -19,16 +19,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from funcnet._errors import GradientError, ParameterError, VJPCheckError
+from funcnet._errors import GradientError
 from funcnet._types import Host
 from funcnet.check import directions, words
-from funcnet.check.answers import Along, Answers
-from funcnet.check.case import Case, Options, case
+from funcnet.check.along import Along, slopes_along
+from funcnet.check.answers import Answers
+from funcnet.check.case import Case
+from funcnet.check.finding import Finding, described, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
-from funcnet.check.probes import Probe
-from funcnet.check.report import Finding, table
-from funcnet.check.reproduce import number
+from funcnet.check.options import Options, valid
+from funcnet.check.oracles import case
+from funcnet.check.report import table
 from funcnet.check.subject import subject
 from funcnet.check.thresholds import BANDS, TIMEOUT
 
@@ -84,17 +86,6 @@ class GradientReport:
 _DEFAULTS = {"argnums": 0, "order": 1}
 
 
-class OfLoss(Answers):
-    """What a loss answers: one gradient, and its slopes."""
-
-    roundings = 0
-
-    @functools.cached_property
-    def probes(self) -> list[Probe]:
-        """The parameters alone."""
-        return [self.probe]
-
-
 def check_gradient(
     loss: Callable,
     params: Any,
@@ -142,13 +133,9 @@ def check_gradient(
         'good'
     """
     __tracebackhide__ = True
-    if not isinstance(order, int) or order < 1:
-        raise ParameterError(f"check_gradient: order={order!r}, expected 1, or 2 for Hessian-vector products")
+    valid("check_gradient", order=order, timeout=timeout)
     options = Options(reference=reference, elsewhere=(), timeout=timeout, key=key)
-    outcome = _in_orders(loss, (params, *batch), argnums, options, order)
-    if isinstance(outcome, Finding):
-        raise VJPCheckError(outcome) from None
-    return outcome
+    return raised(_in_orders(loss, (params, *batch), argnums, options, order))
 
 
 def _in_orders(
@@ -162,7 +149,7 @@ def _in_orders(
     chosen = {"argnums": argnums, "order": order + shown - 1}
     more = "".join(f", {name}={value!r}" for name, value in chosen.items() if value != _DEFAULTS[name])
     made = case(loss, subject(loss, args, argnums), options, f"check_gradient({{}}{more}, {{key}})")
-    seen = OfLoss(made)
+    seen = Answers(made, alone=True)
     outcome = _checked(made, seen)
     if order == 1 or isinstance(outcome, Finding):
         return outcome
@@ -185,7 +172,7 @@ def _product(made: Case) -> Callable:
     return functools.wraps(made.subject.fun)(product)
 
 
-def _checked(made: Case, seen: OfLoss) -> GradientReport | Finding:
+def _checked(made: Case, seen: Answers) -> GradientReport | Finding:
     refusal = made.traced(made.base).refusal
     if refusal is not None:
         return words.not_traced(made, made.base, refusal)
@@ -202,7 +189,7 @@ def _checked(made: Case, seen: OfLoss) -> GradientReport | Finding:
         places = _elements(x_bar, made.rng(f"elements {i}"))
         moves += [(i, directions.single(made.widened([seen.probe])[0].xs, i, place)) for place in places]
     with np.errstate(all="ignore"):
-        along = seen.seen_along([(i, "", v) for i, v in moves])
+        along = slopes_along(seen, [(i, "", v) for i, v in moves])
     leaves = []
     for i, x in enumerate(seen.probe.xs):
         own = [one for one in along if one.i == i]
@@ -224,13 +211,13 @@ def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[int, ...]]:
     ]
 
 
-def _wrong(made: Case, seen: OfLoss, i: int, wrong: Sequence[Along], tried: int) -> Finding:
+def _wrong(made: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
     one, slope, scale = wrong[0], wrong[0].slope, float(seen.probe.given[0])
     rule, value = number(one.rule / scale), number(slope.value / scale)
     with np.errstate(all="ignore"):
         gate = wrong_gate(made, seen.runner)
     advice = "check the rules on the way to this parameter one by one with funcnet.check_vjp"
-    return words.finding(
+    return finding(
         made,
         "KINK" if slope.kink else "WRONG",
         "the gradient of the loss is not its slope",
@@ -239,7 +226,7 @@ def _wrong(made: Case, seen: OfLoss, i: int, wrong: Sequence[Along], tried: int)
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
         ("do", advice),
-        argument=words.described(made, i, made.base),
+        argument=described(made, i, made.base),
     )
 
 

@@ -45,15 +45,15 @@ def largest(x: Host) -> float:
     return float(np.abs(x[np.isfinite(x)]).max(initial=0))
 
 
-def signs(like: Host, rng: np.random.Generator) -> Host:
+def signs(like: Any, rng: np.random.Generator) -> Host:
     """−1 or 1 at random."""
     return rng.choice([-1.0, 1.0], like.shape)
 
 
-def cotangent(like: Host, rng: np.random.Generator) -> Host:
+def cotangent(like: Any, rng: np.random.Generator) -> Host:
     """A random upstream gradient: of either sign, never equal numbers, which normalizing layers cancel."""
     sizes = rng.uniform(0.5, 1.5, like.shape) * signs(like, rng)
-    if np.iscomplexobj(like):
+    if jnp.issubdtype(like.dtype, jnp.complexfloating):
         sizes = sizes + 1j * rng.uniform(0.5, 1.5, like.shape) * signs(like, rng)
     return sizes
 
@@ -70,9 +70,7 @@ def spreads(center: Sequence[Host], moved: Sequence[Sequence[Host]]) -> list[Hos
 def without_jumps(sigma: Host, size: float) -> Host:
     """A spread that no conditioning explains comes from a tie that rounding breaks: it excuses nothing.
 
-    Args:
-        sigma: the spread.
-        size: that of the largest gradient there could be.
+    `size` is that of the largest gradient there could be.
     """
     return np.where((sigma > TIED_JUMP * size) | ~np.isfinite(sigma), 0, sigma)
 

@@ -1,7 +1,7 @@
 """Gradients from values alone: what `numerical_gradient` and `numerical_vjp` answer.
 
-Every element is moved by itself, by its own size times the steps of `differences`, which takes the slope
-from the values. The whole is one compiled program in float64, however many elements there are.
+Every element is moved by itself, by its own size times the steps of `differences`. The whole is one compiled
+program in float64, however many elements there are.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._types import Host
 from funcnet.check import directions
-from funcnet.check.differences import slope
-from funcnet.check.probes import compiled, double
+from funcnet.check.differences import Slope, sides, slope
+from funcnet.check.noise import largest
+from funcnet.check.programs import compiled, double
 from funcnet.check.thresholds import STEPS
 
 
@@ -53,52 +55,41 @@ def numerical_gradient(f: Callable, x: Any) -> Estimate:
         >>> value.round(9), bool((error < 1e-8).all())
         (array([ 3., 12.]), True)
     """
-    leaves, tree = jax.tree.flatten(x)
+    leaves = jax.tree.leaves(x)
     if not leaves or not all(jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves):
         raise ParameterError(
             "numerical_gradient: expected real floats to move; close over integers and keys, and give "
             "complex numbers as their two parts"
         )
+
+    def value(flat: Any) -> tuple[Any]:
+        y = jnp.asarray(f(whole(flat)))
+        if y.shape != () or not jnp.issubdtype(y.dtype, jnp.floating):
+            raise ShapeError(
+                f"numerical_gradient: f returned {y.dtype}{list(y.shape)}, expected a real scalar; "
+                f"sum it, or use numerical_vjp"
+            )
+        return (y,)
+
+    def all_sides(flat: Any, sizes: Any) -> Any:
+        def along(i: Any) -> Any:
+            return sides(value, (flat,), (1.0,), (jnp.zeros_like(flat).at[i].set(sizes[i]),))
+
+        return jax.lax.map(along, jnp.arange(flat.size))
+
     with double():
-        arrays = [np.asarray(leaf, np.float64) for leaf in leaves]
-        sizes = [directions.sizes(a) for a in arrays]
-        shifts = np.concatenate([[0.0], STEPS, -STEPS])
-
-        def values(arrays: Any, sizes: Any) -> list[Any]:
-            def moved(i: int, place: Any, shift: Any) -> Any:
-                flat = arrays[i].ravel().at[place].add(shift * sizes[i].ravel()[place])
-                leaves = [*arrays[:i], flat.reshape(arrays[i].shape), *arrays[i + 1 :]]
-                y = jnp.asarray(f(jax.tree.unflatten(tree, leaves)))
-                if y.shape != () or not jnp.issubdtype(y.dtype, jnp.floating):
-                    raise ShapeError(
-                        f"numerical_gradient: f returned {y.dtype}{list(y.shape)}, expected a real scalar; "
-                        f"sum it, or use numerical_vjp"
-                    )
-                return y
-
-            def along(i: int) -> Any:
-                def row(place: Any) -> Any:
-                    return jax.lax.map(lambda shift: moved(i, place, shift), jnp.asarray(shifts))
-
-                return jax.lax.map(row, jnp.arange(arrays[i].size))
-
-            return [along(i) for i in range(len(arrays)) if arrays[i].size]
-
-        tables = iter(compiled(values, arrays, sizes, quick=True))
-    found = [_of_rows(next(tables), size) if size.size else (size, size) for size in sizes]
-    value, error = zip(*found, strict=True)
-    return Estimate(jax.tree.unflatten(tree, value), jax.tree.unflatten(tree, error))
+        flat, whole = ravel_pytree(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), x))
+        sizes = np.concatenate([directions.sizes(np.asarray(leaf, np.float64)).ravel() for leaf in leaves])
+        measured, _, at_x = compiled(all_sides, flat, sizes, quick=True)
+        found = [_slope(*row) for row in zip(*measured, at_x, strict=True)] if flat.size else []
+        slopes = np.array([(one.value, one.error) for one in found]).reshape(-1, 2).T / sizes
+        return Estimate(*(jax.tree.map(np.asarray, whole(part)) for part in slopes))
 
 
-def _of_rows(table: Host, sizes: Host) -> tuple[Host, Host]:
-    h = STEPS * sizes.reshape(-1, 1)
-    middle, up, down = np.split(table, [1, 1 + len(STEPS)], axis=1)
-    rises, falls = (up - middle) / h, (middle - down) / h
-    noise = np.finfo(float).eps * np.nanmax(np.abs(table), axis=1, keepdims=True) / h
-    sides = np.minimum(rises, falls), np.maximum(rises, falls)
-    slopes = [slope(*row) for row in zip(rises, falls, *sides, noise, strict=True)]
-    value = np.array([one.value for one in slopes]).reshape(sizes.shape)
-    return value, np.array([one.error for one in slopes]).reshape(sizes.shape)
+def _slope(rises: Host, falls: Host, low: Host, high: Host, at_x: Any) -> Slope:
+    """The slope along one element, whose noise is that of the largest value on the way."""
+    size = at_x + largest(STEPS * np.array([rises, falls]))
+    return slope(rises, falls, low, high, np.finfo(float).eps * size / STEPS)
 
 
 def numerical_vjp(f: Callable, *xs: Any, y_bar: Any) -> Estimate:

@@ -19,9 +19,6 @@ from funcnet.backprop.program import CALLS, evaluate
 from funcnet.check.subject import Arrays
 from funcnet.rules import RULES
 
-_VALUES = {"svd": (0, "singular values"), "eigh": (1, "eigenvalues"), "eig": (0, "eigenvalues")}
-"""Of a decomposition the place of its values among its results, and their name."""
-
 _CUSTOM = ("custom_jvp_call", "custom_vjp_call")
 
 
@@ -41,7 +38,11 @@ class Primal:
 
     def __call__(self, rest: Arrays, *xs: Any) -> tuple[Any, ...]:
         """Run it."""
-        return tuple(_run(self.jaxpr, self.consts, [*jax.tree.leaves(tuple(rest)), *xs]))
+        return tuple(_run(self.jaxpr, self.consts, self.inputs(rest, xs)))
+
+    def inputs(self, rest: Arrays, xs: Arrays) -> list[Any]:
+        """What its program takes, one after the other."""
+        return [*jax.tree.leaves(tuple(rest)), *xs]
 
     def depends(self) -> tuple[bool, ...]:
         """For each float of the arguments: whether the result depends on it, other than by steps."""
@@ -59,35 +60,6 @@ class Primal:
     def stops_itself(self) -> bool:
         """Whether it has a loop that decides itself when to stop."""
         return any(eqn.primitive.name == "while" for eqn in equations(self.jaxpr))
-
-    def decomposes(self) -> bool:
-        """Whether it computes eigenvectors or singular vectors."""
-        return any(eqn.primitive.name in _VALUES for eqn in equations(self.jaxpr))
-
-    def equal_values(self, rest: Arrays, *xs: Any, within: float) -> str:
-        """What is equal there whose vectors are used: "eigenvalues", "singular values", or nothing.
-
-        Args:
-            rest: the other arrays.
-            *xs: the floats.
-            within: how far equal ones may be apart, relative to the largest.
-        """
-        used = {id(v) for eqn in self.jaxpr.eqns for v in eqn.invars} | set(map(id, self.jaxpr.outvars))
-        found: list[str] = []
-
-        def watched(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
-            ys = _run_bare(eqn, inputs)
-            place, name = _VALUES.get(eqn.primitive.name, (None, ""))
-            vectors = [v for k, v in enumerate(eqn.outvars) if k != place]
-            if place is not None and any(id(v) in used for v in vectors):
-                w = np.asarray(ys[place])
-                gaps = np.abs(w[..., :, None] - w[..., None, :]) + np.diag(np.full(w.shape[-1], np.inf))
-                if (gaps <= within * np.abs(w).max(axis=-1, initial=0)[..., None, None]).any():
-                    found.append(name)
-            return ys
-
-        evaluate(self.jaxpr, self.consts, [*jax.tree.leaves(tuple(rest)), *xs], watched)
-        return next(iter(found), "")
 
     def narrowest(self) -> Any:
         """The shortest float dtype between the arguments and the result: what its values are good to."""
@@ -166,10 +138,10 @@ def _stand_in(aval: Any) -> Any:
 
 def _run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
     """Run a program: calls and custom rules inlined, loops and branches with their own programs bare."""
-    return evaluate(jaxpr, consts, xs, _run_bare)
+    return evaluate(jaxpr, consts, xs, run_bare)
 
 
-def _run_bare(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
+def run_bare(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
     if eqn.primitive.name in CALLS:
         return _run(*_jax.called(eqn), xs)
     if any(custom_rules(part) for part, _ in _jax.programs(eqn)):

@@ -1,35 +1,20 @@
-"""What a check says: a finding when something is wrong, a report when nothing is."""
+"""What a check says when nothing is wrong: what was measured, and what the forward pass keeps."""
 
+import functools
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, in the words of the error message.
-
-    Attributes:
-        verdict: WRONG, UNSTABLE, KINK, VACUOUS, NONLINEAR or CONTRACT.
-        function: the name of the function under test.
-        argument: the argument it is about, with its shape and dtype; empty for the whole function.
-        summary: what is wrong, in one sentence.
-        details: labelled lines that show it.
-    """
-
-    verdict: str
-    function: str
-    argument: str
-    summary: str
-    details: tuple[tuple[str, str], ...] = ()
-
-    def __str__(self) -> str:
-        about = f", {self.argument}" if self.argument else ""
-        lines = [f"{self.verdict}: {self.function}{about}: {self.summary}"]
-        width = max((len(label) for label, _ in self.details), default=0)
-        lines += [f"  {label:<{width}}  {text}" for label, text in self.details]
-        return "\n".join(lines)
+from funcnet import _jax
+from funcnet.backprop.program import live
+from funcnet.check.answers import Answers
+from funcnet.check.case import Case
+from funcnet.check.disputes import rulings, rulings_elsewhere
+from funcnet.check.noise import Comparison, largest
+from funcnet.check.precision import shorts
 
 
 @dataclass(frozen=True)
@@ -144,3 +129,46 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _tags(tag: str, cells: Sequence[Any]) -> str:
     return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
+
+
+def report(seen: Answers) -> Report:
+    """What was measured."""
+    case = seen.case
+    rows = [_row(case, i, one.compared, case.base) for i, one in enumerate(rulings(seen))]
+    for short in shorts(seen):
+        rows += [_row(case, i, one, short.dtype) for i, one in enumerate(short.compared)]
+    notes = [
+        *case.notes,
+        *seen.dropped,
+        *(ruling.note for ruling in (*rulings(seen), *rulings_elsewhere(seen))),
+        *(note for short in shorts(seen) for note in short.notes),
+    ]
+    return Report(
+        case.subject.name,
+        tuple(rows),
+        _stash(case) if case.mode.is_reverse else None,
+        case.own_rules,
+        seen.runner.probes,
+        seen.runner.calls,
+        tuple(dict.fromkeys(filter(None, notes))),
+    )
+
+
+def _row(case: Case, i: int, one: Comparison, dtype: Any) -> Row:
+    x, size = case.types(dtype)[i], largest(one.truth)
+    relative = largest(one.error) / size if size else 0.0
+    return Row(case.name(i), x.shape, str(x.dtype), one.roundings, relative, one.smallest)
+
+
+def _stash(case: Case) -> Stash:
+    """What the forward pass keeps for arguments of their own dtypes, and what of it backward reads."""
+    rest, xs = case.subject.rest, case.subject.at(None)
+    ys, back = jax.eval_shape(lambda rest, *xs: jax.vjp(functools.partial(case.flat, rest), *xs), rest, *xs)
+    arrays = jax.tree.leaves(back)
+    jaxpr, _ = _jax.open_jaxpr(jax.make_jaxpr(lambda ys, back: back(ys))(ys, back))
+    _, read = live(jaxpr.eqns, jaxpr.outvars)
+    is_read = [v in read for v in jaxpr.invars[len(ys) :]]
+    sizes = [x.size * x.dtype.itemsize for x in arrays]
+    unread = sum(size for size, one in zip(sizes, is_read, strict=True) if not one)
+    kept = [(x.shape, str(x.dtype), one) for x, one in zip(arrays, is_read, strict=True)]
+    return Stash(sum(sizes), unread, tuple(kept))

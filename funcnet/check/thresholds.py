@@ -67,6 +67,10 @@ STOPPED = 1e-2
 TIMEOUT = 20.0
 """Seconds that a program of a check may take before what does not end is dropped."""
 
+LATE = 2.0
+"""After so many times the timeout, or its default, what must be compiled still is left out, with a note: a
+compilation cannot be stopped."""
+
 FUEL = 256
 """How many turns of its loops a function may take at first; more where it needs them at the arguments."""
 
@@ -76,6 +80,9 @@ GROWTH = 16
 OTHER_LOOP = 2.0
 """A loop that turns more than so many times as often as at the arguments is not the same iteration any more:
 it runs into its cap, or does not converge."""
+
+LEAVES = 8
+"""Up to so many arrays are perturbed one by one; of more, each argument at once."""
 
 AWAY = 0.01
 """How far to step aside from a tie, relative to the size of an element: no rounding makes it a tie again."""

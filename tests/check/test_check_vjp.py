@@ -341,6 +341,30 @@ def test_a_solver_that_stops_early_is_told_from_a_wrong_rule():
         check_vjp(lambda a: newton(a, 1e-2), 2.0, dtypes=())
 
 
+def test_a_rule_that_solves_to_an_absolute_tolerance_is_told_to_take_a_relative_one():
+    def backward(args, y_bar):
+        def far(state):
+            return abs(state[0] - state[1]) > 1e-6
+
+        def step(state):
+            return (y_bar + state[0]) / 3, state[0]
+
+        (x,) = args
+        return (4 * x * lax.while_loop(far, step, (y_bar / 3, 0 * y_bar))[0],)
+
+    words = ("a solver with an absolute tolerance stops at once", "make the tolerance relative to it")
+    Refused("absolute", custom(lambda x: x * x, backward), (1.5,), "NONLINEAR", words).test()
+
+
+def test_a_gradient_through_float8_is_not_said_to_vanish():
+    def quantized(x):
+        return x.astype("float8_e4m3fn").astype(x.dtype)
+
+    words = ("nothing to see: it computes in float8_e4m3fn, whose rounding hides a gradient", "a wider dtype")
+    through = custom(quantized, lambda args, y_bar: (y_bar,))
+    Refused("straight through", through, (X,), "VACUOUS", words).test()
+
+
 BAD = [
     ("no function", 3.0, (X,), {}, "got 3.0, expected a function; write check_vjp"),
     (

@@ -93,6 +93,16 @@ def test_a_callback_of_float32_alone_is_checked_there():
         check_vjp(rule(1.1), X, **FAST)
 
 
+def test_what_must_be_compiled_late_is_left_out_with_a_note(monkeypatch):
+    monkeypatch.setattr("funcnet.check.answers.LATE", 1e-9)
+    report = check_vjp(jnp.sin, X)
+    assert {row.dtype for row in report.rows} == {"float64"}
+    left = [note for note in report.notes if "seconds to compile" in note]
+    assert [note.partition(":")[0] for note in left] == [
+        f"not checked {what}" for what in ("in float32", "without jit", "under vmap")
+    ]
+
+
 # Where a function lives.
 
 

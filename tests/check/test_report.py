@@ -10,7 +10,8 @@ import pytest
 
 import funcnet.check
 from funcnet import Report, VJPCheckError, check_vjp
-from funcnet.check.report import Finding, Row, Stash
+from funcnet.check.finding import Finding
+from funcnet.check.report import Row, Stash
 from tests.check.rows import array, custom
 
 X, W = array(0.5, -1.25, 2.0), jnp.asarray([[0.5, -1.0], [1.5, 0.25], [-0.4, 0.8]])

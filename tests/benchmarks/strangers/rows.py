@@ -57,17 +57,21 @@ class Row:
         return self.line in message or self.layer in message.partition("\n")[2]
 
     def agrees(self, verdict: str) -> bool:
-        return verdict in {"right": ("right",), "refused": REFUSALS}.get(self.expected, ("right", *REFUSALS))
+        return verdict in {"right": ("right",), "refused": REFUSALS}.get(
+            self.expected, ("right", "VACUOUS", *REFUSALS)
+        )
 
 
-def of_package(group: str, name: str, *args: Any, call: Callable | None = None, wrong: str = "") -> Row:
+def of_package(
+    group: str, name: str, *args: Any, call: Callable | None = None, wrong: str = "", open: str = ""
+) -> Row:
     """A function of a package, as `call` calls it."""
 
     def make() -> tuple[Any, ...]:
         function = pkgutil.resolve_name(name.partition(",")[0])
         return (call(function) if call else function, *args)
 
-    return Row(group, name, make, wrong)
+    return Row(group, name, make, wrong, open)
 
 
 _rng = np.random.default_rng(0)

@@ -1,13 +1,21 @@
-"""The line that repeats a check, to be pasted: small arguments as they are, large ones by seed and range."""
+"""One thing that is wrong, as the error says it: where, how, and the line that repeats the check.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+The line can be pasted: small arguments stand in it as they are, large ones by seed and range.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet.check.case import Case, Options
+from funcnet._errors import VJPCheckError
+from funcnet.check.case import Case
+from funcnet.check.options import Options
+
+T = TypeVar("T")
 
 LITERAL = 24
 """Arguments of up to so many elements together are written out; among more only arrays of a few."""
@@ -15,22 +23,77 @@ LITERAL = 24
 FEW = 4
 
 
-def line(case: Case) -> str:
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, in the words of the error message.
+
+    Attributes:
+        verdict: WRONG, UNSTABLE, KINK, VACUOUS, NONLINEAR or CONTRACT.
+        function: the name of the function under test.
+        argument: the argument it is about, with its shape and dtype; empty for the whole function.
+        summary: what is wrong, in one sentence.
+        details: labelled lines that show it.
+    """
+
+    verdict: str
+    function: str
+    argument: str
+    summary: str
+    details: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        about = f", {self.argument}" if self.argument else ""
+        lines = [f"{self.verdict}: {self.function}{about}: {self.summary}"]
+        width = max((len(label) for label, _ in self.details), default=0)
+        lines += [f"  {label:<{width}}  {text}" for label, text in self.details]
+        return "\n".join(lines)
+
+
+def finding(case: Case, verdict: str, summary: str, *details: tuple[str, str], argument: str = "") -> Finding:
+    """A finding, with the place of the rule and the line that repeats the check."""
+    places = [("rule", case.subject.line)] if case.subject.line else []
+    lines = (*details, *places, ("reproduce", _reproduce(case)))
+    return Finding(verdict, case.subject.name, argument, summary, lines)
+
+
+def raised(outcome: T | Finding) -> T:
+    """What came out of a check, if it is no finding.
+
+    Raises:
+        VJPCheckError: it is one.
+    """
+    __tracebackhide__ = True
+    if isinstance(outcome, Finding):
+        raise VJPCheckError(outcome) from None
+    return outcome
+
+
+def described(case: Case, i: int, dtype: Any) -> str:
+    """The i-th argument, or result, by name, dtype and shape."""
+    x = case.types(dtype)[i]
+    return f"{case.name(i)}: {x.dtype}[{','.join(map(str, x.shape))}]"
+
+
+def element(name: str, place: Sequence[Any]) -> str:
+    """An element as one writes it: `x[0, 3]`."""
+    return f"{name}[{', '.join(str(int(i)) for i in place)}]" if len(place) else name
+
+
+def number(x: Any) -> str:
+    """A number with the digits that matter."""
+    return f"{complex(x):.9g}" if np.iscomplexobj(x) else f"{float(x):.9g}"
+
+
+def _reproduce(case: Case) -> str:
     """The call, with its arguments and the options that are not the defaults."""
-    keywords = {name: f"{name}={_option(value)}" for name, value in _chosen(case.options).items()}
+    others = {name: value for name, value in vars(case.options).items() if name != "key"}
+    chosen = {name: value for name, value in others.items() if value != getattr(Options, name)}
+    chosen["key"] = case.options.key
+    keywords = {name: f"{name}={_option(value)}" for name, value in chosen.items()}
     count = sum(np.size(x) for x in jax.tree.leaves((case.subject.given, case.subject.rest)))
     limit = LITERAL if count <= LITERAL else FEW
     args = ", ".join([case.subject.name, *(_written(arg, limit) for arg in case.subject.args)])
     return f"funcnet.{case.call.format(args, key=keywords['key'], options=', '.join(keywords.values()))}"
-
-
-def _chosen(options: Options) -> Mapping[str, Any]:
-    defaults = Options()
-    names = [name for name in vars(defaults) if name != "key"]
-    chosen = {
-        name: getattr(options, name) for name in names if getattr(options, name) != getattr(defaults, name)
-    }
-    return {**chosen, "key": options.key}
 
 
 def _option(value: Any) -> str:
@@ -81,22 +144,3 @@ def _numbers(x: Any) -> str:
         short = float(np.format_float_positional(x)) if x.dtype.kind == "f" and np.isfinite(value) else value
         return repr(short).replace("nan", "jnp.nan").replace("inf", "jnp.inf")
     return f"[{', '.join(_numbers(part) for part in x)}]"
-
-
-def at_places(names: Sequence[str], arrays: Sequence[Any], moves: Sequence[Any]) -> list[str]:
-    """The first elements that a direction moves, with their values: `x[3] = 0`."""
-    return [
-        f"{element(name, tuple(place))} = {number(x[tuple(place)])}"
-        for name, x, v in zip(names, arrays, moves, strict=True)
-        for place in np.argwhere(v)[:3]
-    ]
-
-
-def element(name: str, place: Sequence[Any]) -> str:
-    """An element as one writes it: `x[0, 3]`."""
-    return f"{name}[{', '.join(str(int(i)) for i in place)}]" if len(place) else name
-
-
-def number(x: Any) -> str:
-    """A number with the digits that matter."""
-    return f"{complex(x):.9g}" if np.iscomplexobj(x) else f"{float(x):.9g}"

@@ -1,0 +1,147 @@
+"""Parts of the check alone: rows of the table of criteria, for whoever asks one thing only."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from funcnet._errors import ParameterError
+from funcnet.check import criteria, transforms, words
+from funcnet.check.along import slopes_along
+from funcnet.check.answers import Answers
+from funcnet.check.case import Case
+from funcnet.check.criteria import Criterion, first
+from funcnet.check.differences import Slope
+from funcnet.check.directions import Direction
+from funcnet.check.finding import Finding, raised
+from funcnet.check.options import Options
+from funcnet.check.oracles import case
+from funcnet.check.subject import Subject, subject
+
+CONTRACT: tuple[Criterion, ...] = (
+    criteria.traced,
+    criteria.typed,
+    criteria.integers_have_none,
+    criteria.ends,
+    criteria.outputs,
+    transforms.eager,
+    transforms.vmapped,
+)
+"""What a rule owes to JAX, without asking whether its numbers are right."""
+
+LINEARITY: tuple[Criterion, ...] = (criteria.ends, criteria.linear)
+"""What needs no oracle."""
+
+
+def check_contract(fun: Callable, *args: Any) -> None:
+    """Check what a rule owes to JAX, without asking whether its numbers are right.
+
+    Shape and dtype of each gradient are those of its argument, integers get None, forward returns what the
+    function returns, and the gradient is the same with jit and without, and under vmap.
+
+    Args:
+        fun: the function.
+        *args: where to check it.
+
+    Raises:
+        VJPCheckError: it breaks its CONTRACT.
+
+    Source:
+        The documentation of `jax.custom_vjp.defvjp`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> check_contract(jnp.tanh, jnp.ones(3))
+    """
+    __tracebackhide__ = True
+    raised(first(Answers(case(fun, subject(fun, args), Options(), "check_contract({})")), CONTRACT))
+
+
+def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
+    """Check that the gradient of a function is linear in the upstream gradient.
+
+    It needs no oracle, so it works for any function that `jax.vjp` takes.
+
+    Args:
+        fun: the function.
+        *args: where to check it.
+        key: a number or a key of jax.random.
+
+    Raises:
+        VJPCheckError: it is NONLINEAR, or the same call gives two answers (CONTRACT).
+
+    Source:
+        CS231n 2019, lecture 4, slide 98: backward multiplies the upstream gradient by the local one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> @jax.custom_vjp
+        ... def clipped(x):
+        ...     return x
+        >>> clipped.defvjp(lambda x: (x, None), lambda _, y_bar: (jnp.clip(y_bar, -1, 1),))
+        >>> try:
+        ...     check_linear(clipped, 2.0)
+        ... except VJPCheckError as error:
+        ...     error.verdict
+        'NONLINEAR'
+    """
+    __tracebackhide__ = True
+    options = Options(key=key, elsewhere=())
+    raised(first(Answers(case(fun, subject(fun, args), options, "check_linear({}, {key})")), LINEARITY))
+
+
+def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
+    """Check the gradient of a function along one direction, where it may have a kink.
+
+    Args:
+        fun: the function.
+        *args: where to check it.
+        along: the direction: for one argument a pytree like it, for several a tuple of such, None for an
+            argument that stays.
+        key: a number or a key of jax.random, for the upstream gradient.
+
+    Returns:
+        The slope of ⟨ȳ, f⟩ along the direction: its value, and the slopes to either side.
+
+    Raises:
+        VJPCheckError: KINK, if the gradient is not between the slopes to either side, output by output;
+            WRONG, if there is no kink and the slope is another.
+        ParameterError: the direction does not have the structure and shapes of the arguments.
+
+    Source:
+        Clarke 1983, Optimization and Nonsmooth Analysis, section 2.1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> sides = check_kink(jax.nn.relu, jnp.zeros(3), along=jnp.array([0.0, 1.0, 0.0]))
+        >>> sides.kink
+        True
+    """
+    __tracebackhide__ = True
+    asked = subject(fun, args)
+    options = Options(key=key, elsewhere=())
+    seen = Answers(case(fun, asked, options, "check_kink({}, along=along, {key})"))
+    move = _direction(asked, args, along)
+
+    def is_a_slope(case: Case, seen: Answers) -> Finding | None:
+        (one,) = slopes_along(seen, [(None, "given", move)])
+        return None if one.agrees() else words.off_slope(one, "along the direction given")
+
+    return raised(first(seen, [is_a_slope]) or slopes_along(seen, [(None, "given", move)])[0].slope)
+
+
+def _direction(asked: Subject, args: Sequence[Any], along: Any) -> Direction:
+    parts = (along,) if len(args) == 1 else along
+    whole = [
+        jax.tree.map(np.zeros_like, arg) if part is None else part
+        for arg, part in zip(args, parts, strict=False)
+    ]
+    if jax.tree.structure(whole) == jax.tree.structure(list(args)):
+        _, found = asked.split(whole)
+        if all(np.shape(v) == x.shape for v, x in zip(found, asked.xs, strict=True)):
+            return tuple(np.asarray(v).astype(x.dtype) for v, x in zip(found, asked.xs, strict=True))
+    raise ParameterError(
+        f"check_kink: along has the structure {jax.tree.structure(along)}, expected for each argument None "
+        f"or arrays like it, of shapes {[x.shape for x in asked.xs]}"
+    )

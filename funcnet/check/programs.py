@@ -1,0 +1,77 @@
+"""Compiled programs, from any function that JAX can trace.
+
+A function is traced anew for every check, so an edited rule is never mistaken for the old one; what has the
+same text is compiled once.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from funcnet import _jax
+
+_QUICK = (("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True))
+
+
+@contextlib.contextmanager
+def double() -> Iterator[None]:
+    """Float64 inside, whatever is switched on outside, on the CPU."""
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        yield
+
+
+@dataclass(frozen=True)
+class _Program:
+    text: str
+    inputs: str
+    outputs: str
+    options: tuple[tuple[str, Any], ...]
+    lowered: Any = field(compare=False, repr=False)
+
+
+@functools.lru_cache(maxsize=256)
+def _compile(program: _Program) -> Any:
+    return program.lowered.compile(dict(program.options))
+
+
+def compiled(function: Callable, *args: Any, quick: bool = False) -> Any:
+    """Run a function as one compiled program; the result as numpy arrays.
+
+    With `quick` it is compiled with few optimizations, for an oracle that runs a few times.
+    """
+    return executable(function, *args, quick=quick)(*args)
+
+
+def executable(function: Callable, *args: Any, quick: bool = False) -> Callable:
+    """The same for any arguments of these types."""
+    lowered = jax.jit(function, keep_unused=True).lower(*args)
+    text = lowered.as_text()
+    program = _Program(text, str(lowered.in_tree), str(lowered.out_tree), _QUICK if quick else (), lowered)
+    if "callback" not in text:
+        run = _compile(program)
+        return lambda *args: jax.tree.map(np.asarray, run(*args))
+    run_callbacks = _compile.__wrapped__(program)
+
+    def with_callbacks(*args: Any) -> Any:
+        with _same_in_all_threads():
+            return jax.tree.map(np.asarray, run_callbacks(*args))
+
+    return with_callbacks
+
+
+@contextlib.contextmanager
+def _same_in_all_threads() -> Iterator[None]:
+    """XLA may run a callback in a thread of its own, where JAX rounds its results unless float64 is on."""
+    with ThreadPoolExecutor(1) as other:
+        before = other.submit(_jax.is_in_float64).result()
+    jax.config.update("jax_enable_x64", _jax.is_in_float64())
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
