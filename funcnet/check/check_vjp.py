@@ -151,6 +151,7 @@ def check_jvp(
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from funcnet import VJPCheckError
         >>> @jax.custom_jvp
         ... def square(x):
         ...     return x * x

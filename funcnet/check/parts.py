@@ -76,6 +76,7 @@ def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
 
     Example:
         >>> import jax, jax.numpy as jnp
+        >>> from funcnet import VJPCheckError
         >>> @jax.custom_vjp
         ... def clipped(x):
         ...     return x
