@@ -19,9 +19,15 @@ from funcnet._errors import MissingPackageError, ParameterError
 from funcnet._files import write_atomically
 from funcnet.drawing.diagram import Diagram
 from funcnet.drawing.diagram.assemble import diagram
+from funcnet.drawing.diagram.fold import FOLDED
 from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.render.bundles import with_bundles
+from funcnet.drawing.render.compact import compact_dot
 from funcnet.drawing.render.dot import dot
 from funcnet.rules import RULES, Table
+
+MANY = 40
+"""A picture of more gates is compact."""
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot")
 
@@ -34,6 +40,7 @@ def draw(
     unroll: bool = False,
     local: bool = False,
     data: bool = False,
+    compact: bool | None = None,
     rules: Table = RULES,
 ) -> Callable[..., "Picture"]:
     """A function of f's arguments that draws the graph of f with every value and every gradient.
@@ -48,6 +55,8 @@ def draw(
         unroll: whether loops are drawn step by step.
         local: whether each gate shows its formula and its local gradients.
         data: whether what depends on no argument is drawn gate by gate, not as one constant.
+        compact: whether each gate has one line, without tables; by default in a graph of
+            more than 40 gates or with folded layers.
         rules: the table of rules.
 
     Raises:
@@ -64,9 +73,15 @@ def draw(
     """
 
     def drawn(*args: Any, **kwargs: Any) -> Picture:
-        return Picture(diagram(f, args, kwargs, y_bar, Options(rules, depth, unroll, local, data)))
+        found = diagram(f, args, kwargs, y_bar, Options(rules, depth, unroll, local, data))
+        return Picture(found, is_large(found) if compact is None else compact)
 
     return drawn
+
+
+def is_large(diagram: Diagram) -> bool:
+    """Whether a diagram has many gates, or had before equal layers were folded."""
+    return len(diagram.gates) > MANY or any(gate.name.endswith(FOLDED) for gate in diagram)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,14 +90,17 @@ class Picture:
 
     Attributes:
         diagram: what the picture shows, as data.
+        compact: whether each gate has one line.
     """
 
     diagram: Diagram
+    compact: bool = False
 
     @functools.cached_property
     def dot(self) -> str:
         """The picture in Graphviz's language DOT."""
-        return dot(self.diagram)
+        shown = with_bundles(self.diagram)
+        return compact_dot(shown) if self.compact else dot(shown)
 
     def save(self, path: str | Path) -> None:
         """Write the picture to a file: svg, png, pdf or dot, as its name ends. It is written whole or not.

@@ -233,6 +233,35 @@ def test_a_scan_is_one_gate_or_all_its_steps():
         np.testing.assert_allclose(one.value, all_steps.value, rtol=1e-6)
 
 
+def test_an_opened_scan_is_its_body_once_with_its_carry_as_a_loop():
+    x = jnp.asarray([1.0, 2.0, 3.0])
+    rolled, unrolled = diagram(scanned, x, depth=1), diagram(scanned, x, unroll=True)
+    for name in ("tanh", "add", "mul"):
+        (once,), every = rolled.named(name), unrolled.named(name)
+        for i, wire in enumerate(once.outputs):
+            for t, gate in enumerate(every):
+                np.testing.assert_array_equal(wire.value[t], gate.outputs[i].value)
+                np.testing.assert_array_equal(wire.gradient[t], gate.outputs[i].gradient)
+        assert boxes(once) == ["scan × 3"]
+    (carry,) = rolled.named("carry")
+    begin, following = carry.inputs
+    assert float(begin.value) == 0.5
+    assert following.source > carry.number == following.target
+    np.testing.assert_array_equal(rolled["x"].gradient, unrolled["x"].gradient)
+    for one, other in zip(rolled.results, unrolled.results, strict=True):
+        np.testing.assert_array_equal(one.value, other.value)
+    assert [rolled.gates[wire.source].name for wire in rolled.results] == ["last", "stack"]
+
+
+def test_a_scan_whose_steps_take_different_branches_is_opened_step_by_step():
+    def f(x):
+        return lax.scan(lambda c, a: (lax.cond(a > 0, jnp.sin, lambda c: c * c * a, c), None), x[0], x)[0]
+
+    d = diagram(f, jnp.asarray([1.0, -1.0]), depth=2)
+    assert {"sin", "mul"} <= set(names(d))
+    assert not d.named("carry")
+
+
 def test_a_while_loop_is_one_gate_or_the_steps_that_it_takes():
     f = lambda x: lax.while_loop(lambda c: c < 100, lambda c: c * c + 1, x)  # noqa: E731
     assert names(diagram(f, 2.0)) == ["while"]
@@ -394,6 +423,24 @@ def test_only_the_first_gate_that_makes_a_nan_is_marked():
     d = diagram(lambda x: jnp.exp(jnp.log(x) * 2), -1.0)
     made = [gate.name for gate in d for mark in gate.marks if mark.text == "makes the first NaN"]
     assert made == ["log"]
+
+
+def test_rounding_that_is_left_of_a_sum_is_no_gradient_that_shrinks(key):
+    """Scores that are all moved by one bias have the same softmax: its gradient is 0 but for rounding."""
+
+    def f(b, x):
+        return jax.nn.softmax(jnp.outer(x, jnp.ones(5)) + b[0] + x[:5])[:, 1].sum()
+
+    d = diagram(f, jnp.asarray([0.3]), jax.random.normal(key, (5,)))
+    assert abs(float(d["b"].gradient[0])) < 1e-6
+    assert not [mark for gate in d for mark in gate.marks if mark.kind == "shrinks"]
+
+
+def test_half_of_an_untrained_nets_units_are_off_and_none_is_dead(key):
+    w, x = (jax.random.normal(k, (32, 32)) for k in jax.random.split(key))
+    assert not diagram(lambda w, x: nn.relu(x[:8] @ w).sum(), w, x).named("relu")[0].marks
+    dead = diagram(lambda w, x: nn.relu(jnp.vstack([x, x]) @ w - 5 * jnp.eye(32)[0]).sum(), w, x)
+    assert not dead.named("relu")[0].marks or "units" in dead.named("relu")[0].marks[0].text
 
 
 def test_a_healthy_graph_has_no_marks(key):

@@ -13,7 +13,8 @@ from funcnet import nn
 from funcnet.backprop import trace
 from funcnet.drawing.diagram import filling, running
 from funcnet.drawing.diagram.filling import filled_record
-from funcnet.drawing.diagram.record import Flow, Options, record
+from funcnet.drawing.diagram.record import Options, record
+from funcnet.drawing.diagram.steps import Flow
 
 X = np.random.default_rng(0).standard_normal((6, 5), np.float32)
 W = np.random.default_rng(1).standard_normal((5, 5), np.float32)

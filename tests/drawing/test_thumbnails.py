@@ -155,13 +155,6 @@ def test_the_ink_is_on_every_piece_of_text():
         assert len(re.findall("<I>[^<]+</I>", picture)) == len(texts(picture))
 
 
-def test_brief_is_one_line():
-    value = np.arange(40.0).reshape(5, 8)
-    assert texts(thumbnail(value, str, brief=True)) == ["float64 5×8, 0 ██████████ 39"]
-    assert texts(thumbnail(value, str, brief=True, typed=False)) == ["0 ██████████ 39, ‖·‖ 143"]
-    assert texts(thumbnail(np.ones(2), str, brief=True)) == ["float64 2, all 1"]
-
-
 @pytest.mark.parametrize(
     ("shape", "small"),
     [

@@ -11,10 +11,19 @@ import jax.numpy as jnp
 from funcnet.backprop import Graph, Node, trace
 from funcnet.backprop.activity import differentiable
 from funcnet.drawing.diagram.filling import filled_record
-from funcnet.drawing.diagram.fold import boxed, closed, repeated, with_constants, with_copies, without_dead
+from funcnet.drawing.diagram.fold import (
+    boxed,
+    closed,
+    repeated,
+    with_constants,
+    with_copies,
+    without_dead,
+    without_zeros,
+)
 from funcnet.drawing.diagram.marks import marks
 from funcnet.drawing.diagram.model import Diagram, Gate, Wire
-from funcnet.drawing.diagram.record import Flow, Options, Step, Use
+from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.diagram.steps import Flow, Step, Use
 
 
 def diagram(
@@ -42,7 +51,7 @@ def diagram(
     options = dataclasses.replace(options, depth=options.depth + around(graph.nodes))
     y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
     steps, results = filled_record(graph, flows, graph.cotangents(y_bars), options)
-    steps = without_dead(steps, results)
+    steps, results = without_zeros(without_dead(steps, results), results)
     if not options.data:
         steps, results = with_constants(steps, results)
     unused = set(flows) - _used(steps, results)
@@ -124,4 +133,5 @@ def _used(steps: Sequence[Step], results: Sequence[Use]) -> set[Flow]:
 
 
 def _bundles(step: Step) -> list[Flow]:
-    return [use.flow for use in step.inputs if isinstance(use.flow.value, tuple)]
+    own = [use.flow for use in step.inputs if use.flow.role == "input"]
+    return [flow for flow in own if isinstance(flow.value, tuple)]

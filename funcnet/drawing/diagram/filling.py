@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 import jax.core
+import numpy as np
 
 from funcnet.backprop import Graph
-from funcnet.drawing.diagram.record import Flow, Options, Step, Use, record
+from funcnet.drawing.diagram.record import Options, record
 from funcnet.drawing.diagram.running import run_once
+from funcnet.drawing.diagram.steps import Flow, Step, Use
 
 
 def filled_record(
@@ -72,7 +74,8 @@ def traced(steps: Sequence[Step], results: Sequence[Use]) -> Iterator[Any]:
         *(use.gradient for use in uses),
         *(x for one in local for x in (one.local, one.holds)),
     ]
-    yield from (x for x in numbers if isinstance(x, jax.core.Tracer))
+    arrays = (x for number in numbers for x in (number if isinstance(number, tuple) else (number,)))
+    yield from (x for x in arrays if isinstance(x, jax.core.Tracer))
 
 
 def with_numbers(
@@ -88,7 +91,7 @@ def with_numbers(
     """
 
     def number(x: Any) -> Any:
-        return numbers.get(id(x), x)
+        return tuple(map(number, x)) if isinstance(x, tuple) else numbers.get(id(x), x)
 
     @functools.cache
     def flow(old: Flow) -> Flow:
@@ -98,7 +101,7 @@ def with_numbers(
         return Use(flow(old.flow), number(old.gradient))
 
     def step(old: Step) -> Step:
-        local = tuple(number(one.local) if one and number(one.holds) else None for one in old.local)
+        local = tuple(number(one.local) if one and np.all(number(one.holds)) else None for one in old.local)
         inputs, outputs = tuple(map(use, old.inputs)), tuple(map(flow, old.outputs))
         return dataclasses.replace(old, inputs=inputs, outputs=outputs, local=local)
 

@@ -5,6 +5,7 @@ Each of these takes the steps of a record and returns fewer, in the same order:
     without_dead     what no result needs
     with_constants   what no argument reaches is a constant, and its steps are gone
     closed           the steps of a named scope deeper than what is shown open become one
+    without_zeros    what adds to a zero, as Python's sum begins
     repeated         of layers that repeat, the first and the last are shown and the others are one
 
 and this one adds some:
@@ -18,27 +19,35 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jax import lax
+import numpy as np
 
 from funcnet.drawing.diagram.model import Box
-from funcnet.drawing.diagram.record import Flow, Step, Use
+from funcnet.drawing.diagram.steps import Flow, Step, Use, add
 
-FOLD_ABOVE = 60
+FOLD_ABOVE = 24
 """Up to so many steps none are folded."""
 
 LONGEST_LAYER = 200
 """So many steps a repeated layer has at most."""
 
+FOLDED = " more like the one before"
+"""What folded layers are called, behind their number."""
+
+FEW_WIRES = 6
+"""So many wires lead to and from folded layers at most, beside the arguments that they alone use: what is
+wired otherwise is no chain of layers, and a box with dozens of wires says nothing."""
+
 
 def without_dead(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
     """The steps that lead to a result."""
-    needed = {use.flow for use in results}
-    kept = []
-    for step in reversed(steps):
-        if not needed.isdisjoint(step.outputs):
-            kept.append(step)
-            needed.update(use.flow for use in step.inputs)
-    return kept[::-1]
+    makers = {flow: step for step in steps for flow in step.outputs}
+    queue, needed = [use.flow for use in results], set()
+    while queue:
+        step = makers.get(queue.pop())
+        if step and step not in needed:
+            needed.add(step)
+            queue += [use.flow for use in step.inputs]
+    return [step for step in steps if step in needed]
 
 
 def with_constants(steps: Sequence[Step], results: Sequence[Use]) -> tuple[list[Step], list[Use]]:
@@ -87,13 +96,26 @@ def repeated(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
     """The steps with the middle of every run of equal layers as one, until they are few or none repeat."""
     steps = list(steps)
     while len(steps) > FOLD_ABOVE:
-        start, period, count = longest_run(steps)
-        if count < 4:
+        found = (run for run in runs(steps) if few_wires(one_for(steps, results, *run)))
+        run = next(found, None)
+        if run is None:
             break
-        first, last = start + period, start + (count - 1) * period
-        box = Box(f"{count - 2} more like the one before")
-        steps[first:last] = [_bundled(together(steps, first, last, results, box), steps, first, last)]
+        start, period, count = run
+        steps[start + period : start + (count - 1) * period] = [one_for(steps, results, *run)]
     return steps
+
+
+def one_for(steps: Sequence[Step], results: Sequence[Use], start: int, period: int, count: int) -> Step:
+    """The layers of a run between the first and the last, as one step."""
+    first, last = start + period, start + (count - 1) * period
+    box = Box(f"{count - 2}{FOLDED}")
+    return bundled(together(steps, first, last, results, box), steps, first, last)
+
+
+def few_wires(step: Step) -> bool:
+    """Whether a folded step can be drawn."""
+    crossing = [use for use in step.inputs if not isinstance(use.flow.value, tuple)]
+    return len(crossing) + len(step.outputs) <= FEW_WIRES
 
 
 def with_copies(
@@ -133,11 +155,11 @@ def with_copies(
     return done, list(map(branch, results))
 
 
-def longest_run(steps: Sequence[Step]) -> tuple[int, int, int]:
-    """Start, period and count of the run of equal layers that holds most steps."""
+def runs(steps: Sequence[Step]) -> list[tuple[int, int, int]]:
+    """Start, period and count of the runs of four or more equal layers, the one with most steps first."""
     makers = {flow: i for i, step in enumerate(steps) for flow in step.outputs}
     signatures = [_signature(step, i, makers) for i, step in enumerate(steps)]
-    best, most = (0, 1, 1), 0
+    found = []
     for period in range(1, min(LONGEST_LAYER, len(steps) // 4) + 1):
         run = 0
         for i in range(period, len(steps) + 1):
@@ -145,10 +167,10 @@ def longest_run(steps: Sequence[Step]) -> tuple[int, int, int]:
                 run += 1
                 continue
             count = run // period + 1
-            if (count - 2) * period > most:  # the last layer ends where the run does
-                best, most = (i - count * period, period, count), (count - 2) * period
+            if count >= 4:  # the last layer ends where the run does
+                found.append((i - count * period, period, count))
             run = 0
-    return best
+    return sorted(found, key=lambda run: -run[1] * (run[2] - 2))
 
 
 def together(steps: Sequence[Step], start: int, end: int, results: Sequence[Use], box: Box) -> Step:
@@ -172,28 +194,51 @@ def together(steps: Sequence[Step], start: int, end: int, results: Sequence[Use]
     )
 
 
-def _bundled(step: Step, steps: Sequence[Step], start: int, end: int) -> Step:
-    """The folded layers' step with those arguments that it alone uses as one flow for each kind of name."""
+def bundled(step: Step, steps: Sequence[Step], start: int, end: int) -> Step:
+    """Folded layers' step with those arguments that it alone uses as one flow for each kind of name."""
     elsewhere = {use.flow for i, other in enumerate(steps) if not start <= i < end for use in other.inputs}
     inputs: list[Use] = []
     bundles: dict[str, list[Use]] = {}
     for use in step.inputs:
-        own = use.flow.role == "input" and use.flow not in elsewhere
-        if own:
+        if use.flow.role == "input" and use.flow not in elsewhere:
             bundles.setdefault(re.sub(r"\d+", "*", use.flow.name), []).append(use)
         else:
             inputs.append(use)
     for name, uses in bundles.items():
-        if len(uses) == 1:
-            inputs += uses
-            continue
-        values, gradients = (
-            tuple(part) for part in zip(*((u.flow.value, u.gradient) for u in uses), strict=True)
-        )
-        known = all(gradient is not None for gradient in gradients)
-        bundle = Flow(values, "input", f"{name} ({len(uses)} arrays)")
-        inputs.append(Use(bundle, gradients if known else None))
+        inputs += uses if len(uses) == 1 else [_bundle(name, uses)]
     return dataclasses.replace(step, inputs=tuple(inputs))
+
+
+def _bundle(name: str, uses: Sequence[Use]) -> Use:
+    """Uses of arguments as one; where one has no gradient, all of them go without."""
+    values, gradients = tuple(use.flow.value for use in uses), tuple(use.gradient for use in uses)
+    known = all(gradient is not None for gradient in gradients)
+    return Use(Flow(values, "input", f"{name} ({len(uses)} arrays)"), gradients if known else None)
+
+
+def without_zeros(steps: Sequence[Step], results: Sequence[Use]) -> tuple[list[Step], list[Use]]:
+    """The steps without those that add to a zero, as Python's sum begins."""
+    same: dict[Flow, Flow] = {}
+
+    def use(old: Use) -> Use:
+        return Use(same.get(old.flow, old.flow), old.gradient)
+
+    kept = []
+    for step in steps:
+        inputs = tuple(map(use, step.inputs))
+        if _adds_to_zero(step):
+            same[step.outputs[0]] = inputs[1].flow
+        else:
+            kept.append(dataclasses.replace(step, inputs=inputs))
+    return kept, list(map(use, results))
+
+
+def _adds_to_zero(step: Step) -> bool:
+    """Whether a step is 0 + x, with a zero of no shape that stands in the program."""
+    if step.primitive != "add" or step.inputs[0].flow.role != "constant":
+        return False
+    zero, x = (use.flow.value for use in step.inputs)
+    return np.shape(zero) == () and not np.any(zero) and _type(x) == _type(step.outputs[0].value)
 
 
 def _scope(box: Box) -> str | Box:
@@ -230,8 +275,3 @@ def _common(a: Sequence[Any], b: Sequence[Any]) -> int:
         if x != y:
             return i
     return min(len(a), len(b))
-
-
-def add(a: Any, b: Any) -> Any:
-    """The sum of two gradients, of which None is zero."""
-    return b if a is None else a if b is None else lax.add(a, b)

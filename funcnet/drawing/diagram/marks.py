@@ -9,6 +9,7 @@ ReLUs and saturated sigmoids (CS231n 2019, lecture 4, slide 21).
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from funcnet.drawing.diagram.arrays import is_float, is_numeric, norm, plain
@@ -20,6 +21,19 @@ FACTOR = 1e3
 
 HALF = 0.5
 """At least this share of a gate's elements must be concerned for a mark on a part of them."""
+
+CHANCE = 3
+"""Of many elements it must be more than half by so many standard deviations: that half of the units of an
+untrained net are off is no fault."""
+
+FEW_ELEMENTS = 12
+"""So few elements one sees one by one: half of them is worth a mark."""
+
+SEEN = 32
+"""A unit is dead for all examples if there are so many; with fewer, half of the units must be."""
+
+NOISE = 16
+"""So many roundings of the terms of a sum may be all that is left of it: then it is zero, and no mark."""
 
 
 def marks(gates: Sequence[Gate]) -> list[list[Mark]]:
@@ -66,6 +80,8 @@ def _changes(gate: Gate) -> Iterator[Mark]:
             continue
         if size == 0:
             yield Mark("zero", f"no gradient passes{to}", not passes)
+        elif is_rounding(gate, size, up):
+            continue
         elif size * FACTOR < up:
             yield Mark("shrinks", f"gradient{to} shrinks by {up / size:.1e}", True)
         elif size > up * FACTOR:
@@ -74,11 +90,24 @@ def _changes(gate: Gate) -> Iterator[Mark]:
             yield from _of_elements(np.abs(ups[0]), np.abs(down))
 
 
+def is_rounding(gate: Gate, size: float, up: float) -> bool:
+    """Whether a gradient is what rounding leaves of a sum whose terms cancel.
+
+    So it may be where a gate sums, as a product of matrices or a box of many gates does: not where all that
+    it takes and makes has one shape.
+    """
+    wires = (*gate.inputs, *gate.outputs)
+    arrays = [wire.value for wire in wires if is_float(wire.value) and not isinstance(wire.value, tuple)]
+    eps = max((float(jnp.finfo(jnp.result_type(x)).eps) for x in arrays), default=0.0)
+    return len(set(map(np.shape, arrays))) > 1 and size <= NOISE * eps * up
+
+
 def _of_elements(up: np.ndarray, down: np.ndarray) -> Iterator[Mark]:
     """How many elements of an elementwise gate let no gradient pass, or next to none."""
     reached = up > 0
     dead, weak = reached & (down == 0), reached & (down > 0) & (down * FACTOR < up)
-    few = HALF * max(reached.sum(), 1)
+    count = max(reached.sum(), 1)
+    few = HALF * count + (CHANCE / 2 * np.sqrt(count) if count > FEW_ELEMENTS else 0)
     if dead.sum() >= few:
         yield Mark("zero", f"{dead.sum()} of {reached.sum()} pass no gradient", False)
     if weak.sum() >= few:
@@ -88,5 +117,6 @@ def _of_elements(up: np.ndarray, down: np.ndarray) -> Iterator[Mark]:
     if up.ndim > 1:
         examples = tuple(range(up.ndim - 1))
         units = (~reached | dead).all(examples) & reached.any(examples)
-        if units.any():
+        many = np.prod(up.shape[:-1]) >= SEEN or units.mean() >= HALF
+        if units.any() and many:
             yield Mark("zero", f"{units.sum()} of {units.size} units are dead for all examples", False)

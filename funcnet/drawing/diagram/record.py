@@ -1,8 +1,7 @@
 """Run a graph forward and backward and write down every step, opening the functions it calls.
 
-A step takes uses of flows and makes flows. A use has the gradient that it alone sends back; the gradient
-of a flow is the sum over its uses. An opened call is replaced by the steps of its own graph on the same
-flows; these know through their path in which box they stand.
+An opened call is replaced by the steps of its own graph on the same flows; these know through their path in
+which box they stand. A scan that is opened is run step by step, and rolled up again.
 """
 
 import dataclasses
@@ -17,60 +16,14 @@ from funcnet.backprop import Constant, Graph, Node
 from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import CALLS
 from funcnet.drawing.diagram.local import local_gradients
-from funcnet.drawing.diagram.model import Box, Role
-from funcnet.drawing.diagram.unroll import LOOPS
+from funcnet.drawing.diagram.model import Box
+from funcnet.drawing.diagram.roll import rolled
+from funcnet.drawing.diagram.steps import Flow, Step, Use
+from funcnet.drawing.diagram.unroll import LOOPS, MOST_STEPS
 from funcnet.rules import Table, rule_name
 
 OPENED = CALLS | {"cond"}
 """What can be opened; the first operand of a cond says which of its branches runs on the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class Flow:
-    """A value on its way from where it is made to where it is used."""
-
-    value: Any
-    role: Role = ""
-    name: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Use:
-    """One use of a flow, and the gradient that it sends back."""
-
-    flow: Flow
-    gradient: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One operation that ran.
-
-    Attributes:
-        name: the function or primitive.
-        inputs: the uses of its operands, in their order.
-        outputs: what it made.
-        path: the boxes around it, the outermost first.
-        depth: how many of these are shown open.
-        primitive: the primitive, empty for a closed box of several steps.
-        line: where the user's code wrote it.
-        formula: its way back.
-        source: where the formula stands in print.
-        parameters: what else the primitive needs to know.
-        local: its local gradients, where they were asked for.
-    """
-
-    name: str
-    inputs: tuple[Use, ...]
-    outputs: tuple[Flow, ...]
-    path: tuple[Box, ...]
-    depth: int
-    primitive: str = ""
-    line: str = ""
-    formula: str = ""
-    source: str = ""
-    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
-    local: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +86,8 @@ def record(
             more, results = record(
                 program, [u.flow for u in operands], ys, inner_options, (*here, box), alive
             )
+            if node.primitive == "scan" and not options.unroll:
+                more, results = rolled(more, results, len(here) + 1)
             steps += more
             outputs = [result.flow for result in results]
         elif only_weak_type(node):
@@ -170,11 +125,15 @@ def opened(
 ) -> tuple[Graph, Sequence[Use], Box, Options] | None:
     """In the place of a call that is opened: a graph, its operands, the box, and how to go on in it."""
     if node.primitive in LOOPS:
-        if not options.unroll:
+        once = node.primitive == "scan" and level < options.depth and node.parameters["length"] <= MOST_STEPS
+        if not (options.unroll or once):
             return None
         graph = LOOPS[node.primitive](eqn, [use.flow.value for use in uses], node.line)
-        depth = max(options.depth, level) + 2  # the loop and its steps are open
-        return graph, uses, Box(node.name, node.line), dataclasses.replace(options, depth=depth)
+        depth = options.depth + 1  # the box of a step is one more, that is gone when it is rolled up
+        if options.unroll:
+            depth = max(options.depth, level) + 2  # the loop and its steps are open
+        name = node.name if options.unroll else display_name(node)
+        return graph, uses, Box(name, node.line), dataclasses.replace(options, depth=depth)
     if node.primitive not in OPENED or level >= options.depth:
         return None
     if node.primitive == "cond":

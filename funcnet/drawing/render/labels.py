@@ -6,7 +6,10 @@ A constant that is one number, or in arithmetic one number everywhere, is part o
 wire leads to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from funcnet.drawing.diagram import Gate, Wire
 from funcnet.drawing.diagram.arrays import uniform
@@ -55,6 +58,9 @@ SIGNS = {
 
 NAMES = {
     "broadcast_in_dim": "broadcast",
+    "reduce_window_max": "max pool",
+    "reduce_window_min": "min pool",
+    "reduce_window_sum": "sum pool",
     "conv_general_dilated": "conv",
     "convert_element_type": "to",
     "select_n": "select",
@@ -78,7 +84,7 @@ def label(gate: Gate) -> str:
         before, after = constants
         return " ".join(filter(None, (before, BETWEEN[gate.primitive], after)))
     name = sign(gate) or NAMES.get(gate.primitive, gate.name)
-    if any(constants):
+    if gate.primitive and any(constants):
         name += f"({', '.join(text or '·' for text in constants)})"
     return " ".join(filter(None, (name, detail(gate))))
 
@@ -98,9 +104,14 @@ def detail(gate: Gate) -> str:
     return write(gate) if write else ""
 
 
+def shape(value: Any) -> tuple[int, ...]:
+    """The shape of an array, or of the first of a bundle."""
+    return np.shape(value[0] if isinstance(value, tuple) else value)
+
+
 def _axes(gate: Gate) -> str:
     axes = gate.parameters["axes"]
-    if len(axes) == len(gate.inputs[0].value.shape):
+    if len(axes) == len(shape(gate.inputs[0].value)):
         return ""
     return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
 
@@ -110,13 +121,13 @@ def _axis(gate: Gate) -> str:
 
 
 def _shape(gate: Gate) -> str:
-    return "×".join(map(str, gate.outputs[0].value.shape)) or "scalar"
+    return "×".join(map(str, shape(gate.outputs[0].value))) or "scalar"
 
 
 def _bounds(gate: Gate) -> str:
     given = gate.parameters
     strides = given["strides"] or (1,) * len(given["start_indices"])
-    whole = gate.inputs[0].value.shape
+    whole = shape(gate.inputs[0].value)
     bounds = zip(given["start_indices"], given["limit_indices"], strides, whole, strict=True)
     return f"[{', '.join(_range(*bound) for bound in bounds)}]"
 
@@ -131,10 +142,47 @@ def _permutation(gate: Gate) -> str:
     return "" if order == (1, 0) else signed(str(order))
 
 
+def _windows(gate: Gate) -> str:
+    """Of a pool: window, stride, padding, without the axes that it leaves alone."""
+    p = gate.parameters
+    axes = [i for i, n in enumerate(p["window_dimensions"]) if n > 1 or p["window_strides"][i] > 1]
+    return _kernel(*([p[key][i] for i in axes] for key in ("window_dimensions", "window_strides", "padding")))
+
+
+def _convolved(gate: Gate) -> str:
+    """Of a convolution: kernel, stride, padding, dilation, groups."""
+    p = gate.parameters
+    places = p["dimension_numbers"].rhs_spec[2:]
+    kernel = [shape(gate.inputs[1].value)[i] for i in places]
+    more = [f"dilation {_sizes(p['rhs_dilation'])}"] if set(p["rhs_dilation"]) - {1} else []
+    more += [f"from {_sizes(p['lhs_dilation'])}"] if set(p["lhs_dilation"]) - {1} else []
+    more += [f"{p['feature_group_count']} groups"] if p["feature_group_count"] > 1 else []
+    return " ".join([_kernel(kernel, p["window_strides"], p["padding"]), *more])
+
+
+def _kernel(sizes: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]]) -> str:
+    parts = [_sizes(sizes)]
+    parts += (
+        [f"stride {_sizes(strides if len(set(strides)) > 1 else strides[:1])}"] if set(strides) - {1} else []
+    )
+    ends = [str(low) if low == high else f"{low}+{high}" for low, high in padding]
+    parts += [f"pad {ends[0] if len(set(ends)) == 1 else ', '.join(ends)}"] if set(ends) - {"0"} else []
+    return " ".join(parts)
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    """Sizes along axes: 3×3."""
+    return "×".join(map(str, sizes))
+
+
 _DETAILS: dict[str, Callable[[Gate], str]] = {
     **dict.fromkeys(("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"), _axes),
     **dict.fromkeys(("concatenate", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _axis),
     **dict.fromkeys(("broadcast_in_dim", "reshape", "squeeze"), _shape),
+    **dict.fromkeys(
+        ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window"), _windows
+    ),
+    "conv_general_dilated": _convolved,
     "convert_element_type": lambda gate: str(gate.parameters["new_dtype"]),
     "slice": _bounds,
     "transpose": _permutation,

@@ -40,22 +40,21 @@ def tooltip_of(text: str) -> str:
     return f'tooltip="{escaped(text).replace(BACKSLASH, 2 * BACKSLASH)}"'
 
 
-def wire_node(i: int, wire: Wire, ends: tuple[str, str], *, again: bool, brief: bool) -> str:
+def wire_node(i: int, wire: Wire, ends: tuple[str, str], *, again: bool) -> str:
     """A wire: the value above, the gradient below, and what is written at its ends.
 
     Args:
         i: its number.
         wire: what flows.
-        ends: the argument's name or where a cut wire comes from; and what it leads to if that is no gate.
+        ends: the argument's name; and what it leads to if that is no gate.
         again: whether the same value stands on the wire before it; if it is large its kind is enough here.
-        brief: whether value and gradient have one line each.
     """
     constant = wire.role == "constant"
     ink = grey if constant else green
     same = again and not fits_a_table(wire.value)
-    value = ink(escaped(array_type(wire.value))) if same else thumbnail(wire.value, ink, brief=brief)
+    value = ink(escaped(array_type(wire.value))) if same else thumbnail(wire.value, ink)
     if wire.gradient is not None:
-        gradient = thumbnail(wire.gradient, red, typed=False, brief=brief)
+        gradient = thumbnail(wire.gradient, red, typed=False)
     else:
         gradient = grey("–") if is_float(wire.value) and not constant else ""
     before, after = (beside(broken(text)) for text in ends)
@@ -74,13 +73,13 @@ def beside(text: str) -> str:
     return f'<TD ROWSPAN="3">&#160;<B>{text}</B>&#160;</TD>' if text else ""
 
 
-def gate_node(gate: Gate, *, formulas: bool, numbered: bool) -> str:
-    """A gate: its sign, or name and number; formula and local gradients if asked for; its marks."""
+def gate_node(gate: Gate, *, formulas: bool) -> str:
+    """A gate: its sign or name; formula and local gradients if asked for; its marks."""
     name, tooltip = f"g{gate.number}", gate_tooltip(gate)
     if is_copy(gate):
         small = {"fontsize": 8, "margin": "0.01,0.01", "width": 0, "height": 0}
-        return node(name, f"copy {gate.number}" if numbered else "copy", tooltip, shape="oval", **small)
-    written = f"{gate.name} {gate.number}" if numbered else label(gate)
+        return node(name, "copy", tooltip, shape="oval", **small)
+    written = label(gate)
     text = f'<FONT POINT-SIZE="{13 if len(written) == 1 else 10}">{escaped(written)}</FONT>'
     more = [*(formula_lines(gate) if formulas else []), *map(badge, gate.marks)]
     width = max((3 if mark.severe else 2 for mark in gate.marks), default=1)

@@ -28,26 +28,23 @@ Ink = Callable[[str], str]
 """What puts a piece of escaped text in its colour and slant."""
 
 
-def thumbnail(value: Any, ink: Ink, *, typed: bool = True, brief: bool = False) -> str:
+def thumbnail(value: Any, ink: Ink, *, typed: bool = True) -> str:
     """A value as the content of a cell.
 
     Args:
         value: an array, or a tuple of arrays that are summarized together.
         ink: see `Ink`.
         typed: whether a summary says dtype and shape.
-        brief: one line, whatever the size.
 
     >>> thumbnail(np.float32(-0.53444666), "<I>{}</I>".format)
     '<I>−0.534</I>'
     """
     if is_number(value):
         return ink(number(plain(value).item()))
-    if fits_a_table(value) and not brief:
+    if fits_a_table(value):
         return _numbers(plain(value), ink)
     lines = [array_type(value)] if typed else []
     lines += summary(value)
-    if brief:
-        return ink(escaped(", ".join(lines[:2])))
     rows = [ink(escaped(line)) for line in lines]
     if not isinstance(value, tuple) and is_numeric(value) and (picture := _heat_map(plain(value), ink)):
         rows.append(picture)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from funcnet.drawing.diagram import Diagram, Gate, Wire
 from funcnet.drawing.diagram.arrays import is_numeric
-from funcnet.drawing.render.labels import BETWEEN, SUPERSCRIPTS, detail
+from funcnet.drawing.render.labels import BETWEEN, SUPERSCRIPTS, detail, shape
 from funcnet.drawing.render.numbers import MOST_IN_LINE, array_type, in_line, summary
 from funcnet.rules import parse_formula
 
@@ -100,7 +100,8 @@ def working(gate: Gate, i: int, gradients: dict[Wire, str]) -> str:
             return numbers
     if gate.name == "copy":
         return f"the sum over {len(flowing)} uses"
-    scalars = {wire: text(wire.gradient) for wire in flowing if jnp.size(wire.gradient) == 1}
+    single = [wire for wire in flowing if not isinstance(wire.gradient, tuple)]
+    scalars = {wire: text(wire.gradient) for wire in single if jnp.size(wire.gradient) == 1}
     formula = formula_of_input(gate, i)
     y_bar = f"ȳ = {', '.join((gradients | scalars)[wire] for wire in flowing)}"
     return f"{formula} ({y_bar})" if formula else y_bar
@@ -137,7 +138,7 @@ def is_tensor_product(gate: Gate) -> bool:
     if gate.primitive != "dot_general":
         return False
     (x_axes, w_axes), (batch, _) = gate.parameters["dimension_numbers"]
-    ranks = [jnp.ndim(wire.value) for wire in gate.inputs]
+    ranks = [len(shape(wire.value)) for wire in gate.inputs]
     return bool(batch) or max(ranks) > 2 or tuple(x_axes) != (ranks[0] - 1,) or tuple(w_axes) != (0,)
 
 
