@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from funcnet._errors import ParameterError
+
 _CONTROL_GROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -33,6 +35,16 @@ def excess(needed: int) -> str | None:
     if needed <= memory():
         return None
     return f"needs {_amount(needed)} of memory, and there are {_amount(memory())}"
+
+
+def check_memory(needed: int, what: str, instead: str) -> None:
+    """Nothing, if there are so many bytes.
+
+    Raises:
+        ParameterError: there are fewer.
+    """
+    if too_much := excess(needed):
+        raise ParameterError(f"{what}: that {too_much}. {instead}.")
 
 
 def _amount(count: int) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from funcnet._errors import CheckpointError, ParameterError
-from funcnet.cli.size import check_size
 from funcnet.train import Config
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ class Train:
     """The folder of a finished run whose weights are taken where names and shapes fit."""
     save_every: Annotated[float, arg(metavar="SECONDS")] = 5.0
     """How often to save what a killed run can be resumed from."""
+    watch: Annotated[int, arg(metavar="N")] = 0
+    """Write the norms of all gradients and layers by step, watch.csv and watch.png; more every N steps."""
 
     def __post_init__(self) -> None:
         if self.out and self.resume:
@@ -49,10 +50,13 @@ class Train:
             )
         if not self.save_every >= 0:
             raise ParameterError(f"--save-every {self.save_every}: expected seconds, 0 or more.")
+        if self.watch < 0:
+            raise ParameterError(f"--watch {self.watch}: expected a number of steps, or 0 not to watch.")
 
     def __call__(self) -> None:
         """Train, draw, and print the test accuracy."""
         from funcnet import data, train
+        from funcnet.train.limits import check_size
         from funcnet.train.objective import fit_classifier
 
         dataset = data.load(self.config.data, seed=self.config.seed)
@@ -69,6 +73,7 @@ class Train:
                 resume=self.resume is not None,
                 start_from=self.start_from,
                 save_every=self.save_every,
+                watch=self.watch,
                 progress=True,
             )
         except train.Interrupted as interrupt:

@@ -14,12 +14,20 @@ the logistic loss with both of its terms. p and its derivatives are those of `fu
 
 Losses of float16 and bfloat16 scores are worked out and returned in float32, since a loss can be
 twice as large as the largest score. Gradients have the scores' dtype.
+
+A label is 0 … classes − 1, or −1 for none: the loss of an example without a label is NaN, to be left out
+by `weighted_mean`. Another one is an error, and NaN where labels are traced (under jit and vmap), since there
+nothing can be raised.
 """
 
+from collections.abc import Callable
+
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._dtypes import at_least_float32, is_floating
@@ -34,11 +42,25 @@ def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
             f"{name}: scores have shape {list(scores.shape)}, labels {list(labels.shape)} with dtype "
             f"{labels.dtype}; expected scores [*batch, classes] and integer labels [*batch]"
         )
+    _check_labels(name, labels, scores.shape[-1])
     return _one_hot(labels, scores.shape[-1])
 
 
+def _check_labels(name: str, labels: Array, classes: int) -> None:
+    """Raises for labels that are no class, if their values are known."""
+    if isinstance(labels, jax.core.Tracer):
+        return
+    y = np.ravel(labels)
+    wrong = y[(y < -1) | (y >= classes)]
+    if wrong.size:
+        raise ParameterError(
+            f"{name}: {wrong.size} of {y.size} labels are no class, the first is {wrong[0]}; expected 0 to "
+            f"{classes - 1}, as there are {classes} scores an example, or −1 for none"
+        )
+
+
 def _one_hot(labels: Array, classes: int) -> Array:
-    return labels[..., None] == jnp.arange(classes, dtype=labels.dtype)
+    return labels[..., None] == jnp.arange(classes, dtype=jnp.promote_types(labels.dtype, jnp.int32))
 
 
 def _check_same_shape(name: str, scores: Array, targets: Array) -> None:
@@ -60,7 +82,7 @@ def _nan_unless_labelled(loss: Array, right: Array) -> Array:
     source="CS231n 2019, lecture 4, slide 6; Bridle 1990",
 )
 def softmax_loss(
-    scores: Float[Array, "*batch classes"], labels: Int[Array, "*batch"] | Float[Array, "*batch classes"]
+    scores: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"] | Float[Array, "*batch classes"]
 ) -> Float[Array, "*batch"]:
     """Softmax loss (cross-entropy) −log p_y of each example.
 
@@ -73,6 +95,7 @@ def softmax_loss(
 
     Raises:
         ShapeError: labels are neither integers [*batch] nor floats [*batch, classes].
+        ParameterError: an integer label is no class; traced ones give NaN.
 
     >>> f"{softmax_loss(jnp.array([3.2, 5.1, -1.7]), 0):.2f}"  # the course's cat, car and frog
     '2.04'
@@ -129,7 +152,7 @@ def _sum_of_others(p: Array) -> Array:
     source="Weston and Watkins 1999; CS231n 2019, lecture 4, slides 6 and 36",
 )
 def svm_loss(
-    scores: Float[Array, "*batch classes"], labels: Int[Array, "*batch"], *, margin: float = 1.0
+    scores: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"], *, margin: float = 1.0
 ) -> Float[Array, "*batch"]:
     """Multiclass SVM (hinge) loss Σ_{j ≠ y} max(0, s_j − s_y + Δ) of each example.
 
@@ -145,7 +168,7 @@ def svm_loss(
 
     Raises:
         ShapeError: labels are not integers [*batch].
-        ParameterError: the margin is negative.
+        ParameterError: the margin is negative, or a label no class; traced labels give NaN.
 
     >>> f"{svm_loss(jnp.array([3.2, 5.1, -1.7]), 0):.1f}"  # the course's cat, car and frog
     '2.9'
@@ -270,3 +293,14 @@ def weighted_mean(
     total = jnp.sum(w)
     counted = jnp.sum(jnp.where(w == 0, 0, w * jnp.where(w == 0, 0, losses)))
     return counted / jnp.where(total == 0, 1, total)
+
+
+def of_labels(name: str, loss: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """A loss of scores and labels out of one that takes a target for each class, 1 for the right one or 0."""
+
+    def labelled(scores: Float[ArrayLike, "*batch classes"], labels: Integer[ArrayLike, "*batch"]) -> Array:
+        scores, labels = jnp.asarray(scores), jnp.asarray(labels)
+        right = _is_right_class(name, scores, labels)
+        return _nan_unless_labelled(loss(scores, right.astype(scores.dtype)), right)
+
+    return labelled

@@ -2,13 +2,9 @@
 
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
-
 from funcnet.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from funcnet.nn.affine import maxout
-from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss
+from funcnet.nn.losses import logistic_loss, mse_loss, of_labels, softmax_loss, svm_loss
 from funcnet.nn.regularizers import elastic_net, l1, l2
 
 ACTIVATIONS: dict[str, Callable | None] = {
@@ -25,21 +21,13 @@ ACTIVATIONS: dict[str, Callable | None] = {
 }
 
 
-def _mse_of_one_hot(scores: Float[Array, "*batch classes"], labels: Int[Array, "*batch"]) -> Array:
-    return mse_loss(scores, jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype))
-
-
-def _one_against_the_rest(scores: Float[Array, "*batch classes"], labels: Int[Array, "*batch"]) -> Array:
-    return jnp.sum(
-        logistic_loss(scores, jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)), axis=-1
-    )
-
-
 LOSSES: dict[str, Callable] = {
     "softmax": softmax_loss,
     "svm": svm_loss,
-    "mse": _mse_of_one_hot,
-    "logistic": _one_against_the_rest,
+    "mse": of_labels("mse_loss", mse_loss),
+    "logistic": of_labels(
+        "logistic_loss", lambda scores, targets: logistic_loss(scores, targets).sum(axis=-1)
+    ),
 }
 """Classification losses `(scores [*batch, classes], labels [*batch]) -> [*batch]`. The last two see
 each class as a number to predict, 1 for the right one and 0 for the others."""

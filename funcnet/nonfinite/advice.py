@@ -50,6 +50,10 @@ INFINITIES = (
     "Infinities went in, as in ∞ − ∞, 0 · ∞ and ∞ / ∞, or a NaN that is written in the code: if they are "
     "meant, as in a mask, leave their places out here"
 )
+LABEL = (
+    "A label that is none of the classes has NaN for a loss: labels go from 0 to the number of scores − 1; "
+    "leave out examples without one by funcnet.nn.weighted_mean"
+)
 PARAMETER = (
     "An update or a file has made it so: look at the step before, at the learning rate and at the "
     "checkpoint; in data, look for missing values"
@@ -75,7 +79,15 @@ def advice(
         return MASKED
     if direction == "forward":
         meant = any(_is_float(x) and bool(jnp.any(~jnp.isfinite(x))) for x in inputs)
-        return INFINITIES if meant else FORWARD.get(primitive, _too_large(made, "number"))
+        if meant:
+            return INFINITIES
+        if (
+            primitive == "custom_vjp_call"
+            and bool(jnp.any(jnp.isnan(made)))
+            and not all(map(_is_float, inputs))
+        ):
+            return LABEL
+        return FORWARD.get(primitive, _too_large(made, "number"))
     if all(y_bar is None or _is_zero_at(~jnp.isfinite(made), y_bar) for y_bar in upstream):
         return ZERO
     return BACKWARD.get(primitive, _too_large(made, "gradient"))

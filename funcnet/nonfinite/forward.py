@@ -98,6 +98,8 @@ class Values:
                     gates.append((i, self.made_by(eqn, k, test)))
             elif inner.operand is None:
                 gates += [(i, inner)] if inner.gate else []
+            elif inner.gate is None and test is jnp.isnan and _jax.is_literal(eqn.invars[inner.operand]):
+                gates.append((i, Source(self.gate(eqn, k))))  # a NaN that is written in the code
             elif inner.gate is None:
                 pending.append(eqn.invars[inner.operand])
             else:

@@ -8,14 +8,16 @@
 
 Which file is about what:
 
-    state        one step, and many in one jitted call, as pure functions
-    batches      what a step gets: rows in memory, drawn ones, a source on the host
     loop         `fit`: chunks of steps, and between them metrics, hook, checkpoint, Ctrl-C
-    folder       a run's files, their lock, and what refuses to be resumed (checkpoint: trees, log: rows)
-    nonfinite    where a run broke; watch: how large what a step computes is (probes, sizes, heatmap)
-    run          what was trained, saved and read back; plots draws it, program exports it
-    objective    what a Config means to the loop (config: its fields, optimizers: their meaning)
-    net          the classifier that comes of it; grid trains many at once
+    state        one step, and many in one jitted call, as pure functions; loss: what it may return
+    batches      what a step gets: rows in memory, drawn ones; source: those of a source on the host
+    folder       a run's files, their lock, and what refuses to be resumed; checkpoint: trees of arrays
+    run          the rows of metrics.csv, and what was trained, saved and read back
+    limits       what is refused before it starts, for its size or kind
+    nonfinite    where a run broke
+    watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
+    objective    what a `Config` (config) means to the loop; net: the classifier that comes of it
+    grid         many classifiers at once; plots draws one, program exports any function
 
 Names load when they are used, so that the command line can ask `Config` for its fields without waiting for
 JAX.
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from funcnet.train.batches import Batches, from_source, in_memory, procedural
+    from funcnet.train.batches import Batches, in_memory, procedural
     from funcnet.train.config import Config, read_config
     from funcnet.train.grid import Sweep, sweep
     from funcnet.train.loop import Interrupted, StopTraining
@@ -57,13 +59,14 @@ if TYPE_CHECKING:
     from funcnet.train.objective import classifier, fit
     from funcnet.train.program import export
     from funcnet.train.run import Run
+    from funcnet.train.source import from_source
     from funcnet.train.state import State, advance, init, step
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         __all__,
         {
-            "batches": ["Batches", "from_source", "in_memory", "procedural"],
+            "batches": ["Batches", "in_memory", "procedural"],
             "objective": ["classifier", "fit"],
             "config": ["Config", "read_config"],
             "grid": ["Sweep", "sweep"],
@@ -71,6 +74,7 @@ else:
             "net": ["Net", "load_run"],
             "program": ["export"],
             "run": ["Run"],
+            "source": ["from_source"],
             "state": ["State", "advance", "init", "step"],
         },
     )

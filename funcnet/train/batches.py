@@ -2,20 +2,20 @@
 
     in_memory(arrays, size)      arrays on the device, gathered there
     procedural(draw)             draw(key) makes a batch on the device: copy tasks, toy sets
-    from_source(source, size)    on the host, anything with a length and [i]: memory maps, files, grain
+    from_source(source, size)    on the host, anything with a length and [i] (`funcnet.train.source`)
 
 An epoch e visits all examples in the order `order(key of the seed, examples, e)`, and its s-th step takes the
 s-th slice of that; what does not fill a last batch waits for the next epoch, and fewer examples than a batch
 are one batch. So a run that goes on at some step needs no word of the reader.
 
 What several steps need is brought to the device at once (`load`), and each takes its part there (`take`,
-inside of the compiled loop).
+inside of the compiled loop). Arrays that are spread over devices stay so, and so do the batches out of them.
 """
 
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from jax import lax
 from jaxtyping import Array, Integer, Key
 
 from funcnet._errors import ParameterError, ShapeError
+from funcnet._memory import check_memory
 from funcnet.train.checkpoint import named_leaves
 
 Step = Integer[Array, ""] | int
@@ -34,9 +35,6 @@ Seed = Integer[Array, ""] | int
 
 TURNS = 100
 """Steps in one call, at most."""
-
-READ_AT_ONCE = 2**26
-"""Bytes that are read from a source at once, at most, unless a single batch has more."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,13 @@ class Batches:
         """The batch of a step."""
         return self.take(self.load(seed, step, 1), jax.random.key(seed), step)
 
+    def spans(self, begin: int, steps: int) -> Iterator[tuple[int, int]]:
+        """From where to where is loaded at once: so many turns, to the end of the epoch or of the run."""
+        while begin < steps:
+            stop = min(begin + self.turns, (begin // self.per_epoch + 1) * self.per_epoch, steps)
+            yield begin, stop
+            begin = stop
+
 
 def in_memory(arrays: Any, size: int) -> Batches:
     """Batches of so many rows of arrays, shuffled anew in each epoch.
@@ -73,7 +78,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
 
     Raises:
         ShapeError: the arrays have not the same number of examples, or none.
-        ParameterError: the size is below 1.
+        ParameterError: the size is below 1, or the arrays need more memory than there is.
 
     >>> batches = in_memory((np.arange(10), np.arange(10) ** 2), 4)
     >>> batches.per_epoch
@@ -82,22 +87,31 @@ def in_memory(arrays: Any, size: int) -> Batches:
     >>> bool((x**2 == y).all())
     True
     """
-    slices = _slices(_examples(arrays), size)
+    slices = Slices.of(rows_of(arrays), size)
+    elsewhere = [leaf for leaf in jax.tree.leaves(arrays) if isinstance(leaf, np.ndarray)]
+    check_memory(
+        sum(leaf.nbytes for leaf in elsewhere),
+        "in_memory: the arrays",
+        "Take from_source, which reads what a few steps need",
+    )
     arrays = jax.tree.map(jnp.asarray, arrays)
 
+    def visits(seed: Seed, first: Step, epochs: int) -> Array:
+        each = first + jnp.arange(epochs, dtype=jnp.int32)
+        return jax.vmap(functools.partial(order, jax.random.key(seed), slices.examples))(each)
+
     @functools.lru_cache(1)
-    def visited(seed: int, epoch: int) -> Array:
-        with jax.ensure_compile_time_eval():  # what is kept here must have a value, within jit too
-            return order(jax.random.key(seed), slices.examples, epoch)[None]
+    def kept(seed: int, first: int, epochs: int) -> Array:
+        with jax.ensure_compile_time_eval():  # what is kept must have a value, within jit too
+            return visits(seed, first, epochs)
 
     def load(seed: Seed, step: Step, steps: int) -> Any:
-        if not is_traced((seed, step)) and int(step) % slices.per_epoch + steps <= slices.per_epoch:
-            epoch = int(step) // slices.per_epoch
-            return arrays, visited(int(seed), epoch), jnp.int32(epoch)
-        count = (steps + slices.per_epoch - 2) // slices.per_epoch + 1
-        epochs = step // slices.per_epoch + jnp.arange(count, dtype=jnp.int32)
-        visits = jax.vmap(functools.partial(order, jax.random.key(seed), slices.examples))(epochs)
-        return arrays, visits, epochs[0]
+        first = step // slices.per_epoch
+        if is_traced((seed, step)):
+            epochs = (steps + slices.per_epoch - 2) // slices.per_epoch + 1  # as many as it may touch
+            return arrays, visits(seed, first, epochs), jnp.int32(first)
+        epochs = (int(step) + steps - 1) // slices.per_epoch - int(first) + 1
+        return arrays, kept(int(seed), int(first), epochs), jnp.int32(first)
 
     return Batches(load, slices, slices.turns, slices.per_epoch, lambda: slices.describe(arrays))
 
@@ -122,46 +136,6 @@ def procedural(draw: Callable[[Key[Array, ""]], Any]) -> Batches:
     )
 
 
-def from_source(source: Any, size: int) -> Batches:
-    """Batches of so many examples of a source on the host, shuffled anew in each epoch.
-
-    Args:
-        source: a pytree of numpy arrays with one leading axis, which may be memory maps; or anything with a
-            length whose [i] is an example, a pytree of arrays of the same shapes for each i.
-        size: examples in a batch.
-
-    Raises:
-        ShapeError: it has no examples.
-        ParameterError: the size is below 1.
-
-    >>> squares = [{"x": np.float32(i), "y": np.float32(i * i)} for i in range(10)]
-    >>> from_source(squares, 4)(step=0)["x"].shape
-    (4,)
-    """
-    leaves = jax.tree.leaves(source)
-    mapped = bool(leaves) and all(isinstance(leaf, np.ndarray) for leaf in leaves)
-    slices = _slices(_examples(source) if mapped else len(source), size)
-
-    def read(rows: np.ndarray) -> Any:
-        if mapped:
-            return jax.tree.map(lambda array: array[rows], source)
-        return jax.tree.map(lambda *each: np.stack(each), *(source[int(i)] for i in rows))
-
-    def load(seed: Seed, step: Step, steps: int) -> Any:
-        if is_traced((seed, step)):
-            raise ParameterError(
-                "a source on the host cannot be read from within jit or vmap; expected batches in memory or "
-                "procedural ones there. Call advance outside."
-            )
-        stacked = [read(slices.rows(int(seed), int(step) + i)) for i in range(steps)]
-        return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *stacked), jnp.int32(step)
-
-    sample = read(np.linspace(0, slices.examples - 1, min(16, slices.examples)).astype(int))
-    example = sum(leaf[0].nbytes for leaf in jax.tree.leaves(sample))
-    turns = min(slices.turns, max(1, READ_AT_ONCE // max(1, example * slices.size)))
-    return Batches(load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True)
-
-
 class Drawn(NamedTuple):
     """The batch of a step, drawn by a key that neither the order of examples nor a loss uses."""
 
@@ -178,6 +152,20 @@ class Slices(NamedTuple):
     examples: int
     size: int
 
+    @classmethod
+    def of(cls, examples: int, size: int) -> "Slices":
+        """For batches of so many of so many examples."""
+        if size < 1:
+            raise ParameterError(f"the batch size is {size}; expected 1 or more")
+        if examples < 1:
+            raise ShapeError("there are no examples; expected one or more")
+        if examples >= 2**31:
+            raise ParameterError(
+                f"there are {examples} examples, as of a source without an end; expected less than 2³¹. "
+                f"Repeating and shuffling are the loop's: leave them out of the source."
+            )
+        return cls(examples, min(size, examples))
+
     @property
     def per_epoch(self) -> int:
         """Steps in an epoch."""
@@ -193,16 +181,19 @@ class Slices(NamedTuple):
         arrays, visits, first = data
         start = step // self.per_epoch - first, step % self.per_epoch * self.size
         rows = lax.dynamic_slice(visits, start, (1, self.size))[0]
-        return jax.tree.map(lambda array: array[rows], arrays)
-
-    def rows(self, seed: int, step: int) -> np.ndarray:
-        """The examples of a step."""
-        start = step % self.per_epoch * self.size
-        return _order_on_host(seed, self.examples, step // self.per_epoch)[start : start + self.size]
+        return jax.tree.map(lambda array: _gathered(array, rows), arrays)
 
     def describe(self, content: Any) -> dict[str, Any]:
         """What such data are."""
         return {"training examples": self.examples, "batch size": self.size, "content": digest(content)}
+
+
+def _gathered(array: Array, rows: Array) -> Array:
+    """Rows of an array; where sharding is part of its type, they are spread as it is."""
+    sharding = jax.typeof(array).sharding
+    if jax.sharding.AxisType.Explicit in sharding.mesh.axis_types:
+        return array.at[rows].get(out_sharding=sharding)
+    return array[rows]
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -210,17 +201,6 @@ def order(key: Key[Array, ""], examples: int, epoch: Step) -> Integer[Array, " {
     """The order in which an epoch visits the examples, by the key of the seed: a permutation."""
     _, key = jax.random.split(key)
     return jax.random.permutation(jax.random.fold_in(key, epoch), examples)
-
-
-@functools.lru_cache(2)
-def _order_on_host(seed: int, examples: int, epoch: int) -> np.ndarray:
-    return np.asarray(order(jax.random.key(seed), examples, epoch))
-
-
-def _of_stack(data: Any, key: Key[Array, ""], step: Step) -> Any:
-    """The batch of a step out of a stack of batches, and the step of the first of them."""
-    stack, first = data
-    return jax.tree.map(lambda array: lax.dynamic_index_in_dim(array, step - first, keepdims=False), stack)
 
 
 def as_batches(batches: Batches | Callable) -> Batches:
@@ -250,15 +230,7 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def _slices(examples: int, size: int) -> Slices:
-    if size < 1:
-        raise ParameterError(f"the batch size is {size}; expected 1 or more")
-    if examples < 1:
-        raise ShapeError("there are no examples; expected one or more")
-    return Slices(examples, min(size, examples))
-
-
-def _examples(arrays: Any) -> int:
+def rows_of(arrays: Any) -> int:
     """The number of rows that all arrays have."""
     shapes = {name: np.shape(leaf) for name, leaf in named_leaves(arrays).items()}
     rows = {shape[:1] for shape in shapes.values()}

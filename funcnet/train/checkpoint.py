@@ -61,28 +61,12 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, metadata
 
 
-def load(path: str | Path, like: Tree) -> tuple[Tree, dict[str, Any]]:
-    """The tree that `save` wrote, and its metadata.
-
-    Args:
-        path: the file.
-        like: a tree of the expected structure, shapes and dtypes: arrays or `jax.ShapeDtypeStruct`s.
+def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree:
+    """The arrays of the file at `path` as a tree of the structure, shapes and dtypes of `like`.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds other arrays than `like`.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(folder + "/tree", {"w": np.float32([1, 2])}, {"step": 7})
-    ...     load(folder + "/tree", {"w": np.zeros(2, np.float32)})
-    ({'w': array([1., 2.], dtype=float32)}, {'step': 7})
+        CheckpointError: it holds other arrays than `like`.
     """
-    arrays, metadata = read(path)
-    return arrange(arrays, like, path), metadata
-
-
-def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree:
-    """The arrays of the file at `path` as a tree; see `load`."""
     expected = {name: _describe(leaf) for name, leaf in named_leaves(like).items()}
     found = {name: _describe(array) for name, array in arrays.items()}
     for name in sorted(expected | found):

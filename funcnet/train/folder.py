@@ -24,7 +24,7 @@ from funcnet._errors import CheckpointError
 from funcnet._files import write_atomically
 from funcnet.train import checkpoint
 from funcnet.train.config import CONFIG_FILE, read_settings
-from funcnet.train.log import Log, write_metrics
+from funcnet.train.run import Log, write_metrics
 from funcnet.train.state import State
 
 CHECKPOINT_FILE = "checkpoint.safetensors"

@@ -17,6 +17,7 @@ much as the widest net, and all runs are in memory at once.
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,8 +35,7 @@ from funcnet.data import Dataset, Split, Standardization, standardize
 from funcnet.train.batches import in_memory
 from funcnet.train.config import Config
 from funcnet.train.net import Metrics, Net, evaluate, initial, precision
-from funcnet.train.objective import penalty
-from funcnet.train.optimizers import OPTIMIZERS, schedule
+from funcnet.train.objective import OPTIMIZERS, check_trainable, penalty, schedule
 from funcnet.train.state import advance, init
 
 AXES = "seed", "hidden", "regularization", "activation"
@@ -80,29 +80,25 @@ class Sweep:
             ParameterError: another number of indices, or one out of range.
             NonFiniteError: the run diverged.
         """
-        if len(index) != len(self.shape) or not all(
-            0 <= i < n for i, n in zip(index, self.shape, strict=True)
-        ):
+        within = [0 <= i < n for i, n in zip(index, self.shape, strict=False)]
+        if len(index) != len(self.shape) or not all(within):
             raise ParameterError(
                 f"run{index}: no such run; expected an index from 0 for each of {', '.join(AXES)}, below "
                 f"{self.shape}"
             )
         settings = {name: values[i] for (name, values), i in zip(self.axes.items(), index, strict=True)}
         config = replace(self.config, **settings)
-        sizes = len(self.standardization.mean), *config.hidden, len(self.classes)
-        with precision(config):
-            params = {
-                f"layer{n}": {
-                    "w": jnp.asarray(self.params[f"layer{n}"]["w"][index][:fan_in, :fan_out]),
-                    "b": jnp.asarray(self.params[f"layer{n}"]["b"][index][:fan_out]),
-                }
-                for n, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1)
-            }
         if np.isnan(self.train.loss[index]):
             raise NonFiniteError(
                 f"run{index}: it diverged, its loss became infinite or NaN. Lower learning_rate (it is "
                 f"{config.rate:g}), or train it with fit, which says where it broke: {settings}"
             )
+        sizes = len(self.standardization.mean), *config.hidden, len(self.classes)
+        params = {}
+        with precision(config):
+            for n, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1):
+                w, b = (self.params[f"layer{n}"][name][index] for name in ("w", "b"))
+                params[f"layer{n}"] = {"w": jnp.asarray(w[:fan_in, :fan_out]), "b": jnp.asarray(b[:fan_out])}
         return Net(
             params=params,
             config=config,
@@ -133,7 +129,8 @@ def sweep(
 
     Raises:
         ParameterError: an axis without values, a value outside the domain of its setting, hidden layers of
-            different number, or maxout.
+            different number, maxout, or more memory needed than there is.
+        DataError: a label is none of the classes.
 
     >>> from funcnet.data import load
     >>> config = Config(data="moons", batch_size=200, epochs=100, optimizer="adam", learning_rate=0.03)
@@ -147,6 +144,8 @@ def sweep(
     (20,)
     """
     axes = _checked(config, seed=seed, hidden=hidden, regularization=regularization, activation=activation)
+    widest = replace(config, hidden=max(axes["hidden"], key=sum))
+    check_trainable(widest, dataset, nets=math.prod(map(len, axes.values())))
     with precision(config):
         standardized, standardization = standardize(dataset)
         trained = _train(
@@ -159,9 +158,8 @@ def sweep(
             (standardized.train, standardized.validation, standardized.test),
         )
     params, (train, validation, test) = jax.device_get(trained)
-    return Sweep(
-        config, axes, train, validation, test, params, standardization, dataset.classes, dataset.image_shape
-    )
+    names, shape = dataset.classes, dataset.image_shape
+    return Sweep(config, axes, train, validation, test, params, standardization, names, shape)
 
 
 def _checked(config: Config, **axes: Sequence[Any] | None) -> dict[str, tuple[Any, ...]]:
@@ -183,8 +181,7 @@ def _checked(config: Config, **axes: Sequence[Any] | None) -> dict[str, tuple[An
         )
     if "maxout" in checked["activation"]:
         raise ParameterError(
-            "sweep: activation 'maxout' has layers of another shape; expected elementwise activations. Train "
-            "it with fit."
+            "sweep: 'maxout' has layers of another shape; expected elementwise ones. Train it with fit."
         )
     return checked
 
@@ -214,8 +211,7 @@ def _train(
         )
         for_each_lambda = jax.vmap(train_one, (None, None, None, 0))
         for_each_width = jax.vmap(for_each_lambda, (0, 0, None, None))
-        for_each_seed = jax.vmap(for_each_width, (0, None, 0, None))
-        return for_each_seed(params, alive, seeds, regularization)
+        return jax.vmap(for_each_width, (0, None, 0, None))(params, alive, seeds, regularization)
 
     params, alive = jax.vmap(start, out_axes=(0, None))(seeds)
     by_activation = lax.map(with_activation, jnp.arange(len(activations)))
@@ -242,7 +238,6 @@ def _train_one(
         return measure(params, *batch).loss + regularization * penalty(config, params)
 
     state, _ = advance(loss, update, batches, seed=seed)(init(params, update), steps)
-
     measured = [measure(state.params, *part) for part in parts]
     well = (state.step == steps) & jnp.isfinite(measured[0].loss)
     return jax.tree.map(lambda array: jnp.where(well, array, jnp.nan), (state.params, measured))

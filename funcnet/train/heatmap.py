@@ -17,6 +17,11 @@ from funcnet._errors import ShapeError
 from funcnet.train.sizes import Statistics
 from funcnet.train.watch import Seen, rows
 
+TITLES = {
+    "activation": "activations",
+    "gradient": "gradients of activations",
+    "parameter": "gradients of parameters",
+}
 ZERO, NO_NUMBER = "black", "#D55E00"
 MOST = 60
 """So many rows have their names written beside them; of more, every second or third has."""
@@ -41,23 +46,24 @@ def heatmap(seen: Seen, steps: Sequence[int] | None = None) -> Figure:
     """
     if any(np.ndim(one.norm) == 0 for statistics in seen for one in statistics.values()):
         raise ShapeError("heatmap: got one step; expected statistics stacked by step, as a scan gives them")
-    panels = {
-        "activations": _norms(seen.activations),
-        "gradients of activations": _norms(seen.gradients),
-        "gradients of parameters": _norms(seen.parameters),
-    }
-    panels = {title: table for title, table in panels.items() if table}
-    length = len(next(iter(panels["gradients of parameters"].values())))
+    length = len(next(iter(_norms(seen.parameters).values())))
     if steps is not None and len(steps) != length:
         raise ShapeError(f"heatmap: got {len(steps)} numbers for {length} steps; expected one for each")
-    first, last = (0, length - 1) if steps is None else (steps[0], steps[-1])
+    panels = {"activation": seen.activations, "gradient": seen.gradients, "parameter": seen.parameters}
+    norms = {kind: _norms(statistics) for kind, statistics in panels.items()}
+    return drawn(norms, np.arange(length) if steps is None else np.asarray(steps))
+
+
+def drawn(panels: Mapping[str, Mapping[str, np.ndarray]], steps: np.ndarray) -> Figure:
+    """The picture of norms by kind, name and step; steps between the first and the last may be missing."""
+    panels = {kind: table for kind, table in panels.items() if table}
     counts = [len(table) for table in panels.values()]
     figure = Figure(
         figsize=(9, 1.6 + 0.2 * sum(min(n, MOST) for n in counts) + 0.5 * len(counts)), layout="constrained"
     )
     grid = figure.subplots(len(counts), 1, squeeze=False, sharex=True, height_ratios=counts)
-    for axes, (title, table) in zip(grid[:, 0], panels.items(), strict=True):
-        _panel(axes, title, table, (first - 0.5, last + 0.5))
+    for axes, (kind, table) in zip(grid[:, 0], panels.items(), strict=True):
+        _panel(axes, TITLES[kind], table, steps)
     grid[-1, 0].set_xlabel("step")
     return figure
 
@@ -67,16 +73,20 @@ def _norms(statistics: Mapping[str, Statistics]) -> dict[str, np.ndarray]:
     return {name: np.asarray(norm, np.float64) for name, norm in rows(statistics, "norm").items()}
 
 
-def _panel(axes: Axes, title: str, table: Mapping[str, np.ndarray], extent: tuple[float, float]) -> None:
+def _panel(axes: Axes, title: str, table: Mapping[str, np.ndarray], steps: np.ndarray) -> None:
     """One panel, with a scale of its own."""
     norms = np.stack(list(table.values()))
     usual = norms[np.isfinite(norms) & (norms > 0)]
     low, high = (np.log10(usual.min()), np.log10(usual.max())) if usual.size else (-1.0, 1.0)
     scale = Normalize(low, max(high, low + 1))
-    image = colormaps["viridis"](scale(np.log10(np.where((norms > 0) & np.isfinite(norms), norms, 1.0))))
+    colored = colormaps["viridis"](scale(np.log10(np.where((norms > 0) & np.isfinite(norms), norms, 1.0))))
     for color, where in ((ZERO, norms == 0), (NO_NUMBER, ~np.isfinite(norms))):
-        image[where] = colors.to_rgba(color)
-    axes.imshow(image, aspect="auto", interpolation="nearest", extent=(*extent, len(table) - 0.5, -0.5))
+        colored[where] = colors.to_rgba(color)
+    first, last = steps[0], steps[-1]
+    image = np.zeros((len(table), last - first + 1, 4))  # transparent where a step is missing
+    image[:, steps - first] = colored
+    extent = first - 0.5, last + 0.5, len(table) - 0.5, -0.5
+    axes.imshow(image, aspect="auto", interpolation="nearest", extent=extent)
     every = -(-len(table) // MOST)
     axes.set_yticks(range(0, len(table), every), list(table)[::every], fontsize=7, parse_math=False)
     axes.set_title(title, loc="left", fontsize=9)

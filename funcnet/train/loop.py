@@ -7,18 +7,17 @@ parameters, bit for bit, as a run that was never stopped.
 
 import contextlib
 import functools
+import itertools
 import math
 import operator
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm import tqdm
@@ -27,9 +26,11 @@ from funcnet._errors import ParameterError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, as_batches
 from funcnet.train.folder import opened
-from funcnet.train.log import Log
-from funcnet.train.run import WEIGHTS_FILE, Run
+from funcnet.train.limits import check_options
+from funcnet.train.run import WEIGHTS_FILE, Log, Run
+from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, Loss, State, Task, broken, init, take_steps
+from funcnet.train.watchlog import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
 
@@ -82,8 +83,8 @@ def fit(
         settings: what JSON can hold, to be kept in config.json; a run is resumed with the same, but for
             epochs and learning_rate.
         watch: if not 0, the norm of each parameter's gradient, of each named value and of its gradient is
-            measured in each step, and more in each so many-th: `metrics["watched"]`, a `Seen` by step. In the
-            folder it is drawn as watch.png, a heat map over the steps since the run was begun or resumed.
+            measured in each step, and more in each so many-th: `metrics["watched"]`, a `Seen` by step. The
+            folder has them by step in watch.csv, and the norms as a heat map in watch.png.
         save_every: seconds between checkpoints.
         progress: show a bar, if standard error is a terminal.
         result: makes the run that is returned, of parameters, history and the optimizer's state.
@@ -92,7 +93,8 @@ def fit(
         The run, which is also kept in the folder: `load_run` reads it.
 
     Raises:
-        ParameterError: `resume` without a folder, or parameters, batches, optimizer or loss of another kind.
+        ParameterError: `resume` without a folder; parameters, batches, optimizer or loss of another kind;
+            more memory needed than there is, or more steps than can be counted.
         CheckpointError: another process trains in the folder, or it is not empty; to resume: it holds no run,
             or one of other settings, data or parameters.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
@@ -110,29 +112,40 @@ def fit(
     >>> run.params.round(2).tolist(), run.history[-1].epoch
     ([2.0, -1.0], 5)
     """
+    check_options(
+        steps=steps, seed=seed, grad=grad, evaluate=evaluate, hook=hook, watch=watch, settings=settings
+    )
     if resume and folder is None:
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
-    if steps < 0:
-        raise ParameterError(f"steps is {steps}; expected 0 or more")
-    task, seen = Task(loss, optimizer, as_batches(batches), grad, seed, watch), []
+    if folder == "":
+        raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
+    task = Task(loss, optimizer, as_batches(batches), grad, seed, watch)
+    begun, disk, interrupted, record = (init(params, optimizer, steps), Log()), None, bool, None
     with contextlib.ExitStack() as stack:
-        begun, disk, interrupted = (init(params, optimizer), Log()), None, bool  # bool() is False
         if folder is not None:
             kept = {"seed": seed, **(settings or {})}
             disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe()))
             interrupted = stack.enter_context(_ending_noted())
             begun = disk.restore(begun[0]) if resume else disk.start(begun[0])
         state, log = begun
+        if int(state.step) > steps:
+            raise ParameterError(
+                f"steps is {steps}, and {folder} is at step {state.step} already. Give more."
+            )
+        if disk and watch:
+            record = WatchLog(disk.path, int(state.step))
+            stack.callback(record.close)
         bar = tqdm(total=steps, initial=int(state.step), unit="step", disable=None if progress else True)
         stack.enter_context(bar)
         saved = time.monotonic()
-        for state, log, metrics in _chunks(task, steps, evaluate, *begun):
+        for state, log, metrics in _chunks(task, steps, evaluate, record, *begun):
             step, ended, stopping = int(state.step), interrupted(), _stops(hook, state, metrics)
-            seen += [metrics[WATCHED]] if watch else []
             bar.set_postfix(_means(metrics), refresh=False)
             bar.update(step - bar.n)
             over = ended or stopping or step == steps
             if disk and (over or time.monotonic() - saved >= save_every):
+                if record:
+                    record.save()  # first: it may have more rows than the checkpoint has steps, never fewer
                 disk.save(state, log)
                 saved = time.monotonic()
             if ended:
@@ -142,13 +155,11 @@ def fit(
         run = result(state.params, log.history, state.optimizer_state)
         if disk:
             run.save(disk.path / WEIGHTS_FILE)
-        if disk and seen:
-            _draw_watched(seen, int(state.step), disk.path / "watch.png")
         return run
 
 
 def _chunks(
-    task: Task, steps: int, evaluate: Callable | None, state: State, log: Log
+    task: Task, steps: int, evaluate: Callable | None, record: WatchLog | None, state: State, log: Log
 ) -> Iterator[tuple[State, Log, dict[str, Any]]]:
     """State, log and metrics after each chunk to the end of the run; each state is donated to the next.
 
@@ -158,43 +169,37 @@ def _chunks(
     for begin, stop, data in _loaded(task, int(state.step), steps):
         began = time.perf_counter()
         state, measured = take_steps(task, state, data, stop, task.batches.turns)
-        metrics = jax.tree.map(operator.itemgetter(slice(stop - begin)), jax.device_get(measured))
+        reached = min(int(state.step) + 1, stop)  # a step that is not finite was measured, but not taken
+        metrics = jax.tree.map(operator.itemgetter(slice(reached - begin)), jax.device_get(measured))
+        if record:
+            record.add(metrics[WATCHED], begin)
         if int(state.step) < stop:
             raise broken(task, state)
         log = log.add(metrics, stop - begin, time.perf_counter() - began)
         if stop % task.batches.per_epoch == 0 or stop == steps:
-            values = evaluate(state.params) if evaluate else {}
-            validation = {f"validation_{name}": float(value) for name, value in values.items()}
+            validation = _validation(evaluate(state.params)) if evaluate else {}
             log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
             metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
         yield state, log, metrics
 
 
-def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:
-    """Where each chunk begins and stops, and its data; a source on the host is read one chunk ahead."""
+def _validation(values: Any) -> dict[str, float]:
+    """What `evaluate` has measured, by the names of columns."""
+    if not isinstance(values, Mapping) or any(np.size(value) != 1 for value in values.values()):
+        raise ParameterError(
+            f"evaluate returned {jax.tree.map(np.shape, values)}; expected scalars by name, as of an accuracy"
+        )
+    return {f"validation_{name}": float(np.ravel(value)[0]) for name, value in values.items()}
 
-    def load(span: tuple[int, int]) -> tuple[int, int, Any]:
-        begin, stop = span
+
+def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:
+    """Where each chunk begins and stops, and its data."""
+
+    def load(begin: int, stop: int) -> tuple[int, int, Any]:
         return begin, stop, task.batches.load(task.seed, begin, stop - begin)
 
-    spans = _spans(task.batches, begin, steps)
-    if not task.batches.reads:
-        yield from map(load, spans)
-        return
-    with ThreadPoolExecutor(1) as reader:
-        futures = (reader.submit(load, span) for span in spans)
-        ahead = next(futures, None)
-        while ahead:
-            current, ahead = ahead.result(), next(futures, None)
-            yield current
-
-
-def _spans(batches: Batches, begin: int, steps: int) -> Iterator[tuple[int, int]]:
-    """Where each chunk begins and stops: after so many turns, at the end of the epoch, at that of the run."""
-    while begin < steps:
-        stop = min(begin + batches.turns, (begin // batches.per_epoch + 1) * batches.per_epoch, steps)
-        yield begin, stop
-        begin = stop
+    spans = task.batches.spans(begin, steps)
+    return read_ahead(load, spans) if task.batches.reads else itertools.starmap(load, spans)
 
 
 def _stops(hook: Hook | None, state: State, metrics: Mapping[str, Any]) -> bool:
@@ -205,15 +210,6 @@ def _stops(hook: Hook | None, state: State, metrics: Mapping[str, Any]) -> bool:
     except StopTraining:
         return True
     return False
-
-
-def _draw_watched(seen: list, step: int, path: Path) -> None:
-    """Draws what was seen in the chunks up to a step."""
-    from funcnet.train import heatmap, plots
-
-    together = jax.tree.map(lambda *chunks: jnp.concatenate(chunks), *seen)
-    first = step - sum(len(jax.tree.leaves(chunk)[0]) for chunk in seen)
-    plots.save(heatmap.heatmap(together, range(first, step)), path)
 
 
 def _means(metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ least, since an update is often smaller than the last digit of a half-precision 
 """
 
 import functools
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,13 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
 from funcnet import nn
-from funcnet._errors import ParameterError, ShapeError
+from funcnet._errors import DataError, ParameterError, ShapeError
 from funcnet._types import Params
 from funcnet.data import Split, Standardization
 from funcnet.train import checkpoint
 from funcnet.train.config import Config, read_config, read_settings
-from funcnet.train.log import read_metrics
 from funcnet.train.program import export
-from funcnet.train.run import Run, finished
+from funcnet.train.run import Run, finished, read_metrics
 
 Inputs = Float[Array | np.ndarray, "examples features"]
 Labels = Integer[Array | np.ndarray, " examples"]
@@ -69,6 +69,20 @@ def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
     return Metrics(loss, jnp.mean(jnp.argmax(s, axis=-1) == y, dtype=jnp.float32))
 
 
+def check_labels(labels: Labels, classes: Sequence[str]) -> None:
+    """Nothing, if all labels are classes.
+
+    Raises:
+        DataError: some are not.
+    """
+    wrong = labels[(labels < 0) | (labels >= len(classes))]
+    if wrong.size:
+        raise DataError(
+            f"{wrong.size} of {labels.size} labels are no class, the first is {wrong[0]}; expected 0 to "
+            f"{len(classes) - 1} for the {len(classes)} classes"
+        )
+
+
 def precision(config: Config) -> AbstractContextManager:
     """Float64 switched on for a block, if the configuration computes in it."""
     return jax.enable_x64(True) if config.dtype == "float64" else nullcontext()
@@ -106,7 +120,12 @@ class Net(Run):
         return self.scores(x).argmax(axis=-1)
 
     def evaluate(self, split: Split) -> Metrics:
-        """Data loss and accuracy on a part of a data set, in raw units; see `scores`."""
+        """Data loss and accuracy on a part of a data set, in raw units; see `scores`.
+
+        Raises:
+            DataError: a label is none of the classes; so do `top` and `confusion`.
+        """
+        check_labels(split.y, self.classes)
         with precision(self.config):
             return evaluate(self.config, self.params, self._standardized(split.x), split.y)
 
@@ -118,12 +137,14 @@ class Net(Run):
         """
         if not 1 <= k <= len(self.classes):
             raise ParameterError(f"k is {k}; expected 1 to {len(self.classes)}, the number of classes")
+        check_labels(split.y, self.classes)
         s = self.scores(split.x)
         best = np.argsort(-s, axis=-1, kind="stable")[:, :k]  # of equal scores the first, as argmax takes it
         return float(np.mean((best == split.y[:, None]).any(axis=-1)))
 
     def confusion(self, split: Split) -> Integer[np.ndarray, "classes classes"]:
         """How many examples of each class, by row, were given to each class, by column; see `scores`."""
+        check_labels(split.y, self.classes)
         table = np.zeros((len(self.classes),) * 2, int)
         np.add.at(table, (split.y, self.predict(split.x)), 1)
         return table

@@ -6,6 +6,10 @@ A step takes a batch and differentiates
 
 Here the weights are carried as [out, in]: their gradient is then ȳᵀ x, which XLA multiplies on a CPU in 0.4
 of the time that it needs for xᵀ ȳ. A finished `Net` has them as [in, out].
+
+Update rules and step sizes are of optax: momentum, Polyak 1964; RMSProp, Tieleman and Hinton 2012; Adam,
+Kingma and Ba 2015; AdamW and the cosine schedule, Loshchilov and Hutter 2019 and 2017; warm-up, Goyal et al.
+2017.
 """
 
 import functools
@@ -20,15 +24,32 @@ import optax
 from jaxtyping import Array, Float
 
 from funcnet import nn
+from funcnet._errors import ParameterError
 from funcnet._types import Params
 from funcnet.data import Dataset, standardize
 from funcnet.train import checkpoint
 from funcnet.train.batches import Batches, in_memory
 from funcnet.train.config import Config
+from funcnet.train.limits import check_size
 from funcnet.train.loop import Hook, fit
-from funcnet.train.net import Net, evaluate, initial, precision
-from funcnet.train.optimizers import optimizer
+from funcnet.train.net import Net, check_labels, evaluate, initial, precision
 from funcnet.train.run import finished
+
+SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+    "constant": lambda rate, steps: optax.constant_schedule(rate),
+    "linear": lambda rate, steps: optax.linear_schedule(rate, 0.0, steps),
+    "cosine": lambda rate, steps: optax.cosine_decay_schedule(rate, steps),
+    "warmup_cosine": lambda rate, steps: optax.warmup_cosine_decay_schedule(0.0, rate, steps // 20, steps),
+    "exponential": lambda rate, steps: optax.exponential_decay(rate, steps, decay_rate=0.01),
+}
+
+OPTIMIZERS: dict[str, Callable[[optax.Schedule, float], optax.GradientTransformation]] = {
+    "sgd": lambda rate, decay: optax.sgd(rate),
+    "momentum": lambda rate, decay: optax.sgd(rate, momentum=0.9),
+    "adam": lambda rate, decay: optax.adam(rate),
+    "adamw": lambda rate, decay: optax.adamw(rate, weight_decay=decay, mask=_is_weight),
+    "rmsprop": lambda rate, decay: optax.rmsprop(rate),
+}
 
 
 def classifier(
@@ -77,9 +98,42 @@ def penalty(config: Config, params: Params) -> Float[Array, ""] | float:
     return config.regularization * sum(nn.REGULARIZERS[config.regularizer](w) for w in nn.weights(params))
 
 
+def schedule(config: Config, steps: int) -> optax.Schedule:
+    """The learning rate as a function of the step number, for a run of so many steps.
+
+    >>> rate = schedule(Config(learning_rate=0.5, schedule="linear"), 10)
+    >>> float(rate(0)), float(rate(5))
+    (0.5, 0.25)
+    """
+    return SCHEDULES[config.schedule](config.rate, steps)
+
+
+def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """The update rule of a run of so many steps."""
+    return OPTIMIZERS[config.optimizer](schedule(config, steps), 2 * config.regularization)
+
+
+def _is_weight(params: dict) -> dict:
+    """True at the weights, False at the biases: what AdamW lets decay."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "w", params)
+
+
 def transposed(params: Params) -> Params:
     """Parameters with the axes of each array reversed: weights [in, out] become [out, in], biases stay."""
     return jax.tree.map(jnp.transpose, params)
+
+
+def check_trainable(config: Config, dataset: Dataset, nets: int = 1) -> None:
+    """Nothing, if so many nets can be trained together on a data set here.
+
+    Raises:
+        ParameterError: they need more memory than there is.
+        DataError: a label is none of the classes.
+    """
+    for part in (dataset.train, dataset.validation):
+        check_labels(part.y, dataset.classes)
+    features, classes = dataset.train.x.shape[1], len(dataset.classes)
+    check_size(config, features, classes, len(dataset.train.y), len(dataset.validation.y), nets=nets)
 
 
 def fit_classifier(
@@ -90,6 +144,7 @@ def fit_classifier(
     resume: bool = False,
     start_from: str | Path | None = None,
     hook: Hook | None = None,
+    watch: int = 0,
     save_every: float = 5.0,
     progress: bool = False,
 ) -> Net:
@@ -99,14 +154,16 @@ def fit_classifier(
         config: the settings. A run is resumed with the same, but for epochs and learning_rate.
         dataset: its inputs are standardized here, by mean and standard deviation of the training part.
         folder: as for any other loss, see `fit`.
-        resume: the same.
+        resume: likewise.
         start_from: the folder of a finished run whose weights are taken where names and shapes fit.
-        hook: as for any other loss.
-        save_every: the same.
-        progress: the same.
+        hook: likewise.
+        watch: likewise.
+        save_every: likewise.
+        progress: likewise.
 
     Raises:
-        ParameterError: `resume` without a folder.
+        ParameterError: `resume` without a folder, or the net needs more memory than there is.
+        DataError: a label is none of the classes.
         CheckpointError: as in `fit`; `start_from` holds no finished run, or nothing that fits.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
         Interrupted: as in `fit`.
@@ -116,6 +173,9 @@ def fit_classifier(
     >>> run.history[-1].train_accuracy > 0.8
     True
     """
+    if not isinstance(dataset, Dataset):
+        raise ParameterError(f"the data set is {dataset!r}; expected what funcnet.data.load makes of that")
+    check_trainable(config, dataset)
     with precision(config):
         standardized, standardization = standardize(dataset)
         loss, params, batches, update = classifier(config, standardized)
@@ -147,6 +207,7 @@ def fit_classifier(
             folder=folder,
             resume=resume,
             settings=asdict(config),
+            watch=watch,
             save_every=save_every,
             progress=progress,
             result=result,

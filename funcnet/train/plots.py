@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from funcnet._files import write_atomically
-from funcnet.train.log import Row
+from funcnet.train.run import Row
 
 TRAIN, VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion (Okabe and Ito 2008): apart for every eye
 MAX_PANELS = 100

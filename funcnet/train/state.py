@@ -1,12 +1,5 @@
 """One step of training any pure loss, and many of them in one call, as pure functions of a State.
 
-    loss(params, batch[, key])     a scalar; or (scalar, metrics); or (scalar, metrics, kept)
-
-`params` is any pytree of floats and `batch` any pytree of arrays. `metrics` are arrays by name, to be
-logged. `kept` are new values for entries of params by name, such as a normalization's running statistics:
-they are set after the update, whatever the optimizer says of them. A loss with an argument `key` gets the
-step's own random key, for dropout.
-
 The step number decides everything: the batch (`funcnet.train.batches`), the key, the schedule (optax counts
 steps as well). A State is therefore all that a run needs to go on.
 
@@ -17,7 +10,6 @@ does not enter. XLA for CPUs computes a convolution inside of a loop ten times s
 """
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -31,12 +23,12 @@ from funcnet._errors import NonFiniteError, ParameterError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.limits import check_run
+from funcnet.train.loss import Loss, Metrics, evaluated, takes_key
 from funcnet.train.nonfinite import finite, why
 from funcnet.train.watch import watched
 
-Metrics = dict[str, Any]
 WATCHED = "watched"
-Loss = Callable[..., Any]
 
 
 class State(NamedTuple):
@@ -58,11 +50,12 @@ class Task(NamedTuple):
     watch: int = 0
 
 
-def init(params: Any, optimizer: optax.GradientTransformation) -> State:
-    """The state before the first step, in arrays of its own.
+def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -> State:
+    """The state before the first of so many steps, in arrays of its own.
 
     Raises:
-        ParameterError: a parameter is no array of floats, or the optimizer is none of optax's.
+        ParameterError: a parameter is no array of floats, the optimizer is none of optax's, or there is less
+            memory than they need.
 
     >>> init({"w": jnp.zeros(3)}, optax.sgd(0.1)).step
     Array(0, dtype=int32)
@@ -76,6 +69,8 @@ def init(params: Any, optimizer: optax.GradientTransformation) -> State:
                 f"the parameter {name!r} is of type {dtype}; expected floats. Split off what is not trained "
                 f"(equinox.partition, nnx.split), and let the loss close over it."
             )
+    params = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "shape") else jnp.asarray(leaf), params)
+    check_run(params, optimizer, steps)
     begun = State(params, optimizer.init(params), jnp.int32(0))
     return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.asarray(leaf).dtype), begun)  # copies, never weak
 
@@ -86,7 +81,7 @@ def step(
     """A pure function from a state and a batch to the next state and the step's metrics.
 
     Args:
-        loss: see above.
+        loss: see `funcnet.train.loss`.
         optimizer: any of optax's.
         grad: makes loss and gradients: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options.
         seed: decides the key of each step.
@@ -161,7 +156,7 @@ def broken(task: Task, state: State) -> NonFiniteError:
     """The error that says why a state has no finite next step."""
     step = int(state.step)
     batch, key = task.batches(step, task.seed), jax.random.fold_in(step_key(task.seed), step)
-    return why(task.loss, task.optimizer, state, batch, **({"key": key} if _takes_key(task.loss) else {}))
+    return why(task.loss, task.optimizer, state, batch, **({"key": key} if takes_key(task.loss) else {}))
 
 
 def step_key(seed: Seed) -> Key[Array, ""]:
@@ -218,38 +213,6 @@ def _step(
     after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
     select = functools.partial(jnp.where, finite(total, gradients, params) & wanted)
     return jax.tree.map(select, after, state), {"loss": total, **metrics}
-
-
-def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
-    """The loss's scalar, its metrics, and what it keeps, both empty where it returns none."""
-    result = loss(params, batch, key=key) if _takes_key(loss) else loss(params, batch)
-    total, *rest = result if isinstance(result, tuple) else (result,)
-    metrics, kept, *more = [*rest, {}, {}][: max(2, len(rest))]
-    names = set(params) if isinstance(params, Mapping) else set()
-    if more or not isinstance(metrics, Mapping) or not isinstance(kept, Mapping) or set(kept) - names:
-        raise ParameterError(
-            f"the loss returned {jax.tree.map(jnp.shape, result)}; expected a scalar, (scalar, metrics) or "
-            f"(scalar, metrics, kept): arrays by name, and new values for entries of params by theirs"
-        )
-    return total, (jax.tree.map(jnp.asarray, dict(metrics)), kept)
-
-
-@functools.lru_cache(64)
-def _takes_key(loss: Loss) -> bool:
-    """Whether a loss asks for the step's key.
-
-    Raises:
-        ParameterError: it cannot be called with params, batch and key.
-    """
-    signature = inspect.signature(loss)
-    keyed = "key" in signature.parameters
-    try:
-        signature.bind(None, None, **({"key": None} if keyed else {}))
-    except TypeError as error:
-        raise ParameterError(
-            f"the loss takes {signature}; expected loss(params, batch) or loss(params, batch, key)"
-        ) from error
-    return keyed
 
 
 @functools.lru_cache(64)

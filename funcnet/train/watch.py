@@ -90,7 +90,7 @@ def _unique(labels: Sequence[str]) -> Iterator[str]:
         yield label if seen[label] == 1 else f"{label} {seen[label]}"
 
 
-def columns(seen: Seen) -> dict[str, Array]:
+def columns(seen: Seen) -> dict[str, Array | np.ndarray]:
     """What was measured of many steps as columns of a table: `gradient/layer1/w/norm`; histograms are none.
 
     A value in a scan has a column for each step of the scan: `activation/cell[3]/norm`.
@@ -103,7 +103,7 @@ def columns(seen: Seen) -> dict[str, Array]:
     }
 
 
-def rows(statistics: Mapping[str, Statistics], what: str) -> dict[str, Array]:
+def rows(statistics: Mapping[str, Statistics], what: str) -> dict[str, Array | np.ndarray]:
     """One statistic of many steps, by name; for what is in a scan, by name and step of the scan."""
     return {
         name + "".join(f"[{k}]" for k in place): getattr(one, what)[(slice(None), *place)]

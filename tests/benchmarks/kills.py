@@ -4,8 +4,8 @@
 
 By turns an MLP (`fit(config, dataset)`) and a convolutional net of flax with dropout and running statistics
 (`fit(loss, …)`) are trained on the digits in processes of their own. A run is killed ten times by KILL, TERM
-or INT, each time when it has reached a step drawn from all of its steps, and after a moment more. Its weights
-and the state of its optimizer must be those of a run that nobody disturbed.
+or INT, each time when it has reached a step drawn from all of its steps, and after a moment more. Its
+weights, the state of its optimizer and the rows of watch.csv must be those of a run that nobody disturbed.
 """
 
 import random
@@ -73,7 +73,8 @@ def start(net, folder, cache):
         f"folder = Path({str(folder)!r})\n"
         "def say(state, metrics):\n"
         "    print(int(state.step), flush=True)\n"
-        f"kills.{net}(folder=folder, resume=(folder / 'config.json').exists(), save_every=0.2, hook=say)\n"
+        "begun = (folder / 'config.json').exists()\n"
+        f"kills.{net}(folder=folder, resume=begun, save_every=0.2, watch=100, hook=say)\n"
     )
     command = [sys.executable, "-c", code]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -98,11 +99,12 @@ def disturbed(net, folder, cache, draw, count):
 
 
 def same(one, other):
-    """Whether two folders hold the same parameters, optimizer state and weights, bit for bit."""
+    """Whether two folders hold the same parameters, optimizer state, weights and rows, bit for bit."""
     states = [read(folder / "checkpoint.safetensors")[0] for folder in (one, other)]
     bits = [{name: array.tobytes() for name, array in state.items()} for state in states]
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (one, other)]
-    return bits[0] == bits[1] and weights[0] == weights[1]
+    rows = [(folder / "watch.csv").read_bytes() for folder in (one, other)]
+    return bits[0] == bits[1] and weights[0] == weights[1] and rows[0] == rows[1]
 
 
 def main(kills=100):

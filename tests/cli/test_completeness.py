@@ -53,6 +53,7 @@ LINES = {
             "resume": "--resume one",
             "start_from": "--start-from one",
             "save_every": "--save-every 0",
+            "watch": "--watch 2",
         },
     ),
     Evaluate: (

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import funcnet
 from funcnet import nn
-from funcnet._errors import ShapeError
+from funcnet._errors import ParameterError, ShapeError
 
 CAT, CAR, FROG = [3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]
 
@@ -48,10 +49,36 @@ def test_integer_labels_and_one_hot_probabilities_agree(key):
         )
 
 
-@pytest.mark.parametrize("loss", [nn.softmax_loss, nn.svm_loss])
-@pytest.mark.parametrize("label", [-1, 3])
-def test_a_label_that_is_no_class_is_loud(loss, label):
-    assert np.isnan(loss(jnp.array(CAT), label))
+@pytest.mark.parametrize("name", nn.LOSSES)
+@pytest.mark.parametrize("make", [lambda f: f, jax.jit, jax.vmap], ids=["eager", "jit", "vmap"])
+def test_an_example_without_a_label_has_no_loss(name, make):
+    losses = make(nn.LOSSES[name])(jnp.array([CAT, CAR]), jnp.array([-1, 1]))
+    assert np.isnan(losses).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("name", nn.LOSSES)
+@pytest.mark.parametrize("label", [-2, 3, 200])
+def test_a_label_that_is_no_class_is_loud(name, label):
+    """An error where its value is known, with gradients as without; NaN where it is traced."""
+    loss, scores = nn.LOSSES[name], jnp.array([CAT, CAR])
+    labels = jnp.array([1, label], jnp.int32)
+    words = (
+        rf"{name}_loss: 1 of 2 labels are no class, the first is {label}; expected 0 to 2, .* or −1 for none"
+    )
+    for function in (
+        loss,
+        jax.grad(lambda s, y: loss(s, y).sum()),
+        funcnet.grad(lambda s, y: loss(s, y).sum()),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            function(scores, labels)
+    assert np.isnan(jax.jit(loss)(scores, labels)).tolist() == [False, True]
+    assert np.isnan(jax.vmap(loss)(scores, labels)).tolist() == [False, True]
+
+
+def test_labels_of_a_byte_count_to_more_classes_than_a_byte_does():
+    scores = jnp.zeros(300).at[299 - 256].set(5.0)
+    assert nn.softmax_loss(scores, jnp.uint8(43)) < nn.softmax_loss(scores, jnp.uint8(255))
 
 
 @pytest.mark.parametrize("name", nn.LOSSES)

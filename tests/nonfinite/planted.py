@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from funcnet import nn
+
 
 def log_of_0(p):
     probabilities = p / jnp.sum(p)
@@ -53,6 +55,17 @@ def infinite_learning_rate(p, rate):
 def zero_by_zero(p):
     weight = jnp.where(p > 10, 1.0, 0.0)
     return jnp.sum(weight * p) / jnp.sum(weight)  # here
+
+
+def nan_written_in_the_code(p):
+    def known(x, ok):
+        return jnp.where(ok, x, jnp.nan)  # here
+
+    return jnp.sum(known(p, jnp.arange(2) < 1))
+
+
+def label_that_is_no_class(p):
+    return nn.softmax_loss(p, jnp.argmin(p) + 2)  # here
 
 
 def inf_minus_inf(p):

@@ -57,6 +57,8 @@ ROWS = [
     Row(planted.nan_in_the_data, (TWO, jnp.array([[1.0, NAN]]), jnp.ones(1)), F, "x", "1 NaN"),
     Row(planted.infinite_learning_rate, (TWO, INF), F, "rate", "is not finite itself"),
     Row(planted.zero_by_zero, (TWO,), F, "div", "float32 = 0; float32 = 0"),
+    Row(planted.nan_written_in_the_code, (TWO,), F, "where", "a NaN that is written in the code"),
+    Row(planted.label_that_is_no_class, (TWO,), F, "softmax_loss", "A label that is none of the classes"),
     Row(planted.inf_minus_inf, (TWO,), F, "sub", "Infinities went in"),
     Row(planted.arccos_above_1, (jnp.array([1.0000001, 1.0]),), F, "acos", "jnp.clip"),
     Row(planted.negative_to_a_power, (TWO,), F, "pow", "whole powers"),

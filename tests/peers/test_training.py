@@ -1,13 +1,15 @@
-"""The loop on models of no library, of flax (linen and nnx) and of equinox, as their users write them."""
+"""The loop on models of no library, of flax (linen and nnx) and of equinox, and on a data set of grain."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen, nnx
 
 from funcnet import train
+from funcnet._errors import ParameterError, ShapeError
 from funcnet.data import load
 
 DIGITS = load("digits")
@@ -102,3 +104,35 @@ def test_equinox_is_read_back_into_its_own_structure(tmp_path):
     run = train.fit(loss, params, batches, optimizer=optax.sgd(0.1), steps=20, folder=tmp_path / "run")
     again = train.load_run(tmp_path / "run", like=params).params
     jax.tree.map(np.testing.assert_array_equal, again, run.params)
+
+
+def test_a_data_set_of_grain():
+    """Read by number and mapped on the host: the same batches as those of the same arrays in memory."""
+    grain = pytest.importorskip("grain")
+
+    class Digits:
+        def __len__(self):
+            return len(DIGITS.train.x)
+
+        def __getitem__(self, i):
+            return {"x": DIGITS.train.x[i], "y": DIGITS.train.y[i]}
+
+    def loss(w, batch):
+        return CROSS_ENTROPY(batch["x"] @ w, batch["y"]).mean()
+
+    scaled = grain.MapDataset.source(Digits()).map(lambda each: {**each, "x": each["x"] / np.float32(16)})
+    x, y = DIGITS.train
+    arrays = train.in_memory({"x": x / np.float32(16), "y": y}, 64)
+    w, adam = jnp.zeros((64, 10)), optax.adam(0.02)
+    runs = [
+        train.fit(loss, w, batches, optimizer=adam, steps=50)
+        for batches in (train.from_source(scaled, 64), arrays)
+    ]
+    np.testing.assert_array_equal(runs[0].params, runs[1].params)
+    for other, error, words in (
+        (scaled.batch(64), ShapeError, "Take batches apart"),
+        (scaled.repeat(), ParameterError, "a source without an end"),
+        (scaled.to_iter_dataset(), ParameterError, "expected examples by number"),
+    ):
+        with pytest.raises(error, match=words):
+            train.from_source(other, 64)

@@ -115,6 +115,36 @@ def test_refused(make, arrays, size, error, words):
         make(arrays, size)
 
 
+def test_a_list_is_one_of_examples():
+    """Though a pytree too, as a tuple of arrays is."""
+    images = [np.full((4, 4), i, np.float32) for i in range(10)]
+    batch = from_source(images, 5)(0)
+    assert batch.shape == (5, 4, 4)
+
+
+class Endless(Squares):
+    def __len__(self):
+        return 2**63 - 1
+
+
+SOURCES = [
+    (iter([{"x": X[0]}]), ParameterError, r"got a list_iterator; expected examples by number.* be resumed"),
+    (Endless(), ParameterError, "9223372036854775807 examples, as of a source without an end; .* Repeating"),
+    (
+        [{"x": X[0]}, {"x": X[:2]}],
+        ShapeError,
+        r"examples differ in shape .*; expected single examples.* pad what differs",
+    ),
+    ([{"x": X[0]}, {"y": X[0]}], ShapeError, "examples differ in shape or structure"),
+]
+
+
+@pytest.mark.parametrize(("source", "error", "words"), SOURCES, ids=["iterator", "endless", "shape", "names"])
+def test_a_source_that_is_none(source, error, words):
+    with pytest.raises(error, match=words):
+        from_source(source, 2)
+
+
 def test_a_source_is_not_read_within_jit():
     batches = from_source(Squares(), 4)
     with pytest.raises(

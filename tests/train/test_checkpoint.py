@@ -11,7 +11,7 @@ import pytest
 from funcnet import _files
 from funcnet._errors import CheckpointError, WriteError
 from funcnet._files import write_atomically
-from funcnet.train.checkpoint import load, named_leaves, read, save
+from funcnet.train.checkpoint import arrange, named_leaves, read, save
 
 
 class Pair(NamedTuple):
@@ -20,6 +20,11 @@ class Pair(NamedTuple):
 
 
 TREE = {"a": Pair(np.float32([[1, np.nan], [-0.0, np.inf]]), np.int32(7)), "b": (np.arange(3.0),)}
+
+
+def load(path, like):
+    arrays, metadata = read(path)
+    return arrange(arrays, like, path), metadata
 
 
 def _bits(tree):

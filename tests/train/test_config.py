@@ -15,7 +15,7 @@ from funcnet import nn, train
 from funcnet._errors import CheckpointError, ParameterError
 from funcnet.data import load
 from funcnet.train import Config, fit, read_config
-from funcnet.train.optimizers import OPTIMIZERS, SCHEDULES
+from funcnet.train.objective import OPTIMIZERS, SCHEDULES
 
 FIELDS = dataclasses.fields(Config)
 REFUSED = [

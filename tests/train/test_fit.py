@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from funcnet._errors import CheckpointError, ParameterError, ShapeError
+from funcnet._errors import CheckpointError, DataError, ParameterError, ShapeError
 from funcnet.data import Split, load
-from funcnet.train import Config, Interrupted, fit, load_run
+from funcnet.train import Config, Interrupted, Net, fit, load_run
 from funcnet.train import loop as loop_module
 
 SPIRAL = load("spiral")
@@ -196,6 +196,25 @@ def test_inputs_of_another_width(shape, finished, no_shape_checks):
     run, _ = finished
     with pytest.raises(ShapeError, match=r"this net takes \[examples, 2\], as in its data set spiral"):
         run.predict(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("measure", [Net.evaluate, Net.confusion, lambda run, part: run.top(part, 2)])
+def test_labels_of_other_classes_are_not_measured(measure, finished):
+    run, _ = finished
+    with pytest.raises(
+        DataError, match="1 of 2 labels are no class, the first is 3; expected 0 to 2 for the 3"
+    ):
+        measure(run, Split(SPIRAL.test.x[:2], np.int32([0, 3])))
+
+
+def test_a_data_set_is_loaded_first(no_shape_checks):
+    with pytest.raises(ParameterError, match=r"the data set is 'spiral'; expected what .*load makes"):
+        fit(SMALL, "spiral")
+
+
+def test_what_cannot_fit_is_refused_before_it_is_made():
+    with pytest.raises(ParameterError, match=r"training 1e\+12 parameters with adam.* needs 16 TB"):
+        fit(replace(SMALL, hidden=(10**6, 10**6)), SPIRAL)
 
 
 @pytest.fixture

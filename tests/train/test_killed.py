@@ -36,7 +36,7 @@ def killing(*args):
 
 setattr(os, deadly, killing)
 config = Config.from_json(config)
-fit(config, load(config.data), folder=folder, resume=how == "resume", save_every=0.0)
+fit(config, load(config.data), folder=folder, resume=how == "resume", save_every=0.0, watch=100)
 """
 
 
@@ -68,7 +68,7 @@ def _rows_without_seconds(folder):
 
 def test_killed_and_resumed_ends_in_the_same_bytes(tmp_path):
     draw = random.Random(231)
-    fit(CONFIG, load(CONFIG.data), folder=tmp_path / "whole")
+    fit(CONFIG, load(CONFIG.data), folder=tmp_path / "whole", watch=100)
     folder = tmp_path / "killed"
 
     assert _exit_code(_train(folder, "start", "replace", draw.randint(2, 20))) == -signal.SIGKILL
@@ -86,4 +86,5 @@ def test_killed_and_resumed_ends_in_the_same_bytes(tmp_path):
         name: array.tobytes() for name, array in expected.items()
     }
     assert _rows_without_seconds(folder) == _rows_without_seconds(tmp_path / "whole")
+    assert (folder / "watch.csv").read_bytes() == (tmp_path / "whole" / "watch.csv").read_bytes()
     assert not list(folder.glob("*.partial"))

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from funcnet._errors import CheckpointError, ParameterError
+from funcnet._errors import CheckpointError, NonFiniteError, ParameterError
 from funcnet.train import StopTraining, fit, from_source, in_memory, init, load_run
 from funcnet.train.checkpoint import read
 from funcnet.train.state import step_key
@@ -165,6 +165,11 @@ def test_a_run_is_not_resumed_with_something_else(options, words, begun):
         train(**given)
 
 
+def test_a_run_is_not_resumed_to_a_step_before(begun):
+    with pytest.raises(ParameterError, match=r"steps is 3, and .*begun is at step \d\d already\. Give more"):
+        train(steps=3, folder=begun, resume=True, settings={"optimizer": "adam"})
+
+
 def test_a_run_is_not_resumed_with_other_parameters(begun):
     with pytest.raises(CheckpointError, match=r"/mu is float32 \[2\], expected float32 \[3\]"):
         fit(
@@ -258,6 +263,15 @@ def test_sharded_parameters_stay_where_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"watch": -1}, "watch is -1; expected 0 or more, a whole number"),
+        ({"steps": 1e2}, "steps is 100.0; expected 0 or more, a whole number"),
+        ({"seed": 1.5}, "seed is 1.5; expected 0 or more, a whole number"),
+        ({"hook": 3}, "hook is 3; expected a function"),
+        ({"grad": "jax"}, "grad is 'jax'; expected a function"),
+        ({"folder": ""}, "folder is ''; expected the name of one"),
+        ({"settings": {"size": np.ones(2)}}, "settings is {.*}; expected what JSON can hold"),
+        ({"evaluate": lambda w: w}, r"evaluate returned \(2,\); expected scalars by name"),
+        ({"evaluate": lambda w: {"w": w}}, r"evaluate returned {'w': \(2,\)}; expected scalars by name"),
         ({"resume": True}, "resume is True without a folder"),
         ({"steps": -1}, "steps is -1; expected 0 or more"),
         ({"batches": SimpleNamespace()}, "batches are a SimpleNamespace; expected in_memory"),
@@ -314,3 +328,101 @@ def test_a_watched_run_is_the_same_run_and_is_drawn(tmp_path):
     np.testing.assert_allclose(sizes.norm[0], np.linalg.norm(gradient), rtol=1e-5)
     assert np.isfinite(sizes.maximum).tolist() == [True] + 9 * [False]
     assert (folder / "watch.png").read_bytes().startswith(b"\x89PNG")
+    header, *rows = csv.reader((folder / "watch.csv").read_text().splitlines())
+    assert header == ["step", *(f"parameter//{what}" for what in ("norm", "maximum", "zeros"))]
+    assert [int(row[0]) for row in rows] == [*range(25)]
+    norms = np.concatenate([chunk.parameters[""].norm for chunk in chunks])
+    np.testing.assert_allclose([float(row[1]) for row in rows], norms, rtol=1e-5)
+    assert [int(row[0]) for row in rows if row[2]] == [0, 10, 20]
+
+
+def test_a_watched_run_in_parts_has_the_rows_of_one_in_one(tmp_path):
+    """Stopped in the middle of an epoch; then killed when it had written rows, and no checkpoint yet."""
+    train(watch=10, steps=40, folder=tmp_path / "whole")
+    train(watch=10, steps=13, folder=tmp_path / "parts")
+    checkpoint = (tmp_path / "parts/checkpoint.safetensors").read_bytes()
+    train(watch=10, steps=23, folder=tmp_path / "parts", resume=True)
+    (tmp_path / "parts/checkpoint.safetensors").write_bytes(checkpoint)
+    train(watch=10, steps=40, folder=tmp_path / "parts", resume=True)
+    rows = [(tmp_path / name / "watch.csv").read_text() for name in ("whole", "parts")]
+    assert rows[0] == rows[1]
+
+
+def test_what_was_watched_of_a_run_that_breaks_is_kept(tmp_path):
+    """The rows go on to the step that was not taken, whose gradient is no number."""
+    x, y = DATA
+    bad = in_memory((np.where(np.arange(250)[:, None] == 77, np.inf, x), y), 25)
+    with pytest.raises(NonFiniteError) as caught:
+        train(bad, watch=5, folder=tmp_path / "run")
+    *good, last = (tmp_path / "run/watch.csv").read_text().splitlines()[1:]
+    assert f"at step {len(good)} " in str(caught.value)
+    assert last.split(",")[:2] == [str(len(good)), "nan"]
+    assert (tmp_path / "run/watch.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("step,other/norm\n0,1.0\n", "has other columns than what is watched now, as other/norm beside"),
+        ("", "is damaged.*Move it away"),
+        ("step,parameter//norm\nzero,1\n", "is damaged.*Move it away"),
+    ],
+)
+def test_rows_of_something_else_are_left_alone(text, words, tmp_path):
+    train(steps=5, folder=tmp_path / "run")
+    (tmp_path / "run/watch.csv").write_text(text)
+    with pytest.raises(CheckpointError, match=words):
+        train(watch=1, steps=10, folder=tmp_path / "run", resume=True)
+    assert (tmp_path / "run/watch.csv").read_text() == text
+
+
+ON_FOUR_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np, optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from funcnet.train import fit, from_source, in_memory
+
+rng = np.random.default_rng(3)
+x = rng.standard_normal((256, 8), np.float32)
+data = x, np.tanh(x @ rng.standard_normal((8, 4), np.float32))
+params = {"in": np.eye(8, 16, dtype=np.float32), "out": np.eye(16, 4, dtype=np.float32)}
+
+def loss(params, batch):
+    x, y = batch
+    return jnp.mean((jnp.tanh(x @ params["in"]) @ params["out"] - y) ** 2)
+
+def trained(params, batches, **options):
+    return fit(loss, params, batches, optimizer=optax.adam(0.05), steps=20, **options).params
+
+alone = trained(params, in_memory(data, 32))
+for kind in AxisType.Auto, AxisType.Explicit:
+    mesh = jax.make_mesh((4,), ("devices",), axis_types=(kind,))
+    on = lambda tree, *axes: jax.device_put(tree, NamedSharding(mesh, P(*axes)))
+    rows = on(data, "devices")
+    split = {"in": on(params["in"], None, "devices"), "out": on(params["out"], "devices", None)}
+    cases = [(on(params), in_memory(rows, 32)), (on(params), from_source(data, 32))]
+    options = {"grad": jax.value_and_grad}
+    if kind is AxisType.Auto:  # of the other kind of axes a loss says itself how its products are split
+        options = {}
+        cases += [(split, in_memory(data, 32)), (split, in_memory(rows, 32)), (params, in_memory(rows, 32))]
+    for begun, batches in cases:
+        ended = trained(begun, batches, **options)
+        for name, leaf in ended.items():
+            if begun is not params:
+                assert leaf.sharding.is_equivalent_to(begun[name].sharding, 2)
+            np.testing.assert_allclose(leaf, alone[name], rtol=1e-5, atol=1e-6)
+    assert in_memory(rows, 32)(0)[0].shape == (32, 8)
+print(jax.device_count())
+"""
+
+
+def test_four_devices_train_to_the_same_numbers():
+    """Data spread over them, parameters spread over them, and both; explicit axes with JAX's gradients."""
+    flags = "--xla_force_host_platform_device_count=4"
+    done = subprocess.run(
+        [sys.executable, "-c", ON_FOUR_DEVICES],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "4\n", done.stderr

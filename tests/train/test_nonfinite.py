@@ -8,9 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from funcnet._errors import NonFiniteError
+from funcnet import nn
+from funcnet._errors import DataError, NonFiniteError
 from funcnet.data import Split, load
-from funcnet.train import Config, State, fit
+from funcnet.train import Config, State, fit, in_memory
 from funcnet.train.checkpoint import read
 from funcnet.train.nonfinite import finite, why
 
@@ -46,6 +47,21 @@ def test_an_infinite_input():
         pytest.raises(NonFiniteError, match=r"at step [0-2] forward: affine makes ∞ .*batch.* of 200 ∞"),
     ):
         fit(CONFIG, replace(SPIRAL, train=_with_extreme_input(np.inf)))
+
+
+def test_a_label_that_is_no_class():
+    """The lecture's classifier is told before the first step, a loss of arrays when it has met the label."""
+    x, y = SPIRAL.train.x, SPIRAL.train.y.copy()
+    y[7] = 5
+    with pytest.raises(DataError, match="1 of 300 labels are no class, the first is 5; expected 0 to 2"):
+        fit(CONFIG, replace(SPIRAL, train=Split(x, y)))
+
+    def loss(w, batch):
+        return jnp.mean(nn.softmax_loss(batch[0] @ w, batch[1]))
+
+    words = r"at step \d forward: softmax_loss makes NaN .*from 0 to 5.* A label that is none of the classes"
+    with pytest.raises(NonFiniteError, match=words):
+        fit(loss, np.zeros((2, 3), np.float32), in_memory((x, y), 50), optimizer=optax.sgd(0.1), steps=6)
 
 
 def test_a_penalty_that_overflows_over_a_finite_loss():

@@ -6,7 +6,7 @@ import pytest
 
 from funcnet._errors import WriteError
 from funcnet.train import plots
-from funcnet.train.log import Row
+from funcnet.train.run import Row
 
 NAMES = "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds"
 NUMBERS = (1, 10, 2.3, 0.1, 2.2, 0.2, 0.5), (2, 20, 1.9, 0.4, 2.0, 0.3, 0.1)

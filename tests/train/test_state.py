@@ -193,7 +193,14 @@ LOSSES = [
         "expected a scalar, .scalar, metrics",
     ),
     (lambda params, batch: (jnp.sum(params["w"]), {}, {"v": 1.0}), ParameterError, "new values for entries"),
-    (lambda params, batch: params["w"], GradientError, r"scalar"),
+    (
+        lambda params, batch: params["w"],
+        GradientError,
+        r"returned float32\[2\]; expected a scalar .*the mean",
+    ),
+    (lambda params, batch: None, GradientError, "returned None; expected a scalar of floats"),
+    (lambda params, batch: 3, GradientError, r"returned int32\[\]; expected a scalar of floats"),
+    (lambda params, batch: (0.0, {"name": "text"}), ParameterError, "returned what is no array: .*text"),
 ]
 
 

@@ -1,13 +1,16 @@
 """What cannot be trained here is refused before anything is allocated, and nothing else is."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
-from funcnet import nn
+from funcnet import _memory, nn
 from funcnet._errors import ParameterError
 from funcnet._memory import memory
-from funcnet.cli.size import check_size, parameters
-from funcnet.train import Config
+from funcnet.train import Config, from_source, in_memory
+from funcnet.train.limits import check_run, check_size, parameters
 
 
 @pytest.mark.parametrize("sizes", [(3072, 10), (64, 100, 10), (5, 4, 3, 2)])
@@ -53,7 +56,7 @@ SIZES = [
         10,
         1000,
         100,
-        "1000000000000 steps; expected at most 2147483647",
+        "1000000000000 steps; expected 0 or more, at most 2147483647",
     ),
 ]
 
@@ -65,6 +68,39 @@ def test_what_cannot_be_is_refused(config, features, classes, training, held_out
     else:
         with pytest.raises(ParameterError, match=words):
             check_size(config, features, classes, training, held_out)
+
+
+def test_nets_that_are_trained_together_need_their_memory_together():
+    size = {"features": 10**4, "classes": 10, "training": 100, "held_out": 10}
+    config = Config(hidden=(1000,))
+    check_size(config, **size)
+    with pytest.raises(ParameterError, match=r"training 1e\+13 parameters"):
+        check_size(config, **size, nets=10**6)
+
+
+def test_parameters_of_any_kind_are_counted_with_what_the_optimizer_keeps(monkeypatch):
+    """Ten floats, as many gradients, twice as many moments and two counters need 160 bytes and a few more."""
+    params = [jnp.ones(10), None]
+    monkeypatch.setattr(_memory, "memory", lambda: 300)
+    check_run(params, optax.adam(0.1), 3)
+    monkeypatch.setattr(_memory, "memory", lambda: 160)
+    check_run(params, optax.sgd(0.1), 3)
+    with pytest.raises(
+        ParameterError, match=r"what the optimizer keeps: that needs 16\d bytes of memory, and"
+    ):
+        check_run(params, optax.adam(0.1), 3)
+    with pytest.raises(ParameterError, match="steps is 4294967296; expected 0 or more, at most 2147483647"):
+        check_run(params, optax.sgd(0.1), 2**32)
+
+
+def test_arrays_and_batches_that_are_too_large_for_the_memory(monkeypatch):
+    monkeypatch.setattr(_memory, "memory", lambda: 1000)
+    x = np.zeros((200, 2), np.float32)
+    with pytest.raises(ParameterError, match=r"in_memory: the arrays: that needs 1.6 kB .* Take from_source"):
+        in_memory(x, 10)
+    from_source(x, 100)
+    with pytest.raises(ParameterError, match=r"a batch of 150 examples: that needs 1.2 kB .* Take fewer"):
+        from_source(x, 150)
 
 
 def test_the_memory_is_that_of_a_machine():

@@ -1,0 +1,105 @@
+"""Batches of a source on the host, of which the device never has more than a few steps need.
+
+A step's batch is made of the same rows as that of `in_memory` would be, whoever asks for it, so that nothing
+is kept of what was read; a thread reads what the next steps need while the device works.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Key
+
+from funcnet._errors import ParameterError, ShapeError
+from funcnet._memory import check_memory
+from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, order, rows_of
+
+READ_AT_ONCE = 2**26
+"""Bytes that are read from a source at once, at most, unless a single batch has more."""
+
+T = TypeVar("T")
+
+
+def from_source(source: Any, size: int) -> Batches:
+    """Batches of so many examples of a source on the host, shuffled anew in each epoch.
+
+    Args:
+        source: a tuple, dictionary or other pytree of numpy arrays with one leading axis, which may be memory
+            maps; or anything with a length whose [i] is an example, a pytree of arrays of the same shapes for
+            each i: a list, a data set of PyTorch's kind, a `MapDataset` of grain.
+        size: examples in a batch.
+
+    Raises:
+        ShapeError: it has no examples, or of different shapes.
+        ParameterError: it has no length, or one without end; the size is below 1; or a batch needs more
+            memory than there is.
+
+    >>> squares = [{"x": np.float32(i), "y": np.float32(i * i)} for i in range(10)]
+    >>> from_source(squares, 4)(step=0)["x"].shape
+    (4,)
+    """
+    leaves = [] if issubclass(type(source), list | Iterator) else jax.tree.leaves(source)
+    mapped = bool(leaves) and all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    if not mapped and not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+        raise ParameterError(
+            f"from_source: got a {type(source).__name__}; expected examples by number, with a length and "
+            f"[i]. What can only be iterated over cannot be resumed: take the data set that it goes over."
+        )
+    slices = Slices.of(rows_of(source) if mapped else len(source), size)
+
+    def read(rows: np.ndarray) -> Any:
+        if mapped:
+            return jax.tree.map(lambda array: array[rows], source)
+        examples = [source[int(i)] for i in rows]
+        try:
+            return jax.tree.map(lambda *each: np.stack(each), *examples)
+        except ValueError as error:
+            raise ShapeError(
+                f"from_source: examples differ in shape or structure ({error}); expected single examples "
+                f"that are alike. Take batches apart, and pad what differs in length."
+            ) from error
+
+    def visited(seed: int, step: int) -> np.ndarray:
+        start = step % slices.per_epoch * slices.size
+        return _order(seed, slices.examples, step // slices.per_epoch)[start : start + slices.size]
+
+    def load(seed: Seed, step: Step, steps: int) -> Any:
+        if is_traced((seed, step)):
+            raise ParameterError(
+                "a source on the host cannot be read from within jit or vmap; expected batches in memory or "
+                "procedural ones there. Call advance outside."
+            )
+        stacked = [read(visited(int(seed), int(step) + i)) for i in range(steps)]
+        return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *stacked), jnp.int32(step)
+
+    sample = read(np.linspace(0, slices.examples - 1, min(16, slices.examples)).astype(int))
+    batch = slices.size * sum(leaf[0].nbytes for leaf in jax.tree.leaves(sample))
+    check_memory(batch, f"from_source: a batch of {slices.size} examples", "Take fewer")
+    turns = min(slices.turns, max(1, READ_AT_ONCE // max(1, batch)))
+    return Batches(load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True)
+
+
+def _of_stack(data: Any, key: Key[Array, ""], step: Step) -> Any:
+    """The batch of a step out of a stack of batches, and the step of the first of them."""
+    stack, first = data
+    return jax.tree.map(lambda array: lax.dynamic_index_in_dim(array, step - first, keepdims=False), stack)
+
+
+@functools.lru_cache(2)
+def _order(seed: int, examples: int, epoch: int) -> np.ndarray:
+    return np.asarray(order(jax.random.key(seed), examples, epoch))
+
+
+def read_ahead(load: Callable[..., T], spans: Iterable[tuple[int, int]]) -> Iterator[T]:
+    """What `load` reads for each span of steps, the next one while the last one is used."""
+    with ThreadPoolExecutor(1) as reader:
+        futures = (reader.submit(load, *span) for span in spans)
+        ahead = next(futures, None)
+        while ahead:
+            current, ahead = ahead.result(), next(futures, None)
+            yield current

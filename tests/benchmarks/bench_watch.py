@@ -1,0 +1,92 @@
+"""What a step pays for the flag of finite numbers, and for being watched.
+
+    python -m tests.benchmarks.bench_watch
+
+An MLP 784-512-256-10 and a transformer of two blocks take the same steps in one `lax.scan` each way: without
+the flag, with it (what `fit` always does), and watched (`watch=100`). A round is one call of each in turn;
+what counts is the ratio of the fastest calls, in the time of the clock and in that of the processor.
+"""
+
+import time
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from funcnet import nn, train
+from funcnet.train import state as module
+from tests.benchmarks.bench_loops import CASES
+
+ROUNDS = 15
+
+
+def mlp():
+    """Loss, parameters, data and batch size of the MLP."""
+    rng = np.random.default_rng(231)
+    x, y = rng.standard_normal((6400, 784), np.float32), rng.integers(0, 10, 6400, np.int32)
+
+    def loss(params, batch):
+        return nn.softmax_loss(nn.mlp(params, batch[0], activation=nn.relu), batch[1]).mean()
+
+    return loss, nn.init_mlp(jax.random.key(0), (784, 512, 256, 10)), (x, y), 64, 50
+
+
+def transformer():
+    """The same of the transformer of `bench_loops`."""
+    net, make, size = CASES["flax transformer"]
+    data = make(np.random.default_rng(231))
+
+    def loss(params, batch):
+        x, y = batch
+        return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, x), y).mean()
+
+    return loss, net.init(jax.random.key(0), data[0][:1]), data, size, 20
+
+
+def call(loss, params, data, size, steps, watch, flag):
+    """A function that takes so many steps more."""
+    optimizer = optax.sgd(1e-3, 0.9)
+    batches = train.in_memory(data, size)
+    task = module.Task(lambda p, b: loss(p, b), optimizer, batches, module.value_and_grad, 0, watch)
+    state = train.init(params, optimizer)
+    always = lambda *trees: jnp.bool_(True)  # noqa: E731
+
+    def run():
+        nonlocal state
+        with mock.patch.object(module, "finite", module.finite if flag else always):
+            state, _ = module.take_steps(
+                task,
+                state,
+                batches.load(0, int(state.step) % batches.per_epoch, steps),
+                state.step + steps,
+                steps,
+            )
+        state = jax.block_until_ready(state)._replace(step=jnp.int32(0))
+
+    return run
+
+
+def main():
+    print("| | clock | processor |\n|---|---:|---:|")
+    for name, make in {"MLP 784-512-256-10": mlp, "transformer, 2 blocks": transformer}.items():
+        runs = {way: call(*make(), *options) for way, options in WAYS.items()}
+        for run in runs.values():
+            run()  # compiles
+        best = {way: [np.inf, np.inf] for way in runs}
+        for _ in range(ROUNDS):
+            for way, run in runs.items():
+                clock, processor = time.perf_counter(), time.process_time()
+                run()
+                its = time.perf_counter() - clock, time.process_time() - processor
+                best[way] = [*map(min, best[way], its)]
+        for way, base in (("flag", "bare"), ("watched", "flag")):
+            ratios = [mine / theirs for mine, theirs in zip(best[way], best[base], strict=True)]
+            print(f"| {name}, {way} / {base} | {ratios[0]:.3f} | {ratios[1]:.3f} |", flush=True)
+
+
+WAYS = {"bare": (0, False), "flag": (0, True), "watched": (100, True)}
+
+if __name__ == "__main__":
+    main()
