@@ -214,7 +214,7 @@ class Draw:
     args: Annotated[str, arg(metavar="SPECS")]
     """What it is called with: arrays "f32[4,8], i32[4]<10, bool[3]", "key" for a random key, or numbers."""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The picture to write, .svg, .png, .pdf or .dot; by default an .svg named after the function."""
+    """The picture to write: .svg, .png, .pdf, .dot, or .html, a page to walk into it; an .svg by default."""
     depth: int = 0
     """How many levels of functions, gates and named scopes are opened."""
     unroll: bool = False

@@ -2,6 +2,7 @@
 
     funcnet.draw(f)(x, y)                       shows itself in a notebook
     funcnet.draw(f)(x, y).save("graph.svg")     svg, png, pdf or dot
+    funcnet.draw(f)(x, y).save("graph.html")    a page to walk into it
     funcnet.draw(f, depth=1, local=True)(x, y)
 
 Graphviz lays it out and draws it, through pygraphviz, whose wheels bring Graphviz along.
@@ -10,6 +11,7 @@ Graphviz lays it out and draws it, through pygraphviz, whose wheels bring Graphv
 import contextlib
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from funcnet.drawing.diagram import Diagram
 from funcnet.drawing.diagram.assemble import diagram
 from funcnet.drawing.diagram.fold import FOLDED
 from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.explorer import Explorer, explorer
 from funcnet.drawing.render.bundles import with_bundles
 from funcnet.drawing.render.compact import compact_dot
 from funcnet.drawing.render.dot import dot
@@ -29,7 +32,7 @@ from funcnet.rules import RULES, Table
 MANY = 40
 """A picture of more gates is compact."""
 
-SUFFIXES = (".svg", ".png", ".pdf", ".dot")
+SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html")
 
 
 def draw(
@@ -73,8 +76,13 @@ def draw(
     """
 
     def drawn(*args: Any, **kwargs: Any) -> Picture:
-        found = diagram(f, args, kwargs, y_bar, Options(rules, depth, unroll, local, data))
-        return Picture(found, is_large(found) if compact is None else compact)
+        def shown(**options: Any) -> Diagram:
+            return diagram(f, args, kwargs, y_bar, Options(rules, unroll=unroll, data=data, **options))
+
+        found = shown(depth=depth, local=local)
+        whole = functools.partial(shown, depth=sys.maxsize, local=True, folded=False)
+        name = getattr(f, "__name__", "graph")
+        return Picture(found, whole, name, is_large(found) if compact is None else compact)
 
     return drawn
 
@@ -90,10 +98,14 @@ class Picture:
 
     Attributes:
         diagram: what the picture shows, as data.
+        whole: makes the same with every box open.
+        name: what the function is called.
         compact: whether each gate has one line.
     """
 
     diagram: Diagram
+    whole: Callable[[], Diagram]
+    name: str
     compact: bool = False
 
     @functools.cached_property
@@ -102,12 +114,21 @@ class Picture:
         shown = with_bundles(self.diagram)
         return compact_dot(shown) if self.compact else dot(shown)
 
+    @functools.cached_property
+    def explorer(self) -> Explorer:
+        """A page in which one walks into the graph; in a notebook it shows itself.
+
+        Each box of the graph, whatever `depth` was, is opened and closed there, and so are repeated layers.
+        It takes no network. The function runs once more, as everything in it is looked at.
+        """
+        return explorer(self.whole(), self.name)
+
     def save(self, path: str | Path) -> None:
-        """Write the picture to a file: svg, png, pdf or dot, as its name ends. It is written whole or not.
+        """Write the picture to a file, whole or not: svg, png, pdf, dot, or html (the explorer).
 
         Raises:
             ParameterError: the name ends otherwise.
-            MissingPackageError: pygraphviz is not installed; dot needs none.
+            MissingPackageError: pygraphviz is not installed; dot and html need none.
             WriteError: the file cannot be written; what was there is kept.
         """
         path = Path(path)
@@ -116,7 +137,11 @@ class Picture:
             raise ParameterError(
                 f"save: got {path.name!r}, expected a name that ends in {', '.join(SUFFIXES)}"
             )
-        write_atomically(path, self.dot.encode() if suffix == ".dot" else render(self.dot, suffix[1:]))
+        if suffix == ".html":
+            content = self.explorer.page.encode()
+        else:
+            content = self.dot.encode() if suffix == ".dot" else render(self.dot, suffix[1:])
+        write_atomically(path, content)
 
     def __repr__(self) -> str:
         count = len(self.diagram.gates)

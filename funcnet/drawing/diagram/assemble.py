@@ -55,7 +55,9 @@ def diagram(
     if not options.data:
         steps, results = with_constants(steps, results)
     unused = set(flows) - _used(steps, results)
-    steps = repeated(closed(boxed(steps), results), results)
+    steps = closed(boxed(steps), results)
+    if options.folded:
+        steps = repeated(steps, results)
     used = _used(steps, results)
     inputs = [flow for flow in flows if flow in used | unused]
     inputs += [flow for step in steps for flow in _bundles(step) if flow not in flows]

@@ -36,6 +36,7 @@ class Options:
         unroll: whether loops are shown step by step.
         local: whether local gradients are computed.
         data: whether operations on data alone are shown.
+        folded: whether repeated layers are shown as one.
     """
 
     rules: Table
@@ -43,6 +44,7 @@ class Options:
     unroll: bool = False
     local: bool = False
     data: bool = False
+    folded: bool = True
 
 
 def record(

@@ -103,7 +103,7 @@ def working(gate: Gate, i: int, gradients: dict[Wire, str]) -> str:
     single = [wire for wire in flowing if not isinstance(wire.gradient, tuple)]
     scalars = {wire: text(wire.gradient) for wire in single if jnp.size(wire.gradient) == 1}
     formula = formula_of_input(gate, i)
-    y_bar = f"ȳ = {', '.join((gradients | scalars)[wire] for wire in flowing)}"
+    y_bar = f"ȳ = {', '.join(scalars.get(wire, gradients[wire]) for wire in flowing)}"
     return f"{formula} ({y_bar})" if formula else y_bar
 
 
