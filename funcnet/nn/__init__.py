@@ -18,6 +18,7 @@ from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, 
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
 from funcnet.nn.normalization import batch_norm, batch_norm_inference, layer_norm, local_response_norm
 from funcnet.nn.pooling import avg_pool, max_pool
+from funcnet.nn.randwired import Graph, init_randwired, random_graph, randwired
 from funcnet.nn.recurrent import lstm_cell
 from funcnet.nn.regularizers import elastic_net, l1, l2
 from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm, polar, projector
@@ -28,6 +29,7 @@ __all__ = [
     "INITS",
     "LOSSES",
     "REGULARIZERS",
+    "Graph",
     "affine",
     "alexnet",
     "avg_pool",
@@ -49,6 +51,7 @@ __all__ = [
     "init_alexnet",
     "init_convnet",
     "init_mlp",
+    "init_randwired",
     "l1",
     "l2",
     "layer_norm",
@@ -68,6 +71,8 @@ __all__ = [
     "nuclear_norm",
     "polar",
     "projector",
+    "random_graph",
+    "randwired",
     "read_torchvision_alexnet",
     "relu",
     "sigmoid",

@@ -1,0 +1,260 @@
+"""Randomly wired nets: the wiring is drawn, the weights are learned (Xie, Kirillov, Girshick and He 2019).
+
+CS231n 2019, lecture 4, slide 34. A stage is a random graph whose edges go from smaller numbers to larger. A
+node sums what comes in by learned weights and passes it through one convolution,
+
+    y = batch norm(W ∗ relu(Σ σ(wₑ) xₑ)),    W ∗: 3×3 for each channel, then 1×1 across them
+
+A node that nothing leads to reads what comes into the stage, at every second place; what comes out of it is
+the mean of the nodes that lead nowhere. Three families of graphs are drawn (§3.2):
+
+    er    an edge between each pair with probability p                        Erdős and Rényi 1959
+    ba    one node after another, each with m edges to nodes that have many   Barabási and Albert 1999
+    ws    a ring of k neighbours, each edge of which is moved with probability p    Watts and Strogatz 1998
+
+Parameters and running statistics are plain pytrees, {"stage1": {"edges": […], "node0": {…}, …}, …}.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, UInt32
+
+from funcnet._errors import ParameterError
+from funcnet.nn.activations import relu, sigmoid
+from funcnet.nn.affine import affine, linear
+from funcnet.nn.convolutions import conv, depthwise_conv
+from funcnet.nn.normalization import batch_norm, batch_norm_inference
+
+DECAY = 0.9
+"""What is kept of a running mean or variance in a step."""
+
+
+class Graph(NamedTuple):
+    """The wiring of a stage.
+
+    Attributes:
+        nodes: how many.
+        edges: pairs (from, to) with from < to, in ascending order.
+    """
+
+    nodes: int
+    edges: tuple[tuple[int, int], ...]
+
+    def sources(self, node: int) -> list[int]:
+        """The numbers of the edges that lead to a node."""
+        return [i for i, (_, to) in enumerate(self.edges) if to == node]
+
+    @property
+    def last(self) -> list[int]:
+        """The nodes that lead nowhere."""
+        return sorted(set(range(self.nodes)) - {start for start, _ in self.edges})
+
+
+def random_graph(family: str, nodes: int, *parameters: int | float, seed: int) -> Graph:
+    """Draws the wiring of a stage.
+
+    Args:
+        family: "ws" with k and p, "er" with p, or "ba" with m.
+        nodes: how many.
+        parameters: of the family.
+        seed: of the random numbers, which are NumPy's.
+
+    Raises:
+        ParameterError: an unknown family, or a parameter outside of its domain.
+
+    >>> graph = random_graph("ws", 32, 4, 0.75, seed=0)
+    >>> len(graph.edges)
+    64
+    """
+    if family not in _FAMILIES:
+        raise ParameterError(f"random_graph: family is {family!r}; expected one of {', '.join(_FAMILIES)}")
+    draw, names = _FAMILIES[family]
+    if len(parameters) != len(names):
+        raise ParameterError(f"random_graph: {family} takes {' and '.join(names)}; got {parameters}")
+    edges = draw(nodes, *parameters, np.random.default_rng(seed))
+    return Graph(nodes, tuple(sorted((min(edge), max(edge)) for edge in edges)))
+
+
+def _erdos_renyi(nodes: int, p: int | float, random: np.random.Generator) -> list[tuple[int, int]]:
+    _expect("er", 0 <= p <= 1, "a probability p from 0 to 1", p)
+    return [edge for edge in itertools.combinations(range(nodes), 2) if random.random() < p]
+
+
+def _barabasi_albert(nodes: int, m: int | float, random: np.random.Generator) -> list[tuple[int, int]]:
+    """Each end of an edge is a lot in the draw for the next ones; the first node takes all m there are."""
+    _expect("ba", 1 <= m < nodes and m == int(m), f"a whole number m from 1 to {nodes - 1}", m)
+    edges, lots, chosen = [], [], list(range(int(m)))
+    for node in range(int(m), nodes):
+        edges += [(other, node) for other in chosen]
+        lots += [*chosen, *[node] * int(m)]
+        drawn: set[int] = set()
+        while len(drawn) < m:
+            drawn.add(int(random.choice(lots)))
+        chosen = sorted(drawn)
+    return edges
+
+
+def _watts_strogatz(
+    nodes: int, k: int | float, p: int | float, random: np.random.Generator
+) -> list[tuple[int, int]]:
+    _expect("ws", 0 < k < nodes - 1 and k % 2 == 0, f"an even number k below {nodes - 1}", k)
+    _expect("ws", 0 <= p <= 1, "a probability p from 0 to 1", p)
+    ring = [(node, (node + j) % nodes) for j in range(1, int(k) // 2 + 1) for node in range(nodes)]
+    edges = {frozenset(edge): edge for edge in ring}
+    for edge in ring:
+        if random.random() < p:
+            free = [v for v in range(nodes) if v != edge[0] and frozenset((edge[0], v)) not in edges]
+            if free:
+                moved = edge[0], int(random.choice(free))
+                del edges[frozenset(edge)]
+                edges[frozenset(moved)] = moved
+    return list(edges.values())
+
+
+def _expect(family: str, holds: bool, expected: str, got: int | float) -> None:
+    if not holds:
+        raise ParameterError(f"random_graph: {family} with {got}; expected {expected}")
+
+
+_FAMILIES = {
+    "ws": (_watts_strogatz, ("k", "p")),
+    "er": (_erdos_renyi, ("p",)),
+    "ba": (_barabasi_albert, ("m",)),
+}
+
+
+def init_randwired(
+    key: Key[Array, ""] | UInt32[Array, "2"],
+    graphs: Sequence[Graph],
+    classes: int,
+    *,
+    inputs: int = 3,
+    channels: int = 78,
+    head: int = 1280,
+) -> tuple[Any, Any]:
+    """Draws the parameters of a randomly wired net, and its running statistics.
+
+    The small regime of table 2 of the paper is three graphs of 32 nodes with 78 channels: 5.6 M parameters.
+
+    Args:
+        key: source of the randomness.
+        graphs: the wiring of each stage; a stage has twice the channels of the one before.
+        classes: scores of an image.
+        inputs: channels of an image.
+        channels: of the first stage; half as many come before it.
+        head: channels before the scores.
+
+    Returns:
+        Parameters: kernels with deviation √(2 / fan in) (He et al. 2015), weights of edges 0, so that σ is ½.
+        Statistics: mean 0 and variance 1 of every batch normalization.
+
+    Raises:
+        ParameterError: a number below 1, or no graph.
+
+    >>> graphs = [random_graph("ws", 8, 4, 0.75, seed=seed) for seed in range(2)]
+    >>> params, statistics = init_randwired(jax.random.key(0), graphs, 10, channels=4, head=16)
+    >>> sorted(params)
+    ['conv1', 'conv2', 'head', 'scores', 'stage1', 'stage2']
+    """
+    if not graphs or min(classes, inputs, channels // 2, head) < 1:
+        raise ParameterError(
+            f"init_randwired: {len(graphs)} graphs, {classes} classes, {inputs} inputs, {channels} channels, "
+            f"head {head}; expected a graph, and numbers ≥ 1, of channels ≥ 2"
+        )
+    keys = iter(jax.random.split(key, 4 + 2 * sum(graph.nodes for graph in graphs)))
+    params: dict[str, Any] = {
+        "conv1": _kernel(next(keys), 3, 3, inputs, channels // 2),
+        "conv2": _kernel(next(keys), 3, 3, channels // 2, channels),
+    }
+    before, width = channels, channels
+    for n, graph in enumerate(graphs, start=1):
+        stage: dict[str, Any] = {"edges": jnp.zeros(len(graph.edges))}
+        for node in range(graph.nodes):
+            fan_in = width if graph.sources(node) else before
+            depthwise = jax.random.normal(next(keys), (3, 3, fan_in)) * (2 / 9) ** 0.5
+            stage[f"node{node}"] = {"depthwise": depthwise, **_kernel(next(keys), fan_in, width)}
+        params[f"stage{n}"], before, width = stage, width, 2 * width
+    params["head"] = _kernel(next(keys), before, head)
+    w = jax.random.normal(next(keys), (head, classes)) * head**-0.5
+    params["scores"] = {"w": w, "b": jnp.zeros(classes)}
+    return params, _statistics(params)
+
+
+def _kernel(key: Array, *shape: int) -> dict[str, Array]:
+    """A kernel and the batch normalization behind it."""
+    w = jax.random.normal(key, shape) * (2 / np.prod(shape[:-1])) ** 0.5
+    return {"w": w, "scale": jnp.ones(shape[-1]), "shift": jnp.zeros(shape[-1])}
+
+
+def _statistics(params: Any) -> Any:
+    if "scale" in params:
+        return {"mean": jnp.zeros_like(params["scale"]), "variance": jnp.ones_like(params["scale"])}
+    layers = {name: p for name, p in params.items() if isinstance(p, dict) and name != "scores"}
+    return {name: _statistics(p) for name, p in layers.items()}
+
+
+def randwired(
+    params: Any,
+    statistics: Any,
+    x: Float[Array, "batch height width channels"],
+    *,
+    graphs: Sequence[Graph],
+    training: bool = False,
+) -> tuple[Float[Array, "batch classes"], Any]:
+    """Scores of a randomly wired net, and its running statistics after them.
+
+    Args:
+        params: as `init_randwired` makes them.
+        statistics: likewise.
+        x: images.
+        graphs: the wiring of each stage.
+        training: whether to normalize by the batch, and to follow its statistics; by the running ones if not.
+
+    Raises:
+        ShapeError: parameters that are not those of the graphs.
+    """
+    after: dict[str, Any] = {}
+    for name in ("conv1", "conv2"):
+        with jax.named_scope(name):
+            x = relu(x) if name == "conv2" else x
+            y = conv(x, params[name]["w"], stride=2, padding="same")
+            x, after[name] = _normed(params[name], statistics[name], y, training)
+    for n, graph in enumerate(graphs, start=1):
+        with jax.named_scope(f"stage{n}"):
+            x, after[f"stage{n}"] = _stage(params[f"stage{n}"], statistics[f"stage{n}"], x, graph, training)
+    with jax.named_scope("head"):
+        y = linear(relu(x), params["head"]["w"])
+        x, after["head"] = _normed(params["head"], statistics["head"], y, training)
+        x = jnp.mean(relu(x), axis=(1, 2))
+    with jax.named_scope("scores"):
+        return affine(x, params["scores"]["w"], params["scores"]["b"]), after
+
+
+def _normed(p: Any, running: Any, x: Array, training: bool) -> tuple[Array, Any]:
+    """The normalized x, and the running statistics after it."""
+    if not training:
+        y = batch_norm_inference(x, p["scale"], p["shift"], running["mean"], running["variance"])
+        return y, running
+    y, mean, variance = batch_norm(x, p["scale"], p["shift"])
+    found = jax.lax.stop_gradient({"mean": mean, "variance": variance})
+    return y, jax.tree.map(lambda old, new: DECAY * old + (1 - DECAY) * new, running, found)
+
+
+def _stage(params: Any, statistics: Any, x: Array, graph: Graph, training: bool) -> tuple[Array, Any]:
+    values, after = [], {}
+    weights = sigmoid(params["edges"])
+    for node in range(graph.nodes):
+        name, edges = f"node{node}", graph.sources(node)
+        with jax.named_scope(name):
+            p = params[name]
+            terms = [weights[edge] * values[graph.edges[edge][0]] for edge in edges] or [x]
+            y = depthwise_conv(relu(sum(terms[1:], terms[0])), p["depthwise"], stride=1 if edges else 2)
+            y, after[name] = _normed(p, statistics[name], linear(y, p["w"]), training)
+            values.append(y)
+    ends = [values[node] for node in graph.last]
+    return sum(ends[1:], ends[0]) / len(ends), after
