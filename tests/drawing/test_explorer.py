@@ -131,6 +131,13 @@ def test_the_way_back_is_local_times_upstream():
     assert {"−1 × 0.197", "2 × 0.197"} <= texts
 
 
+def test_the_carry_of_a_loop_leads_back():
+    page = data(whole(lambda xs: jax.lax.scan(lambda c, x: (jnp.tanh(c * x), None), 1.0, xs)[0], jnp.ones(3)))
+    label = [item["label"] for item in page["items"]]
+    ends = [(label[page["flows"][wire["flow"]]["from"]], label[wire["to"]]) for wire in page["wires"]]
+    assert {("carry", "×"), ("×", "tanh"), ("tanh", "carry")} <= set(ends)
+
+
 def test_an_argument_of_many_boxes_stands_in_each():
     def f(w, x):
         for i in range(SHARED + 1):

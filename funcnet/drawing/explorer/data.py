@@ -176,7 +176,8 @@ class Writer:
             for wire in gate.inputs:
                 if not constant_on_label(gate, wire):
                     uses.setdefault(self.origin(wire), []).append((wire, gate))
-            uses |= {wire: [] for wire in gate.outputs}
+            for wire in gate.outputs:  # a carry of a loop is used before it is made
+                uses.setdefault(wire, [])
         for wire in self.diagram.results:
             uses.setdefault(self.origin(wire), []).append((wire, None))
         return uses
