@@ -18,7 +18,7 @@ from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, 
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
 from funcnet.nn.normalization import batch_norm, batch_norm_inference, layer_norm, local_response_norm
 from funcnet.nn.pooling import avg_pool, max_pool
-from funcnet.nn.randwired import Graph, init_randwired, random_graph, randwired
+from funcnet.nn.randwired import Wiring, init_randwired, random_graph, randwired
 from funcnet.nn.recurrent import lstm_cell
 from funcnet.nn.regularizers import elastic_net, l1, l2
 from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm, polar, projector
@@ -29,7 +29,7 @@ __all__ = [
     "INITS",
     "LOSSES",
     "REGULARIZERS",
-    "Graph",
+    "Wiring",
     "affine",
     "alexnet",
     "avg_pool",

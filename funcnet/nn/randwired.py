@@ -34,7 +34,7 @@ DECAY = 0.9
 """What is kept of a running mean or variance in a step."""
 
 
-class Graph(NamedTuple):
+class Wiring(NamedTuple):
     """The wiring of a stage.
 
     Attributes:
@@ -55,7 +55,7 @@ class Graph(NamedTuple):
         return sorted(set(range(self.nodes)) - {start for start, _ in self.edges})
 
 
-def random_graph(family: str, nodes: int, *parameters: int | float, seed: int) -> Graph:
+def random_graph(family: str, nodes: int, *parameters: int | float, seed: int) -> Wiring:
     """Draws the wiring of a stage.
 
     Args:
@@ -77,7 +77,7 @@ def random_graph(family: str, nodes: int, *parameters: int | float, seed: int) -
     if len(parameters) != len(names):
         raise ParameterError(f"random_graph: {family} takes {' and '.join(names)}; got {parameters}")
     edges = draw(nodes, *parameters, np.random.default_rng(seed))
-    return Graph(nodes, tuple(sorted((min(edge), max(edge)) for edge in edges)))
+    return Wiring(nodes, tuple(sorted((min(edge), max(edge)) for edge in edges)))
 
 
 def _erdos_renyi(nodes: int, p: int | float, random: np.random.Generator) -> list[tuple[int, int]]:
@@ -130,7 +130,7 @@ _FAMILIES = {
 
 def init_randwired(
     key: Key[Array, ""] | UInt32[Array, "2"],
-    graphs: Sequence[Graph],
+    graphs: Sequence[Wiring],
     classes: int,
     *,
     inputs: int = 3,
@@ -203,7 +203,7 @@ def randwired(
     statistics: Any,
     x: Float[Array, "batch height width channels"],
     *,
-    graphs: Sequence[Graph],
+    graphs: Sequence[Wiring],
     training: bool = False,
 ) -> tuple[Float[Array, "batch classes"], Any]:
     """Scores of a randomly wired net, and its running statistics after them.
@@ -245,7 +245,7 @@ def _normed(p: Any, running: Any, x: Array, training: bool) -> tuple[Array, Any]
     return y, jax.tree.map(lambda old, new: DECAY * old + (1 - DECAY) * new, running, found)
 
 
-def _stage(params: Any, statistics: Any, x: Array, graph: Graph, training: bool) -> tuple[Array, Any]:
+def _stage(params: Any, statistics: Any, x: Array, graph: Wiring, training: bool) -> tuple[Array, Any]:
     values, after = [], {}
     weights = sigmoid(params["edges"])
     for node in range(graph.nodes):

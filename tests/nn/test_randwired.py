@@ -18,7 +18,7 @@ SEEDS = range(300)
 
 
 def last_of_star_in_its_place(graph):
-    """networkx starts from a star whose middle has the number 0: here that is the first to come, after five."""
+    """networkx starts with a star whose middle is number 0: that is the first to come here, after five."""
     return networkx.relabel_nodes(graph, {0: 5} | {i: i - 1 for i in range(1, 6)})
 
 
