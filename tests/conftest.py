@@ -38,6 +38,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "in_turns(n): runs on every n-th day, with --whole on all")
+    os.environ.pop("PYTEST_ADDOPTS", None)  # of this run, not of those that tests start
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
