@@ -38,7 +38,6 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "in_turns(n): runs on every n-th day, with --whole on all")
-    os.environ.pop("PYTEST_ADDOPTS", None)  # of this run, not of those that tests start
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -66,6 +65,7 @@ def _anywhere(item):
 
 def pytest_collection_finish():
     """What is there now stays to the end: the collector need not look at it again and again."""
+    os.environ.pop("PYTEST_ADDOPTS", None)  # of this run, not of those that tests start
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

@@ -422,7 +422,10 @@ WRONG = {
         r"hidden is \(1000000, 1000000\): training 1e\+12 parameters with momentum.* needs 12 TB of memory",
     ),
     "more units than numbers": ("train --hidden 99999999999999999999", "needs 90 ZB of memory"),
-    "more steps than numbers": ("train --epochs 99999999999", "steps; expected at most 2147483647"),
+    "more steps than numbers": (
+        "train --epochs 99999999999",
+        "steps; expected 0 or more, at most 2147483647",
+    ),
     "thousands of classes": (
         "train --data npz:many.npz --hidden",
         r"npz:many.npz: 600 held-out examples with 1001 .* are 1000 classes: that needs 2\.4 MB",
