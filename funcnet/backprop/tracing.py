@@ -219,7 +219,7 @@ class Trace(jax.core.Trace):
         with _jax.set_current_trace(self.around or _jax.eval_trace):
             for one in steps:
                 assert one.run is not None
-                one.values = one.run(*map(self._value_of, one.inputs))
+                one.values = list(one.run(*map(self._value_of, one.inputs)))
         return step.values
 
     def _value_of(self, x: Any) -> Any:

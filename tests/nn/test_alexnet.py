@@ -146,12 +146,12 @@ def test_it_is_torchvisions(tmp_path):
     linear, drop = torch.nn.Linear, torch.nn.Identity
     units = [drop(), linear(9216, 8), torch.nn.ReLU(), drop(), linear(8, 8), torch.nn.ReLU(), linear(8, 5)]
     net.classifier = torch.nn.Sequential(*units)
-    net.load_state_dict({name: torch.from_numpy(a) for name, a in state_dict(params).items()})
+    net.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in state_dict(params).items()})
     image = torch.from_numpy(x.transpose(2, 0, 1)[None].copy()).requires_grad_()
     scores = net.classifier(net.features(image).flatten(1))
     scores.sum().backward()
     ours = lambda x: nn.alexnet(params, x, variant="torchvision")  # noqa: E731
-    np.testing.assert_allclose(ours(x), scores[0].detach().numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours(jnp.asarray(x)), scores[0].detach().numpy(), rtol=1e-4, atol=1e-6)
     x_bar = funcnet.grad(lambda x: ours(x).sum())(jnp.asarray(x))
     theirs = image.grad[0].numpy().transpose(1, 2, 0)
     np.testing.assert_allclose(x_bar, theirs, rtol=1e-3, atol=1e-4 * abs(theirs).max())
