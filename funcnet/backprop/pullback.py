@@ -144,9 +144,10 @@ def _kept(use: Use) -> list[Pullback]:
 
 
 def _kept_by(use: Use) -> list[Pullback]:
+    """Likewise; nowhere for parameters that cannot be hashed."""
     try:
         return _kept(use)
-    except TypeError:  # a parameter that cannot be hashed
+    except TypeError:
         return []
 
 
