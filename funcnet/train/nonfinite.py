@@ -20,6 +20,9 @@ from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
 from funcnet.nonfinite import find_nonfinite
 
+SMALL = 10_000
+"""Entries of an array that is tested together with others."""
+
 
 def finite(*trees: Any) -> Bool[Array, ""]:
     """Whether no entry of these trees of floats is infinite or NaN; for inside of a step.
@@ -32,12 +35,19 @@ def finite(*trees: Any) -> Bool[Array, ""]:
     """
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(trees)]
     floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(_half_means(leaf))) for leaf in floats]))
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(_half_means(part))) for part in _parts(floats)]))
+
+
+def _parts(leaves: list[Array]) -> list[Array]:
+    """The leaves, the small ones of a dtype as one array: a product for each is slow to compile."""
+    large = [leaf for leaf in leaves if leaf.size > SMALL]
+    small = [leaf.ravel() for leaf in leaves if leaf.size <= SMALL]
+    dtypes = dict.fromkeys(leaf.dtype for leaf in small)
+    return large + [jnp.concatenate([leaf for leaf in small if leaf.dtype == dtype]) for dtype in dtypes]
 
 
 def _half_means(x: Array) -> Array:
     """Half the mean over the last axis."""
-    x = jnp.atleast_1d(x)
     n = max(x.shape[-1], 1)
     wide = jnp.promote_types(x.dtype, jnp.float32)
     return jnp.matmul(x, jnp.full(x.shape[-1], 0.5 / n, x.dtype), preferred_element_type=wide)
