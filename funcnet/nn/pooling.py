@@ -123,9 +123,9 @@ def avg_pool_backward(window, y_bar, **_):
 
 
 def _windows(name: str, x: Array, size: tuple[int, ...], stride: Lengths | None, padding: Padding) -> Windows:
-    if not 0 < len(size) < x.ndim:
+    if not isinstance(size, tuple) or not 0 < len(size) < x.ndim:
         raise ShapeError(
             f"{name}: x has shape {list(x.shape)} and size is {size}; expected x [*batch, *space, channels] "
-            f"and a size for each spatial axis"
+            f"and a tuple with a size for each spatial axis"
         )
     return windows(name, x.shape[-1 - len(size) : -1], size, stride, padding)

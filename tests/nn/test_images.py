@@ -161,6 +161,7 @@ WRONG = {
     "stride": (lambda: nn.max_pool(X, stride=0), ParameterError, "stride is 0"),
     "strides": (lambda: nn.avg_pool(X, stride=(1, 1, 1)), ParameterError, "each of 2 axes"),
     "size": (lambda: nn.max_pool(X[0, 0], size=(2, 2)), ShapeError, "a size for each spatial axis"),
+    "one size": (lambda: nn.max_pool(X, size=2), ShapeError, "size is 2; expected .* a tuple"),
     "filters": (lambda: nn.depthwise_conv(X, jnp.zeros((3, 3, 2))), ShapeError, "channels"),
     "even neighbours": (lambda: nn.local_response_norm(X, size=4), ParameterError, "odd number"),
     "scale": (lambda: nn.layer_norm(X, jnp.ones(3), jnp.ones(4)), ShapeError, "last axis"),
