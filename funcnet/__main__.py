@@ -31,7 +31,8 @@ from funcnet import __version__
 from funcnet._errors import FuncnetError, NonFiniteError, ParameterError, UserCodeError, VJPCheckError
 from funcnet.cli import Command, Train
 from funcnet.cli.foreign import theirs
-from funcnet.train import read_config
+from funcnet.train import Config, read_config
+from funcnet.train.presets import PRESETS
 
 _FIRST_WORDS = [*(command.__name__.lower() for command in get_args(Command)), "-h", "--help", "--version"]
 _FRAME = "".join(map(chr, range(0x2500, 0x2580))) + "| "  # what Unicode draws boxes with, and ASCII
@@ -79,8 +80,8 @@ def _fail(code: int, message: str) -> int:
 def parse(argv: Sequence[str]) -> Command:
     """The command that a command line asks for.
 
-    A line with `--resume RUN` is read twice, the second time over that run's own settings: a flag that
-    is not given means what it meant then.
+    A line with `--resume RUN` or `--net NET` is read twice, the second time over that run's own settings or
+    those of `PRESETS`: a flag that is not given means what it means there.
 
     Raises:
         ParameterError: there is no such command, flag or value.
@@ -103,9 +104,12 @@ def parse(argv: Sequence[str]) -> Command:
             flag = word.strip(" =") or (flag if flag.startswith("--") else "a word")
             raise ParameterError(f"{flag}: empty; expected a value. See `funcnet {argv[0]} --help`.")
     command = _parse(argv)
-    if isinstance(command, Train) and command.resume:
+    if not isinstance(command, Train):
+        return command
+    if command.resume:
         return _parse(argv, default=replace(command, config=read_config(command.resume)))
-    return command
+    preset = PRESETS[command.config.net]
+    return command if preset == Config() else _parse(argv, default=replace(command, config=preset))
 
 
 def _parse(argv: Sequence[str], default: Any = tyro.MISSING_NONPROP) -> Command:

@@ -9,7 +9,7 @@ import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -275,22 +275,33 @@ def net_table(config: Config, dataset: "Dataset") -> str:
     import jax
 
     from funcnet.train.net import initial, precision
+    from funcnet.train.nets import STATISTICS, example_shape, layers, title
 
-    features, classes = dataset.train.x.shape[1], len(dataset.classes)
+    shape = example_shape(config, dataset.train.x.shape[1], dataset.image_shape)
     with precision(config):
-        params = jax.eval_shape(lambda: initial(config, features, classes, jax.random.key(0)))
+        params = jax.eval_shape(lambda: initial(config, shape, len(dataset.classes), jax.random.key(0)))
+    params = {name: layer for name, layer in params.items() if name != STATISTICS}
     rows = [("layer", "weights", "biases", "activation", "parameters")]
-    for depth in range(1, len(params) + 1):
-        layer = params[f"layer{depth}"]
-        weights, biases = (" × ".join(map(str, layer[name].shape)) for name in ("w", "b"))
-        activation = config.activation if depth < len(params) else ""
-        rows.append((f"layer{depth}", weights, biases, activation, f"{layer['w'].size + layer['b'].size:,}"))
-    rows.append(("total", "", "", "", f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,}"))
+    *_, last = names = layers(params)
+    for name in names:
+        layer = params[name]
+        weights, biases = (" × ".join(map(str, layer[each].shape)) if each in layer else "" for each in "wb")
+        if "edges" in layer:
+            weights = f"{len(layer) - 1} nodes, {len(layer['edges'])} edges"
+        activation = config.activation if name != last and biases else ""
+        rows.append((name, weights, biases, activation, f"{_size(layer):,}"))
+    rows.append(("total", "", "", "", f"{_size(params):,}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         name.ljust(widths[0]) + "".join(map("  {:>{}}".format, cells, widths[1:])) for name, *cells in rows
     )
-    return "\n".join([f"{len(params)}-layer net for {dataset.name}", *lines])
+    return "\n".join([f"{title(config)} for {dataset.name}", *lines])
+
+
+def _size(params: Any) -> int:
+    import jax
+
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def _new_folder(spec: str) -> Path:
@@ -326,10 +337,19 @@ def _confusion_table(classes: tuple[str, ...], table: "np.ndarray") -> str:
 
 
 def _draw(run: "Net", folder: Path) -> None:
-    """Write curves.png, and templates.png where an input is an image."""
+    """Write curves.png, and what the first layer has learned where an input is an image."""
     from funcnet.train import plots
+    from funcnet.train.nets import title, wirings
 
-    title = f"{run.config.data}: {len(run.params)}-layer net"
-    plots.save(plots.curves(run.history, title), folder / "curves.png")
-    if run.image_shape:
+    plots.save(plots.curves(run.history, f"{run.config.data}: {title(run.config)}"), folder / "curves.png")
+    if run.config.net != "mlp":
+        plots.save(plots.filters(run.params["conv1"]["w"]), folder / "filters.png")
+    elif run.image_shape:
         plots.save(plots.templates(run.params, run.image_shape, run.classes), folder / "templates.png")
+    if run.config.net == "randwired":
+        from funcnet._files import write_atomically
+        from funcnet.drawing.picture import render
+        from funcnet.train import wiring
+
+        graphs = wiring.dot(run.params, wirings(run.config))
+        write_atomically(folder / "wiring.png", render(graphs, "png"))

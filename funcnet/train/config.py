@@ -6,6 +6,7 @@ kept beside the weights as config.json. Nothing here needs JAX.
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -32,16 +33,27 @@ class Config:
     data: str = "digits"
     """Data set of funcnet.data.load: digits, idx:DIR, cifar10:PATH, csv:FILE, npz:FILE, openml:NAME, …"""
 
+    net: Literal["mlp", "convnet", "alexnet", "randwired"] = "mlp"
+    """What is trained, a function of funcnet.nn; all but mlp take images."""
+
     hidden: tuple[int, ...] = (100,)
-    """Units of each hidden layer; none makes a linear classifier."""
+    """Units of each hidden layer of an mlp, none makes a linear classifier; one number for the other nets:
+    convnet's layer1, alexnet's fc6 and fc7, randwired's channels before the scores."""
+
+    channels: tuple[int, ...] = (32, 64)
+    """Outputs of each convolution of convnet; of randwired only the first counts, those of its stage1."""
+
+    wiring: str = "ws:32:4:0.75"
+    """Random graphs of randwired's three stages, nodes and parameters: ws:N:K:P, er:N:P or ba:N:M."""
 
     activation: Literal[
         "relu", "leaky_relu", "sigmoid", "tanh", "elu", "maxout", "softplus", "silu", "gelu", "none"
     ] = "relu"
-    """Activation after each hidden layer; maxout has two pieces, none leaves a linear map."""
+    """Activation after each hidden layer of an mlp; maxout has two pieces, none leaves a linear map."""
 
     init: Literal["he", "glorot", "lecun", "normal"] = "he"
-    """Initial weights: He et al. 2015, Glorot and Bengio 2010, LeCun et al. 1998, or 0.01 · normal."""
+    """Initial weights of mlp and convnet: He et al. 2015, Glorot and Bengio 2010, LeCun et al. 1998, or
+    0.01 · normal."""
 
     loss: Literal["softmax", "svm", "mse", "logistic"] = "softmax"
     """Data loss, averaged over the examples of a batch."""
@@ -89,6 +101,11 @@ class Config:
                 f"regularizer is {self.regularizer!r}; expected 'l2' with optimizer 'adamw', whose decoupled "
                 f"decay is that of L2. Take optimizer 'adam' for other penalties."
             )
+        if self.net != "mlp" and (len(self.hidden) != 1 or self.activation != "relu"):
+            raise ParameterError(
+                f"net is {self.net!r} with hidden {self.hidden} and activation {self.activation!r}; expected "
+                f"one number and 'relu'. Take net 'mlp' for other depths and activations."
+            )
 
     @property
     def rate(self) -> float:
@@ -114,8 +131,7 @@ class Config:
                 f"the configuration has other fields than expected; unknown: {_listed(found - expected)}; "
                 f"missing: {_listed(expected - found)}"
             )
-        if isinstance(values["hidden"], list):
-            values["hidden"] = tuple(values["hidden"])
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         try:
             return cls(**values)
         except ParameterError as error:
@@ -175,6 +191,14 @@ _DOMAINS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden": (
         lambda value: isinstance(value, tuple) and all(map(_is_count, value)),
         "a tuple of whole numbers, 1 or more; () for a linear classifier",
+    ),
+    "channels": (
+        lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(_is_count, value)),
+        "a tuple of whole numbers, 1 or more",
+    ),
+    "wiring": (
+        lambda value: isinstance(value, str) and re.fullmatch(r"(ws|er|ba):\d+(:[\d.]+)+", value) is not None,
+        "ws:N:K:P, er:N:P or ba:N:M, as 'ws:32:4:0.75'",
     ),
     "regularization": (lambda value: _is_number(value) and value >= 0, "a number, 0 or more"),
     "learning_rate": (lambda value: value is None or (_is_number(value) and value > 0), "a number above 0"),

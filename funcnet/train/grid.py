@@ -179,6 +179,8 @@ def _checked(config: Config, **axes: Sequence[Any] | None) -> dict[str, tuple[An
             f"sweep: hidden is {checked['hidden']}; expected the same number of layers in each. Sweep over "
             f"nets of one depth, then over those of the next."
         )
+    if config.net != "mlp":
+        raise ParameterError(f"sweep: net is {config.net!r}; expected 'mlp'. Train it with fit.")
     if "maxout" in checked["activation"]:
         raise ParameterError(
             "sweep: 'maxout' has layers of another shape; expected elementwise ones. Train it with fit."
@@ -200,7 +202,7 @@ def _train(
 
     def start(seed):
         settings, key = [replace(config, hidden=widths) for widths in hidden], jax.random.key(seed)
-        nets = [initial(each, parts[0].x.shape[1], classes, key) for each in settings]
+        nets = [initial(each, parts[0].x.shape[1:], classes, key) for each in settings]
         masks = [jax.tree.map(jnp.ones_like, net) for net in nets]
         return jax.tree.map(_padded, *nets), jax.tree.map(_padded, *masks)
 

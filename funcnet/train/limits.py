@@ -86,6 +86,10 @@ def check_size(
 
     >>> check_size(Config(), features=64, classes=10, training=1000, held_out=100)
     """
+    steps = config.epochs * max(1, training // config.batch_size)
+    _check_steps(steps, f"epochs is {config.epochs}: {steps} steps")
+    if config.net != "mlp":
+        return  # `check_run` counts the parameters, and images are evaluated some at a time
     sizes, width = (features, *config.hidden, classes), 8 if config.dtype == "float64" else 4
     pieces = 2 if config.activation == "maxout" else 1
     weights, copies = nets * parameters(sizes, pieces), _COPIES[config.optimizer]
@@ -100,8 +104,6 @@ def check_size(
             f"{config.data}: {held_out} held-out examples with {values} values each, as hidden is "
             f"{config.hidden} and there are {classes} classes: that {too_much}. Take fewer of them."
         )
-    steps = config.epochs * max(1, training // config.batch_size)
-    _check_steps(steps, f"epochs is {config.epochs}: {steps} steps")
 
 
 def _check_steps(steps: int, came: str) -> None:

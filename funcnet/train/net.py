@@ -6,7 +6,7 @@ least, since an update is often smaller than the last digit of a half-precision 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,16 @@ from funcnet._types import Params
 from funcnet.data import Split, Standardization
 from funcnet.train import checkpoint
 from funcnet.train.config import Config, read_config, read_settings
+from funcnet.train.nets import NETS, STATISTICS, example_shape
 from funcnet.train.program import export
 from funcnet.train.run import Run, finished, read_metrics
 
-Inputs = Float[Array | np.ndarray, "examples features"]
+Inputs = Float[Array | np.ndarray, "examples *shape"]
 Labels = Integer[Array | np.ndarray, " examples"]
+
+
+IMAGES = 500
+"""How many are evaluated at once: their values are all in memory."""
 
 
 class Metrics(NamedTuple):
@@ -38,35 +43,62 @@ class Metrics(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def initial(config: Config, features: int, classes: int, key: Key[Array, ""]) -> Params:
-    """The parameters before the first step, by the key of the seed, for so many features and classes.
+def initial(config: Config, shape: tuple[int, ...], classes: int, key: Key[Array, ""]) -> Params:
+    """The parameters before the first step, by the key of the seed; see `example_shape`.
 
-    >>> initial(Config(hidden=(5,)), 4, 3, jax.random.key(0))["layer2"]["w"].shape
+    >>> initial(Config(hidden=(5,)), (4,), 3, jax.random.key(0))["layer2"]["w"].shape
     (5, 3)
     """
     key, _ = jax.random.split(key)
-    return nn.init_mlp(
-        key,
-        (features, *config.hidden, classes),
-        init=config.init,
-        pieces=2 if config.activation == "maxout" else None,
-        dtype=jnp.promote_types(config.dtype, jnp.float32),
-    )
+    return NETS[config.net].init(config, shape, classes, key)
+
+
+def forward(
+    config: Config, params: Params, x: Inputs, key: Key[Array, ""] | None = None
+) -> tuple[Float[Array, "examples classes"], Mapping[str, Any]]:
+    """The class scores of standardized inputs, in the dtype of the configuration, and what is kept.
+
+    Statistics stay in the dtype that they are kept in. Without a key the net is as after training.
+    """
+    trained = {name: p for name, p in params.items() if name != STATISTICS}
+    trained, inputs = jax.tree.map(lambda p: jnp.asarray(p, config.dtype), (trained, x))
+    return NETS[config.net].scores(config, {**params, **trained}, inputs, key)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def scores(config: Config, params: Params, x: Inputs) -> Float[Array, "examples classes"]:
     """The class scores of standardized inputs, in the dtype of the configuration."""
-    params, inputs = jax.tree.map(lambda p: jnp.asarray(p, config.dtype), (params, x))
-    return nn.mlp(params, inputs, activation=nn.ACTIVATIONS[config.activation])
+    return forward(config, params, x)[0]
+
+
+def metrics(config: Config, scores: Float[Array, "examples classes"], y: Labels) -> Metrics:
+    """The metrics of scores; the loss is in float64 if they are."""
+    loss = jnp.mean(nn.LOSSES[config.loss](scores, y))
+    return Metrics(loss, jnp.mean(jnp.argmax(scores, axis=-1) == y, dtype=jnp.float32))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
     """The metrics of a net on a batch or a part of the data; the loss is in float64 if the net is."""
-    s = scores(config, params, x)
-    loss = jnp.mean(nn.LOSSES[config.loss](s, y))
-    return Metrics(loss, jnp.mean(jnp.argmax(s, axis=-1) == y, dtype=jnp.float32))
+    return metrics(config, scores(config, params, x), y)
+
+
+def evaluate_in_chunks(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
+    """What `evaluate` gives, with the values of only so many images at once in memory."""
+    parts = _chunks(config, len(y))
+    each = [evaluate(config, params, x[part], y[part]) for part in parts]
+    shares = [(part.stop - part.start) / len(y) for part in parts]
+    weighted = (
+        jax.tree.map(lambda value, share=share: share * value, m)
+        for share, m in zip(shares, each, strict=True)
+    )
+    return functools.reduce(lambda a, b: jax.tree.map(jnp.add, a, b), weighted)
+
+
+def _chunks(config: Config, examples: int) -> list[slice]:
+    """All examples at once for an mlp, so many images at a time for the other nets."""
+    size = examples if config.net == "mlp" else IMAGES
+    return [slice(begin, min(begin + size, examples)) for begin in range(0, examples, max(1, size))]
 
 
 def check_labels(labels: Labels, classes: Sequence[str]) -> None:
@@ -93,7 +125,7 @@ class Net(Run):
     """A trained net.
 
     Attributes:
-        params: {"layer1": {"w": [in, out], "b": [out]}, …}.
+        params: of the net that the settings name; an mlp has {"layer1": {"w": [in, out], "b": [out]}, …}.
         config: its settings.
         standardization: the map from raw inputs to those the net was trained on.
         classes: the name of each class.
@@ -112,7 +144,9 @@ class Net(Run):
             ShapeError: the inputs have another number of features than the training data.
         """
         with precision(self.config):
-            s = scores(self.config, self.params, self._standardized(x))
+            x = self._standardized(x)
+            parts = [scores(self.config, self.params, x[part]) for part in _chunks(self.config, len(x))]
+            s = jnp.concatenate(parts)
             return np.asarray(s.astype(np.promote_types(s.dtype, np.float32)))
 
     def predict(self, x: Float[np.ndarray, "examples features"]) -> Integer[np.ndarray, " examples"]:
@@ -127,7 +161,7 @@ class Net(Run):
         """
         check_labels(split.y, self.classes)
         with precision(self.config):
-            return evaluate(self.config, self.params, self._standardized(split.x), split.y)
+            return evaluate_in_chunks(self.config, self.params, self._standardized(split.x), split.y)
 
     def top(self, split: Split, k: int) -> float:
         """The part of the examples whose class is among those of the k highest scores; see `scores`.
@@ -164,7 +198,7 @@ class Net(Run):
         mean, std = self.standardization
 
         def of_raw(x: Array) -> Array:
-            return scores(self.config, self.params, (x - mean) / std)
+            return scores(self.config, self.params, ((x - mean) / std).reshape(-1, *self._shape))
 
         with precision(self.config):
             export(of_raw, mean[None], folder)
@@ -176,7 +210,11 @@ class Net(Run):
                 f"the inputs have shape {list(x.shape)}; this net takes [examples, {features}], as in its "
                 f"data set {self.config.data}"
             )
-        return self.standardization.apply(x)
+        return self.standardization.apply(x).reshape(-1, *self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return example_shape(self.config, len(self.standardization.mean), self.image_shape)
 
 
 def load_run(folder: str | Path, like: Any = None) -> Any:
@@ -198,8 +236,10 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
         params = checkpoint.nested(arrays) if like is None else checkpoint.arrange(arrays, like, path)
         return Run(jax.tree.map(jnp.asarray, params), read_metrics(folder))
     config, features, classes = read_config(folder), len(arrays["input/mean"]), len(metadata["classes"])
+    image_shape = metadata["image_shape"] and tuple(metadata["image_shape"])
+    shape = example_shape(config, features, image_shape)
     with precision(config):
-        shapes = jax.eval_shape(lambda: initial(config, features, classes, jax.random.key(0)))
+        shapes = jax.eval_shape(lambda: initial(config, shape, classes, jax.random.key(0)))
         mean = std = jax.ShapeDtypeStruct((features,), np.float32)
         tree = checkpoint.arrange(arrays, {**shapes, "input": {"mean": mean, "std": std}}, path)
         standardization = Standardization(**tree.pop("input"))
@@ -209,5 +249,5 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
             config=config,
             standardization=standardization,
             classes=tuple(metadata["classes"]),
-            image_shape=metadata["image_shape"] and tuple(metadata["image_shape"]),
+            image_shape=image_shape,
         )

@@ -4,7 +4,7 @@ A step takes a batch and differentiates
 
     total loss = mean data loss + λ Σ R(w)         (CS231n 2019, lecture 4, slide 6)
 
-Here the weights are carried as [out, in]: their gradient is then ȳᵀ x, which XLA multiplies on a CPU in 0.4
+Here the matrices are carried as [out, in]: their gradient is then ȳᵀ x, which XLA multiplies on a CPU in 0.4
 of the time that it needs for xᵀ ȳ. A finished `Net` has them as [in, out].
 
 Update rules and step sizes are of optax: momentum, Polyak 1964; RMSProp, Tieleman and Hinton 2012; Adam,
@@ -13,7 +13,7 @@ Kingma and Ba 2015; AdamW and the cosine schedule, Loshchilov and Hutter 2019 an
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from funcnet import nn
 from funcnet._errors import ParameterError
@@ -32,7 +32,8 @@ from funcnet.train.batches import Batches, in_memory
 from funcnet.train.config import Config
 from funcnet.train.limits import check_size
 from funcnet.train.loop import Hook, fit
-from funcnet.train.net import Net, check_labels, evaluate, initial, precision
+from funcnet.train.net import Net, check_labels, evaluate_in_chunks, forward, initial, metrics, precision
+from funcnet.train.nets import example_shape
 from funcnet.train.run import finished
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
@@ -52,6 +53,10 @@ OPTIMIZERS: dict[str, Callable[[optax.Schedule, float], optax.GradientTransforma
 }
 
 
+WEIGHTS = "w", "depthwise"
+"""Names of the parameters that are regularized."""
+
+
 def classifier(
     config: Config, dataset: Dataset
 ) -> tuple[Callable, Params, Batches, optax.GradientTransformation]:
@@ -67,13 +72,14 @@ def classifier(
     >>> from funcnet.data import load
     >>> dataset, _ = standardize(load("spiral"))
     >>> loss, params, batches, update = classifier(Config("spiral", epochs=2), dataset)
-    >>> value, metrics = loss(params, batches(step=0))
-    >>> sorted(metrics)
+    >>> value, measured, kept = loss(params, batches(step=0))
+    >>> sorted(measured)
     ['accuracy', 'loss']
     """
-    batches = in_memory(tuple(dataset.train), config.batch_size)
-    key = jax.random.key(config.seed)
-    params = initial(config, dataset.train.x.shape[1], len(dataset.classes), key)
+    shape = example_shape(config, dataset.train.x.shape[1], dataset.image_shape)
+    x, y = dataset.train
+    batches = in_memory((x.reshape(-1, *shape), y), config.batch_size)
+    params = initial(config, shape, len(dataset.classes), jax.random.key(config.seed))
     return _loss(config), transposed(params), batches, optimizer(config, config.epochs * batches.per_epoch)
 
 
@@ -82,20 +88,30 @@ def _loss(config: Config) -> Callable:
     return functools.partial(objective, config)
 
 
-def objective(config: Config, turned: Params, batch: Any) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """The total loss of a batch, data loss + λ Σ R(w), and its metrics; takes `transposed` parameters."""
-    loss, accuracy = evaluate(config, transposed(turned), *batch)
-    return loss + penalty(config, turned), {"loss": loss.astype(jnp.float32), "accuracy": accuracy}
+def objective(
+    config: Config, turned: Params, batch: Any, key: Key[Array, ""] | None = None
+) -> tuple[Float[Array, ""], dict[str, Array], Mapping[str, Any]]:
+    """The total loss of a batch, data loss + λ Σ R(w), its metrics and what is kept.
+
+    Takes `transposed` parameters, and in training the step's key.
+    """
+    x, y = batch
+    scores, kept = forward(config, transposed(turned), x, key)
+    loss, accuracy = metrics(config, scores, y)
+    total = loss + penalty(config, turned)
+    return total, {"loss": loss.astype(jnp.float32), "accuracy": accuracy}, kept
 
 
 def penalty(config: Config, params: Params) -> Float[Array, ""] | float:
-    """λ Σ R(w) over the weight matrices; biases are free.
+    """λ Σ R(w) over the weights; biases are free, and so is what scales or shifts.
 
     With AdamW it is no part of the loss: the optimizer itself lets the weights decay.
     """
     if config.regularization == 0 or config.optimizer == "adamw":
         return 0.0
-    return config.regularization * sum(nn.REGULARIZERS[config.regularizer](w) for w in nn.weights(params))
+    leaves = jax.tree.leaves_with_path(params)
+    weights = [leaf for path, leaf in leaves if path[-1].key in WEIGHTS]
+    return config.regularization * sum(nn.REGULARIZERS[config.regularizer](w) for w in weights)
 
 
 def schedule(config: Config, steps: int) -> optax.Schedule:
@@ -114,13 +130,17 @@ def optimizer(config: Config, steps: int) -> optax.GradientTransformation:
 
 
 def _is_weight(params: dict) -> dict:
-    """True at the weights, False at the biases: what AdamW lets decay."""
-    return jax.tree.map_with_path(lambda path, _: path[-1].key == "w", params)
+    """True at the weights, False elsewhere: what AdamW lets decay."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key in WEIGHTS, params)
 
 
 def transposed(params: Params) -> Params:
-    """Parameters with the axes of each array reversed: weights [in, out] become [out, in], biases stay."""
-    return jax.tree.map(jnp.transpose, params)
+    """Parameters with each matrix [in, out] as [out, in], maxout's [in, pieces, out] reversed likewise."""
+
+    def turned(path: Any, p: Array) -> Array:
+        return jnp.transpose(p) if path[-1].key == "w" and p.ndim in (2, 3) else p
+
+    return jax.tree.map_with_path(turned, params)
 
 
 def check_trainable(config: Config, dataset: Dataset, nets: int = 1) -> None:
@@ -148,7 +168,7 @@ def fit_classifier(
     save_every: float = 5.0,
     progress: bool = False,
 ) -> Net:
-    """Trains a net on a data set in raw units.
+    """Trains the net that a configuration names on a data set in raw units.
 
     Args:
         config: the settings. A run is resumed with the same, but for epochs and learning_rate.
@@ -182,7 +202,9 @@ def fit_classifier(
         if start_from is not None:
             path = finished(Path(start_from))
             params = transposed(checkpoint.fitting(transposed(params), checkpoint.read(path)[0], path))
-        validation = [jnp.asarray(array) for array in standardized.validation]
+        shape = example_shape(config, standardized.train.x.shape[1], dataset.image_shape)
+        x, y = standardized.validation
+        validation = jnp.asarray(x.reshape(-1, *shape)), jnp.asarray(y)
 
         def result(params: Params, history: Any, optimizer_state: Any) -> Net:
             return Net(
@@ -202,7 +224,7 @@ def fit_classifier(
             optimizer=update,
             steps=config.epochs * batches.per_epoch,
             seed=config.seed,
-            evaluate=lambda params: evaluate(config, transposed(params), *validation)._asdict(),
+            evaluate=lambda params: evaluate_in_chunks(config, transposed(params), *validation)._asdict(),
             hook=hook,
             folder=folder,
             resume=resume,

@@ -1,4 +1,4 @@
-"""Two pictures of a training run: its curves, and the templates that its first layer has learned.
+"""Pictures of a training run: its curves, and the templates or filters that its first layer has learned.
 
 Curves: loss and accuracy by epoch, of the training and of the validation part. A gap that opens
 between the two is overfitting; a training loss that stays high is underfitting or a step size that
@@ -7,7 +7,7 @@ does not fit.
 Templates: a unit's weights have as many entries as the image has pixels, so they are an image
 themselves, and the unit's score is the inner product of the two (CS231n 2019, lecture 4, slide 6: one
 template per class). Weights above zero ask for ink, weights below zero forbid it, and zero does not
-care; all panels share one scale that is symmetric about zero.
+care; all panels share one scale that is symmetric about zero. Filters are the same of a convolution.
 
 The figures are drawn on matplotlib's Agg canvas, without pyplot: no window, no global state.
 """
@@ -87,6 +87,24 @@ def templates(
     pieces = f", {w.shape[1]} pieces each" if w.ndim == 3 else ""
     title = f"Templates of {some}the {len(pictures)} hidden units{pieces}, the strongest first"
     return _mosaic(pictures[strongest], title)
+
+
+def filters(w: ArrayLike) -> Figure:
+    """The kernels of a first convolution as images, one panel an output.
+
+    Args:
+        w: [height, width, inputs, outputs]; of three inputs, which are colours, a panel is in colour, of
+            others its inputs stand side by side.
+
+    >>> len(filters(np.ones((5, 5, 3, 8))).axes)
+    1
+    """
+    kernels = np.moveaxis(np.asarray(w, np.float32), -1, 0)
+    outputs, height, _, inputs = kernels.shape
+    if inputs != 3:
+        kernels = np.moveaxis(kernels, -1, 2).reshape(outputs, height, -1)
+    some = f"{MAX_PANELS} of " if outputs > MAX_PANELS else ""
+    return _mosaic(kernels[:MAX_PANELS], f"{some}{outputs} filters of the first layer")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -19,6 +19,7 @@ from funcnet.cli import Check, Command, Draw, Evaluate, Predict, Rules, Train
 from funcnet.data import load
 from funcnet.train import Config, fit
 from funcnet.train.folder import RunFolder
+from funcnet.train.presets import PRESETS
 from tests.train.test_config import OTHERWISE
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -175,7 +176,8 @@ def test_a_setting_is_a_flag_of_train(field):
     value = OTHERWISE[field.name]
     words = [str(each) for each in (value if isinstance(value, tuple) else [value])]
     config = parse(["train", f"--{field.name.replace('_', '-')}", *words]).config
-    assert config == dataclasses.replace(Config(), **{field.name: value})
+    start = PRESETS[value] if field.name == "net" else Config()
+    assert config == dataclasses.replace(start, **{field.name: value})
 
 
 @pytest.mark.parametrize("command", COMMANDS)

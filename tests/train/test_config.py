@@ -15,12 +15,18 @@ from funcnet import nn, train
 from funcnet._errors import CheckpointError, ParameterError
 from funcnet.data import load
 from funcnet.train import Config, fit, read_config
+from funcnet.train.nets import NETS
 from funcnet.train.objective import OPTIMIZERS, SCHEDULES
 
 FIELDS = dataclasses.fields(Config)
 REFUSED = [
     ("data", "", "a data set"),
     ("data", None, "a data set"),
+    ("net", "resnet", "one of mlp, convnet"),
+    ("channels", (), "a tuple"),
+    ("channels", (8, 0), "1 or more"),
+    ("wiring", "ws", "ws:N:K:P"),
+    ("wiring", "sf:32:4", "ws:N:K:P"),
     ("hidden", (100, 0), "1 or more"),
     ("hidden", [100], "a tuple"),
     ("hidden", 100, "a tuple"),
@@ -67,7 +73,14 @@ def test_adamw_decays_by_l2_only():
         Config(optimizer="adamw", regularizer="l1")
 
 
+@pytest.mark.parametrize("other", [{"hidden": ()}, {"hidden": (5, 5)}, {"activation": "tanh"}])
+def test_the_other_nets_have_one_hidden_number_and_relu(other):
+    with pytest.raises(ParameterError, match=r"net is 'convnet' with .*; expected one number and 'relu'"):
+        Config(net="convnet", **other)
+
+
 CHOICES = {
+    "net": NETS,
     "activation": nn.ACTIVATIONS,
     "init": nn.INITS,
     "loss": nn.LOSSES,
@@ -86,8 +99,16 @@ def test_what_can_be_chosen_is_what_the_table_has():
 
 
 BRIEF = Config(data="spiral", hidden=(4,), batch_size=100, epochs=2)
+IMAGES = Config(net="convnet", hidden=(4,), channels=(2,), batch_size=400, epochs=1)
+WIRED = Config(net="randwired", hidden=(4,), channels=(2,), wiring="ba:2:1", batch_size=1000, epochs=1)
+BASES = {"net": dataclasses.replace(IMAGES, net="mlp"), "channels": IMAGES, "wiring": WIRED}
+"""What a setting changes that says nothing in the brief run."""
+
 OTHERWISE = {
     "data": "moons",
+    "net": "convnet",
+    "channels": (3,),
+    "wiring": "er:2:0.0",
     "hidden": (5,),
     "activation": "tanh",
     "init": "glorot",
@@ -113,8 +134,8 @@ def trained(config):
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_a_setting_changes_the_parameters(field):
-    same = trained(BRIEF)
-    other = trained(dataclasses.replace(BRIEF, **{field.name: OTHERWISE[field.name]}))
+    base = BASES.get(field.name, BRIEF)
+    same, other = trained(base), trained(dataclasses.replace(base, **{field.name: OTHERWISE[field.name]}))
     assert [leaf.shape for leaf in other] != [leaf.shape for leaf in same] or any(
         not np.array_equal(a, b) for a, b in zip(other, same, strict=True)
     )

@@ -26,7 +26,7 @@ def test_objective_of_a_linear_classifier_by_hand():
     data_loss = (np.log(1 + np.exp(-1)) + np.log(1 + np.exp(1))) / 2
     for regularizer, penalty in (("l2", 2), ("l1", 2), ("elastic_net", 4)):
         config = Config(hidden=(), regularizer=regularizer, regularization=0.3)
-        total, metrics = objective(config, transposed(params), (jnp.eye(2), jnp.array([0, 0])))
+        total, metrics, _ = objective(config, transposed(params), (jnp.eye(2), jnp.array([0, 0])))
         np.testing.assert_allclose(total, data_loss + 0.3 * penalty, rtol=1e-6)
         np.testing.assert_allclose((metrics["loss"], metrics["accuracy"]), (data_loss, 0.5), rtol=1e-6)
 
@@ -36,7 +36,7 @@ def test_regularization_pulls_at_weights_and_not_at_biases():
 
     def gradient(regularization):
         config = Config(hidden=(10,), regularization=regularization)
-        return jax.jit(jax.grad(objective, 1, has_aux=True), static_argnums=0)(config, params, (X, Y))[0]
+        return jax.jit(jax.grad(lambda p: objective(config, p, (X, Y))[0]))(params)
 
     difference = jax.tree.map(lambda a, b: np.asarray(a) - b, gradient(0.25), gradient(0.0))
     for layer in params:
@@ -78,7 +78,7 @@ def test_the_schedule_is_as_long_as_the_run():
     loss, params, batches, optimizer = classifier(config, SPIRAL)
     state, _ = advance(loss, optimizer, batches)(init(params, optimizer), 17)
     before = jax.tree.map(jnp.copy, state.params)
-    gradients = jax.grad(loss, has_aux=True)(before, batches(17))[0]
+    gradients = jax.grad(lambda params: loss(params, batches(17))[0])(before)
     after, _ = step(loss, optimizer)(state, batches(17))
     expected = jax.tree.map(lambda p, g: p - 0.9 / 18 * g, before, gradients)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), after.params, expected)
