@@ -17,11 +17,13 @@ from funcnet.nn.memory import circular_convolution, cosine_similarity, embedding
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
 from funcnet.nn.normalization import batch_norm, batch_norm_inference, layer_norm, local_response_norm
+from funcnet.nn.ntm import Trace, init_ntm, ntm, ntm_trace
 from funcnet.nn.pooling import avg_pool, max_pool
 from funcnet.nn.randwired import Wiring, init_randwired, random_graph, randwired
 from funcnet.nn.recurrent import lstm_cell
 from funcnet.nn.regularizers import elastic_net, l1, l2
 from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm, polar, projector
+from funcnet.nn.through_time import through_time
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,6 +31,7 @@ __all__ = [
     "INITS",
     "LOSSES",
     "REGULARIZERS",
+    "Trace",
     "Wiring",
     "affine",
     "alexnet",
@@ -51,6 +54,7 @@ __all__ = [
     "init_alexnet",
     "init_convnet",
     "init_mlp",
+    "init_ntm",
     "init_randwired",
     "l1",
     "l2",
@@ -68,6 +72,8 @@ __all__ = [
     "mlp_outputs",
     "mse_loss",
     "neuron",
+    "ntm",
+    "ntm_trace",
     "nuclear_norm",
     "polar",
     "projector",
@@ -81,6 +87,7 @@ __all__ = [
     "softplus",
     "svm_loss",
     "tanh",
+    "through_time",
     "weighted_mean",
     "weights",
 ]
