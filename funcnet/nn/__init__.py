@@ -13,6 +13,7 @@ from funcnet.nn.convnet import convnet, init_convnet
 from funcnet.nn.convolutions import conv, depthwise_conv
 from funcnet.nn.dropout import dropout
 from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss, weighted_mean
+from funcnet.nn.machine import Machine, ntm_start, ntm_step
 from funcnet.nn.memory import circular_convolution, cosine_similarity, embedding
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
@@ -31,6 +32,7 @@ __all__ = [
     "INITS",
     "LOSSES",
     "REGULARIZERS",
+    "Machine",
     "Trace",
     "Wiring",
     "affine",
@@ -73,6 +75,8 @@ __all__ = [
     "mse_loss",
     "neuron",
     "ntm",
+    "ntm_start",
+    "ntm_step",
     "ntm_trace",
     "nuclear_norm",
     "polar",

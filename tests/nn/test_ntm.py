@@ -135,6 +135,11 @@ def test_a_step_is_the_papers(controller, reading, writing, x64):
     np.testing.assert_allclose(trace.outputs, scores, rtol=1e-9)
     np.testing.assert_allclose(trace.memory[-1], memory, rtol=1e-9)
     np.testing.assert_array_equal(nn.ntm(params, jnp.asarray(inputs)), trace.outputs)
+    machine = nn.ntm_start(params)
+    for x, row in zip(jnp.asarray(inputs), scores, strict=True):
+        machine, found = nn.ntm_step(params, machine, x)
+        np.testing.assert_allclose(found, row, rtol=1e-9)
+    np.testing.assert_allclose(machine.memory, memory, rtol=1e-9)
     assert [len(trace.reads), len(trace.read_weightings)] == [reading] * 2
     assert [len(trace.adds), len(trace.write_weightings)] == [writing] * 2
     for w in (*trace.read_weightings, *trace.write_weightings):
