@@ -16,6 +16,7 @@ Which file is about what:
     limits       what is refused before it starts, for its size or kind
     nonfinite    where a run broke
     watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
+    sequences    the loss, the error and the update rule of a Neural Turing Machine; memory_plot: its picture
     objective    what a `Config` (config) means to the loop; net: the classifier that comes of it
     grid         many classifiers at once; plots draws one, program exports any function
 
@@ -44,8 +45,12 @@ __all__ = [
     "in_memory",
     "init",
     "load_run",
+    "memory_use",
     "procedural",
     "read_config",
+    "rmsprop",
+    "sequence_errors",
+    "sequence_loss",
     "step",
     "sweep",
 ]
@@ -55,10 +60,12 @@ if TYPE_CHECKING:
     from funcnet.train.config import Config, read_config
     from funcnet.train.grid import Sweep, sweep
     from funcnet.train.loop import Interrupted, StopTraining
+    from funcnet.train.memory_plot import memory_use
     from funcnet.train.net import Net, load_run
     from funcnet.train.objective import classifier, fit
     from funcnet.train.program import export
     from funcnet.train.run import Run
+    from funcnet.train.sequences import rmsprop, sequence_errors, sequence_loss
     from funcnet.train.source import from_source
     from funcnet.train.state import State, advance, init, step
 else:
@@ -71,9 +78,11 @@ else:
             "config": ["Config", "read_config"],
             "grid": ["Sweep", "sweep"],
             "loop": ["Interrupted", "StopTraining"],
+            "memory_plot": ["memory_use"],
             "net": ["Net", "load_run"],
             "program": ["export"],
             "run": ["Run"],
+            "sequences": ["rmsprop", "sequence_errors", "sequence_loss"],
             "source": ["from_source"],
             "state": ["State", "advance", "init", "step"],
         },
