@@ -7,6 +7,7 @@ library. The library, and JAX with it, is imported only then, so that `--help` a
 import contextlib
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,8 +55,31 @@ class Train:
             raise ParameterError(f"--watch {self.watch}: expected a number of steps, or 0 not to watch.")
 
     def __call__(self) -> None:
-        """Train, draw, and print the test accuracy."""
-        from funcnet import data, train
+        """Train, draw, and print the test accuracy; of a Neural Turing Machine what sequences cost.
+
+        Raises:
+            CheckpointError, NonFiniteError, Interrupted: see `funcnet.train.fit`.
+        """
+        if self.config.net.startswith("ntm"):
+            return self._train_machine()
+        self._train_classifier()
+
+    def _train_machine(self) -> None:
+        from funcnet.train import machine, plots
+
+        _, params, _, _ = machine.machine(self.config)
+        print(f"{self.config.net} for {self.config.data}: {_size(params):,} parameters", flush=True)
+        folder = self.resume or self.out or _new_folder(self.config.data)
+        with self._going_on(folder):
+            run = machine.fit_machine(self.config, **self._options(folder))
+        title = f"{self.config.data}: {self.config.net}"
+        plots.save(plots.curves(run.history, title), folder / "curves.png")
+        plots.save(machine.figure(self.config, run.params), folder / "memory.png")
+        print_errors(machine.errors(self.config, run.params))
+        _print_files(folder)
+
+    def _train_classifier(self) -> None:
+        from funcnet import data
         from funcnet.train.limits import check_size
         from funcnet.train.objective import fit_classifier
 
@@ -65,22 +89,31 @@ class Train:
         check_size(self.config, features, classes, len(dataset.train.y), held_out)
         print(net_table(self.config, dataset), flush=True)
         folder = self.resume or self.out or _new_folder(self.config.data)
-        try:
-            run = fit_classifier(
-                self.config,
-                dataset,
-                folder=folder,
-                resume=self.resume is not None,
-                start_from=self.start_from,
-                save_every=self.save_every,
-                watch=self.watch,
-                progress=True,
-            )
-        except train.Interrupted as interrupt:
-            raise KeyboardInterrupt(f"{interrupt}. Go on with `funcnet train --resume {folder}`.") from None
+        with self._going_on(folder):
+            run = fit_classifier(self.config, dataset, **self._options(folder))
         _draw(run, folder)
         print(f"test accuracy {run.evaluate(dataset.test).accuracy:.3f}")
-        print(f"wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+        _print_files(folder)
+
+    def _options(self, folder: Path) -> dict[str, Any]:
+        return {
+            "folder": folder,
+            "resume": self.resume is not None,
+            "start_from": self.start_from,
+            "save_every": self.save_every,
+            "watch": self.watch,
+            "progress": True,
+        }
+
+    @contextlib.contextmanager
+    def _going_on(self, folder: Path) -> Iterator[None]:
+        """What is interrupted within the block says how to go on."""
+        from funcnet.train import Interrupted
+
+        try:
+            yield
+        except Interrupted as interrupt:
+            raise KeyboardInterrupt(f"{interrupt}. Go on with `funcnet train --resume {folder}`.") from None
 
 
 @dataclass(frozen=True)
@@ -97,14 +130,19 @@ class Evaluate:
     """Also print how many of each class, by row, were taken for each class, by column."""
 
     def __call__(self) -> None:
-        """Print test loss and test accuracy.
+        """Print test loss and test accuracy; of a Neural Turing Machine what sequences cost.
 
         Raises:
             DataError: the data set has other classes than the run.
         """
         from funcnet import data
         from funcnet.data.dataset import relabelled
+        from funcnet.train import machine
+        from funcnet.train.config import read_settings
 
+        if str(read_settings(self.run).get("net")).startswith("ntm"):
+            config, params = machine.read_machine(self.run)
+            return print_errors(machine.errors(config, params))
         run = _net(self.run)
         dataset = data.load(self.data or run.config.data, seed=run.config.seed)
         test = relabelled(dataset, run.classes).test
@@ -296,6 +334,16 @@ def net_table(config: Config, dataset: "Dataset") -> str:
         name.ljust(widths[0]) + "".join(map("  {:>{}}".format, cells, widths[1:])) for name, *cells in rows
     )
     return "\n".join([f"{title(config)} for {dataset.name}", *lines])
+
+
+def print_errors(errors: dict[str, dict[str, float]]) -> None:
+    """A line for each kind of sequence: what one costs, and how many of its bits are wrong."""
+    for name, error in errors.items():
+        print(f"{name:16} {error['loss']:9.4f} bits a sequence, {error['wrong_bits']:.2f} wrong")
+
+
+def _print_files(folder: Path) -> None:
+    print(f"wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
 
 
 def _size(params: Any) -> int:

@@ -30,7 +30,7 @@ from funcnet.drawing.render.dot import dot
 from funcnet.rules import RULES, Table
 
 MANY = 40
-"""A picture of more gates is compact."""
+"""A picture of more gates and inputs is compact."""
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html")
 
@@ -59,7 +59,7 @@ def draw(
         local: whether each gate shows its formula and its local gradients.
         data: whether what depends on no argument is drawn gate by gate, not as one constant.
         compact: whether each gate has one line, without tables; by default in a graph of
-            more than 40 gates or with folded layers.
+            more than 40 gates and inputs or with folded layers.
         rules: the table of rules.
 
     Raises:
@@ -88,8 +88,9 @@ def draw(
 
 
 def is_large(diagram: Diagram) -> bool:
-    """Whether a diagram has many gates, or had before equal layers were folded."""
-    return len(diagram.gates) > MANY or any(gate.name.endswith(FOLDED) for gate in diagram)
+    """Whether a diagram has many gates and inputs, or had before equal layers were folded."""
+    many = len(diagram.gates) + len(diagram.inputs) > MANY
+    return many or any(gate.name.endswith(FOLDED) for gate in diagram)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,7 +17,9 @@ Which file is about what:
     nonfinite    where a run broke
     watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
     sequences    the loss, the error and the update rule of a Neural Turing Machine; memory_plot: its picture
-    objective    what a `Config` (config) means to the loop; net: the classifier that comes of it
+    objective    what a `Config` (config) means to the loop; nets: the nets it can name; presets: usual ones;
+                 net: the classifier that comes of it; wiring: a picture of a random one; machine: a config's
+                 Neural Turing Machine
     grid         many classifiers at once; plots draws one, program exports any function
 
 Names load when they are used, so that the command line can ask `Config` for its fields without waiting for

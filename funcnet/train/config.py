@@ -33,18 +33,22 @@ class Config:
     data: str = "digits"
     """Data set of funcnet.data.load: digits, idx:DIR, cifar10:PATH, csv:FILE, npz:FILE, openml:NAME, …"""
 
-    net: Literal["mlp", "convnet", "alexnet", "randwired"] = "mlp"
-    """What is trained, a function of funcnet.nn; all but mlp take images."""
+    net: Literal["mlp", "convnet", "alexnet", "randwired", "ntm", "ntm_lstm"] = "mlp"
+    """What is trained, a function of funcnet.nn: an mlp; a net of images; or a Neural Turing Machine with a
+    feed-forward or an LSTM controller, whose data are copy, repeat_copy or associative_recall."""
 
     hidden: tuple[int, ...] = (100,)
     """Units of each hidden layer of an mlp, none makes a linear classifier; one number for the other nets:
-    convnet's layer1, alexnet's fc6 and fc7, randwired's channels before the scores."""
+    convnet's layer1, alexnet's fc6 and fc7, randwired's channels before the scores, ntm's controller."""
 
     channels: tuple[int, ...] = (32, 64)
     """Outputs of each convolution of convnet; of randwired only the first counts, those of its stage1."""
 
     wiring: str = "ws:32:4:0.75"
     """Random graphs of randwired's three stages, nodes and parameters: ws:N:K:P, er:N:P or ba:N:M."""
+
+    heads: int = 1
+    """Read heads of ntm, and as many write heads."""
 
     activation: Literal[
         "relu", "leaky_relu", "sigmoid", "tanh", "elu", "maxout", "softplus", "silu", "gelu", "none"
@@ -77,7 +81,7 @@ class Config:
     """Examples a step; no more than there are. What does not fill a last batch waits for the next epoch."""
 
     epochs: int = 30
-    """Passes over the training part."""
+    """Passes over the training part; for ntm, a thousand steps each."""
 
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = "float32"
     """What forward and backward compute in; parameters are kept in float32 at least."""
@@ -200,6 +204,7 @@ _DOMAINS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, str) and re.fullmatch(r"(ws|er|ba):\d+(:[\d.]+)+", value) is not None,
         "ws:N:K:P, er:N:P or ba:N:M, as 'ws:32:4:0.75'",
     ),
+    "heads": (_is_count, "a whole number, 1 or more"),
     "regularization": (lambda value: _is_number(value) and value >= 0, "a number, 0 or more"),
     "learning_rate": (lambda value: value is None or (_is_number(value) and value > 0), "a number above 0"),
     "batch_size": (_is_count, "a whole number, 1 or more"),

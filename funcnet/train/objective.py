@@ -33,7 +33,7 @@ from funcnet.train.config import Config
 from funcnet.train.limits import check_size
 from funcnet.train.loop import Hook, fit
 from funcnet.train.net import Net, check_labels, evaluate_in_chunks, forward, initial, metrics, precision
-from funcnet.train.nets import example_shape
+from funcnet.train.nets import NETS, example_shape
 from funcnet.train.run import finished
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
@@ -195,6 +195,8 @@ def fit_classifier(
     """
     if not isinstance(dataset, Dataset):
         raise ParameterError(f"the data set is {dataset!r}; expected what funcnet.data.load makes of that")
+    if config.net not in NETS:
+        raise ParameterError(f"net is {config.net!r}, which is trained on sequences; take `fit_machine`")
     check_trainable(config, dataset)
     with precision(config):
         standardized, standardization = standardize(dataset)

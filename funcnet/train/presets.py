@@ -1,6 +1,12 @@
 """What each net is usually trained with."""
 
+from dataclasses import replace
+
 from funcnet.train.config import Config
+
+NTM = Config(
+    "copy", net="ntm", optimizer="rmsprop", learning_rate=3e-4, schedule="cosine", batch_size=1, epochs=40
+)
 
 PRESETS = {
     "mlp": Config(),
@@ -17,9 +23,12 @@ PRESETS = {
         regularization=2.5e-5,
         batch_size=128,
     ),
+    "ntm": NTM,
+    "ntm_lstm": replace(NTM, net="ntm_lstm", epochs=60),
 }
 """By net; `funcnet train --net NET` starts from its settings.
 
 AlexNet: momentum 0.9, step size 0.01, batches of 128, weight decay 5e-4, which is 2λ (Krizhevsky et al. 2012,
 §5). Randomly wired: step size 0.1, half a cosine, momentum 0.9, decay 5e-5 (Xie et al. 2019, §4.1).
+Neural Turing Machine: 100 units, one sequence a step (Graves, Wayne and Danihelka 2014, §4.6).
 """
