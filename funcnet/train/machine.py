@@ -70,9 +70,7 @@ def machine(config: Config) -> tuple[Callable, Params, Batches, optax.GradientTr
     """
     for name, expected in USED.items():
         if (value := getattr(config, name)) != expected:
-            raise ParameterError(
-                f"{name} is {value!r} with net {config.net!r}; expected {expected!r}"
-            )
+            raise ParameterError(f"{name} is {value!r} with net {config.net!r}; expected {expected!r}")
     draw = task(config)
     key, _ = jax.random.split(jax.random.key(config.seed))
     episode, (units,) = jax.eval_shape(draw, key), config.hidden

@@ -136,7 +136,7 @@ def test_a_run_folder_is_named_after_its_data(workplace, spec, folder):
 
 def test_every_flag_reaches_the_run(workplace):
     flags = {
-        "data": "moons", "net": "mlp", "hidden": [6, 5], "channels": [3], "wiring": "er:2:0.0",
+        "data": "moons", "net": "mlp", "hidden": [6, 5], "channels": [3], "wiring": "er:2:0.0", "heads": 2,
         "activation": "maxout", "init": "glorot", "loss": "svm",
         "regularizer": "elastic_net", "regularization": 0.01, "optimizer": "rmsprop", "learning_rate": 0.003,
         "schedule": "exponential", "batch_size": 50, "epochs": 2, "dtype": "float64", "seed": 7,

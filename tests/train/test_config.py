@@ -15,6 +15,7 @@ from funcnet import nn, train
 from funcnet._errors import CheckpointError, ParameterError
 from funcnet.data import load
 from funcnet.train import Config, fit, read_config
+from funcnet.train.machine import CONTROLLERS, machine
 from funcnet.train.nets import NETS
 from funcnet.train.objective import OPTIMIZERS, SCHEDULES
 
@@ -25,6 +26,7 @@ REFUSED = [
     ("net", "resnet", "one of mlp, convnet"),
     ("channels", (), "a tuple"),
     ("channels", (8, 0), "1 or more"),
+    ("heads", 0, "1 or more"),
     ("wiring", "ws", "ws:N:K:P"),
     ("wiring", "sf:32:4", "ws:N:K:P"),
     ("hidden", (100, 0), "1 or more"),
@@ -80,7 +82,7 @@ def test_the_other_nets_have_one_hidden_number_and_relu(other):
 
 
 CHOICES = {
-    "net": NETS,
+    "net": [*NETS, *CONTROLLERS],
     "activation": nn.ACTIVATIONS,
     "init": nn.INITS,
     "loss": nn.LOSSES,
@@ -101,6 +103,7 @@ def test_what_can_be_chosen_is_what_the_table_has():
 BRIEF = Config(data="spiral", hidden=(4,), batch_size=100, epochs=2)
 IMAGES = Config(net="convnet", hidden=(4,), channels=(2,), batch_size=400, epochs=1)
 WIRED = Config(net="randwired", hidden=(4,), channels=(2,), wiring="ba:2:1", batch_size=1000, epochs=1)
+MACHINE = {"data": "copy", "net": "ntm", "hidden": (4,), "optimizer": "rmsprop", "schedule": "cosine"}
 BASES = {"net": dataclasses.replace(IMAGES, net="mlp"), "channels": IMAGES, "wiring": WIRED}
 """What a setting changes that says nothing in the brief run."""
 
@@ -109,6 +112,7 @@ OTHERWISE = {
     "net": "convnet",
     "channels": (3,),
     "wiring": "er:2:0.0",
+    "heads": 2,
     "hidden": (5,),
     "activation": "tanh",
     "init": "glorot",
@@ -131,8 +135,13 @@ def trained(config):
     return jax.tree.leaves(fit(config, load(config.data, seed=config.seed)).params)
 
 
+def test_the_number_of_heads_changes_the_machine():
+    one, two = (machine(Config(**MACHINE, heads=heads))[1] for heads in (1, 2))
+    assert set(two) - set(one) == {"read_head2", "write_head2"}
+
+
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.parametrize("field", [field for field in FIELDS if field.name != "heads"], ids=lambda f: f.name)
 def test_a_setting_changes_the_parameters(field):
     base = BASES.get(field.name, BRIEF)
     same, other = trained(base), trained(dataclasses.replace(base, **{field.name: OTHERWISE[field.name]}))

@@ -16,7 +16,7 @@ from funcnet.data import load, standardize
 from funcnet.train import Config, classifier, fit, load_run
 from funcnet.train.config import read_config
 from funcnet.train.net import evaluate, evaluate_in_chunks, forward, initial
-from funcnet.train.nets import NETS, STATISTICS, layers, wirings
+from funcnet.train.nets import STATISTICS, layers, wirings
 from funcnet.train.objective import transposed
 from funcnet.train.presets import PRESETS
 from funcnet.train.wiring import dot
@@ -100,7 +100,7 @@ def test_alexnet_takes_images_of_any_size(shape):
     assert jax.eval_shape(lambda params, x: forward(config, params, x)[0], params, x).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_where_the_command_line_starts(name):
     assert PRESETS[name].net == name
     assert parse(["train", "--net", name]).config == PRESETS[name]
