@@ -8,8 +8,12 @@ inputs and outputs, and nothing else.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from funcnet._errors import ParameterError
+from funcnet._files import write_atomically
 from funcnet._memory import amount
 from funcnet.backprop.checks import check_callable
 from funcnet.backprop.engine import engine
@@ -22,6 +26,11 @@ from funcnet.rules import RULES, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+MENTIONED = 4
+"""So many of the arguments are named below the table."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,25 +79,40 @@ class Stash:
 
         return mountain(self.rows, self.forward, self.backward, self.name)
 
+    def save(self, path: str | Path) -> None:
+        """Write the picture to a file, whole or not: png, svg or pdf.
+
+        Raises:
+            ParameterError: the name ends otherwise.
+            WriteError: the file cannot be written; what was there is kept.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in SUFFIXES:
+            raise ParameterError(
+                f"save: got {path.name!r}, expected a name that ends in {', '.join(SUFFIXES)}"
+            )
+        content = BytesIO()
+        self.picture().savefig(content, format=path.suffix[1:].lower())
+        write_atomically(path, content.getvalue())
+
     def _sums(self) -> list[str]:
         own = [row for row in self.rows if not row.there]
         there = [row for row in self.rows if row.there]
-        lines = [f"{amount(self.bytes)} kept in {len(own)} arrays"]
-        if self.cheap:
-            lines[0] += f", {amount(self.cheap)} of them elementwise of the rest"
+        kept = f"{amount(self.bytes)} kept in {_arrays(own)}"
+        lines = [f"{kept}, {amount(self.cheap)} of them elementwise of the rest" if self.cheap else kept]
         if there:
-            lines.append(
-                f"{amount(total(there))} read in {len(there)} more that are there anyway: {_few(there)}"
-            )
-        most = f"{amount(self.peak)} at most alive at once, with what is being computed"
+            names = [row.made or row.why for row in there]
+            some = ", ".join(names[:MENTIONED]) + ", …" * (len(names) > MENTIONED)
+            lines.append(f"{amount(total(there))} read in {_arrays(there)} there anyway: {some}")
+        most = f"{amount(self.peak)} at most alive at once, elementwise operations fused"
         return [*lines, f"{most}; XLA's program takes {amount(self.temporary)}"]
 
     def __str__(self) -> str:
         return "\n".join([text(table(self.rows)), "", *self._sums()])
 
     def __repr__(self) -> str:
-        own = sum(not row.there for row in self.rows)
-        return f"Stash of {self.name}: {amount(self.bytes)} in {own} arrays; print it for the table"
+        own = [row for row in self.rows if not row.there]
+        return f"Stash of {self.name}: {amount(self.bytes)} in {_arrays(own)}; print it for the table"
 
     def _repr_html_(self) -> str:
         return as_html(table(self.rows), self._sums())
@@ -146,7 +170,5 @@ def stash(
     return kept
 
 
-def _few(rows: Sequence[Kept], most: int = 4) -> str:
-    """The names of some arguments and constants."""
-    names = [row.made or row.why for row in rows]
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+def _arrays(rows: Sequence[Kept]) -> str:
+    return f"{len(rows)} array{'s' * (len(rows) != 1)}"
