@@ -6,10 +6,12 @@ into one loop with what reads them, and what lies between has no memory:
 - a cheap value has a buffer only if something dear reads it, as a product or a convolution does,
 - or if it is an exponential, a quotient or the like, which XLA does not do twice, and has several readers;
 - a reduction over leading axes takes in the one operation before it, whose operands have buffers;
-- the result of a cheap operation may take the place of an operand that nobody reads any more.
+- the result of a cheap operation, a scatter or a factorization may take the place of an operand that nobody
+  reads any more.
 
 Arguments, constants, results and gradients have buffers of their own, which are not counted. It is a model:
-it does not know in which order XLA runs what is independent, nor what scratch its convolutions want.
+it knows neither in which order XLA runs what is independent, nor what copies its kernels want: of operands
+of products in another layout, of the indices of a maximum pool, of what is sorted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +30,9 @@ ONCE = frozenset(
     }
 )
 """Cheap operations that XLA does not do twice."""
+
+IN_PLACE = CHEAP | {"cholesky", "triangular_solve", "scatter", "scatter_add", "scatter-add"}
+"""Operations whose result may take the place of an operand that nobody reads any more."""
 
 
 def course(operations: Sequence[Operation], results: Iterable[Place]) -> list[int]:
@@ -48,7 +53,7 @@ def course(operations: Sequence[Operation], results: Iterable[Place]) -> list[in
     for t, one in enumerate(operations):
         made = {place for place in one.outs if place in buffers[place] and place not in results}
         last = {place for place in _read(one, buffers) if place in alive and ends[place] == t}
-        shared = min(_bytes(made), _bytes(last)) if one.eqn.primitive.name in CHEAP else 0
+        shared = min(_bytes(made), _bytes(last)) if one.eqn.primitive.name in IN_PLACE else 0
         course.append(total + _bytes(made) - shared + _within(one))
         kept = {place for place in made if ends.get(place, t) > t}
         alive = (alive | kept) - last
