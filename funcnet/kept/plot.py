@@ -4,6 +4,7 @@ The figure is drawn on matplotlib's Agg canvas, without pyplot: no window, no gl
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,6 +19,15 @@ OTHERS, CHEAP = "#777777", "#CCCCCC"
 """The colours of further reasons, and of what is elementwise of the rest."""
 
 
+class Drawn(Figure):
+    """A figure that a notebook shows, with pyplot or without."""
+
+    def _repr_png_(self) -> bytes:
+        content = BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
+
+
 def mountain(rows: Sequence[Kept], forward: Sequence[int], backward: Sequence[int], name: str) -> Figure:
     """A bar for each operation: the bytes that are kept while it runs, by why they are kept.
 
@@ -29,14 +39,14 @@ def mountain(rows: Sequence[Kept], forward: Sequence[int], backward: Sequence[in
     """
     alive = (*forward, *backward)
     steps = np.arange(len(alive))
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Drawn(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
     below = np.zeros(len(alive))
     for (why, group), color in _by_reason(rows):
         height = kept_at(group, len(forward), len(alive))
         axes.bar(steps, height, width=1, bottom=below, color=color, label=why, linewidth=0)
         below += height
-    axes.step(steps, alive, where="mid", color="black", linewidth=0.8, label="alive, as XLA fuses it")
+    axes.step(steps, alive, where="mid", color="#444444", linewidth=0.6, label="alive, as XLA fuses it")
     axes.axvline(len(forward) - 0.5, color="black", linestyle=":", linewidth=0.8)
     kept = total(row for row in rows if not row.there)
     axes.set(xlim=(-0.5, max(len(alive), 1) - 0.5), title=f"What {name} keeps: {amount(kept)}")
