@@ -11,6 +11,7 @@ nothing and the command line answers `--help` at once:
     funcnet.check_vjp    is this gradient right? in float64, and in the dtypes that people use
     funcnet.draw     the graph of a function with every value and every gradient; explain says it in words
     funcnet.lecture  the worked examples of the lecture with their printed numbers
+    funcnet.stash    what backpropagation keeps of the forward pass: for which rule, how many bytes, and why
     funcnet.find_nonfinite    which gate makes the first infinity or NaN, forward or on the way back
 """
 
@@ -46,6 +47,7 @@ __all__ = [
     "numerical_gradient",
     "numerical_vjp",
     "rule",
+    "stash",
     "structure",
     "trace",
     "train",
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
         numerical_vjp,
     )
     from funcnet.drawing import Picture, draw, explain
+    from funcnet.kept import stash
     from funcnet.nn._gate import gate
     from funcnet.nonfinite import find_nonfinite
     from funcnet.rules import JAX_KINKS, RULES, STRONG_ZERO, rule
@@ -93,6 +96,7 @@ else:
                 "numerical_vjp",
             ],
             "drawing": ["Picture", "draw", "explain"],
+            "kept": ["stash"],
             "nn._gate": ["gate"],
             "nonfinite": ["find_nonfinite"],
             "rules": ["JAX_KINKS", "RULES", "STRONG_ZERO", "rule"],

@@ -134,7 +134,7 @@ def _read(argv: Sequence[str], default: Any) -> tuple[Command, list[str]]:
     return tyro.cli(
         Command,
         prog="funcnet",
-        description="Train neural networks, use them, check gradients and draw them. "
+        description="Train neural networks, use them, check gradients, draw them, say what they keep. "
         "`funcnet --version` tells the version.",
         args=argv,
         default=default,

@@ -58,11 +58,21 @@ class Transparent(core.Primitive):
         return self.run(*operands, **params)
 
 
+class Mark(core.Primitive):
+    """A primitive of funcnet's own programs that hands its operand on, and stays there as an equation."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.def_impl(lambda x, **params: x)
+        self.def_abstract_eval(lambda x, **params: x)
+
+
 _PACKAGE, _JAX = Path(__file__).parent, Path(jax.__file__).parent
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
     _PACKAGE / "nonfinite",
+    _PACKAGE / "kept",
     _PACKAGE / "nn/_gate.py",
     _PACKAGE / "_jax.py",
     Path(jaxtyping.__file__).parent,

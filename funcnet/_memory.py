@@ -34,7 +34,7 @@ def excess(needed: int) -> str | None:
     """
     if needed <= memory():
         return None
-    return f"needs {_amount(needed)} of memory, and there are {_amount(memory())}"
+    return f"needs {amount(needed)} of memory, and there are {amount(memory())}"
 
 
 def check_memory(needed: int, what: str, instead: str) -> None:
@@ -47,8 +47,13 @@ def check_memory(needed: int, what: str, instead: str) -> None:
         raise ParameterError(f"{what}: that {too_much}. {instead}.")
 
 
-def _amount(count: int) -> str:
-    """So many bytes in words, with three digits: 8.05 TB."""
-    power = min((len(str(count)) - 1) // 3, 8)
+def amount(count: int) -> str:
+    """So many bytes in words, with three digits.
+
+    >>> amount(8_051_000_000_000), amount(999_600)
+    ('8.05 TB', '1 MB')
+    """
+    exponent = int(f"{count:.2e}".partition("e")[2])
+    power = min(exponent // 3, 8)
     unit = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")[power]
     return f"{count / 1000**power:.3g} {unit}"

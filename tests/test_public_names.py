@@ -11,7 +11,7 @@ import pytest
 import funcnet
 
 PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check"]
-PACKAGES += ["funcnet.drawing", "funcnet.lecture", "funcnet.structure"]
+PACKAGES += ["funcnet.drawing", "funcnet.kept", "funcnet.lecture", "funcnet.structure"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -31,7 +31,7 @@ def test_top_level_names_are_pinned():
     checks = ["check_contract", "check_gradient", "check_jvp", "check_kink", "check_linear", "check_vjp"]
     numerical = ["numerical_gradient", "numerical_vjp"]
     pictures = ["Picture", "draw", "explain", "find_nonfinite", "jacobian_structure"]
-    others = ["JAX_KINKS", "RULES", "STRONG_ZERO", "Report", "VJPCheckError"]
+    others = ["JAX_KINKS", "RULES", "STRONG_ZERO", "Report", "VJPCheckError", "stash"]
     assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *pictures, *others])
     assert set(funcnet.__all__) <= set(dir(funcnet))
 

@@ -25,6 +25,7 @@ from funcnet.backprop.checks import (
     check_scalar,
     where,
 )
+from funcnet.backprop.engine import engine
 from funcnet.backprop.tape import Pullback, Tape, record
 from funcnet.rules import RULES, Table
 
@@ -60,7 +61,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
     """
     check_callable("vjp", fun)
     check_arrays("vjp", fun, primals)
-    tape = record(fun, primals, has_aux, rules, where(fun))
+    tape = record(fun, primals, has_aux, engine(rules), where(fun))
     y, aux, stashes = tape.forward(primals)
     pullback = Pullback(stashes, tape, where(fun))
     return (y, pullback, aux) if has_aux else (y, pullback)
@@ -106,9 +107,9 @@ def value_and_grad(
 
     @functools.wraps(fun)
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        of_arguments, primals, single = _differentiated(fun, argnums, args, kwargs)
+        of_arguments, primals, single = differentiated(fun, argnums, args, kwargs)
         check_inputs("grad", fun, primals, holomorphic, allow_int)
-        tape = record(of_arguments, primals, has_aux, rules, where(fun))
+        tape = record(of_arguments, primals, has_aux, engine(rules), where(fun))
         check_scalar(fun, tape)
         check_outputs("grad", fun, tape, holomorphic)
         y, aux, stashes = tape.forward(primals)
@@ -205,9 +206,9 @@ def jacobian(
 
     @functools.wraps(fun)
     def matrix(*args: Any, **kwargs: Any) -> Any:
-        of_arguments, primals, single = _differentiated(fun, argnums, args, kwargs)
+        of_arguments, primals, single = differentiated(fun, argnums, args, kwargs)
         check_inputs("jacobian", fun, primals, holomorphic, allow_int)
-        tape = record(of_arguments, primals, has_aux, rules, where(fun))
+        tape = record(of_arguments, primals, has_aux, engine(rules), where(fun))
         check_outputs("jacobian", fun, tape, holomorphic)
         _, aux, stashes = tape.forward(primals)
         rows = [_rows(tape, stashes, i) for i in range(len(tape.outs))]
@@ -273,7 +274,7 @@ def _rows(tape: Tape, stashes: Any, i: int) -> tuple[Any, ...]:
     )
 
 
-def _differentiated(
+def differentiated(
     fun: Callable, argnums: int | Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable, tuple[Any, ...], bool]:
     """The function of the arguments asked for alone, those arguments, and whether they are a single one."""

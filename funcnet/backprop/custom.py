@@ -87,7 +87,8 @@ class Differentiated(Trace):
         """A function with a tangent rule."""
         if any(map(self.is_active, tracers)) and not self.has_rule(fun):
             zero = _jax.symbolic_zero if params["symbolic_zeros"] else _jax.zero_tangent
-            return self.by_tangent(_halves(jvp.call_wrapped), tracers, zero, _jax.name_of(jvp))
+            names = _jax.name_of(fun), _jax.name_of(jvp)
+            return self.by_tangent(_halves(jvp.call_wrapped), tracers, zero, *names)
         if _jax.evaluates(self.around) and not any(map(self.is_active, tracers)):
             with self.ruled(_jax.name_of(fun)):
                 return self.within(fun, tracers)
@@ -106,7 +107,8 @@ class Differentiated(Trace):
                 any(map(self.is_active, ys))
             zero = _jax.symbolic_zero if params["symbolic_zeros"] else _jax.zero_tangent
             back = functools.partial(_jax.call_backward, bwd)
-            rule = functools.partial(Backward, bwd=back, active=active, zero=zero)
+            name = _jax.name_of(fun)
+            rule = functools.partial(Backward, name=name, bwd=back, active=active, zero=zero)
             return self.call(rule, tracers, ys, residuals)
         if _jax.evaluates(self.around):
             with self.ruled(_jax.name_of(fun)):
@@ -118,14 +120,17 @@ class Differentiated(Trace):
         names = DEFINED.get(_jax.defined_in(fun.debug_info.func_src_info), ())
         return any(name in self.rules for name in names)
 
-    def by_tangent(self, rule: Callable, xs: Sequence[Any], zero: Callable, name: str) -> list[Any]:
+    def by_tangent(
+        self, rule: Callable, xs: Sequence[Any], zero: Callable, name: str, ruling: str
+    ) -> list[Any]:
         """The results of a function with a tangent rule.
 
         Args:
             rule: `rule(xs, x_dots) -> (ys, y_dots)`.
             xs: the arguments.
             zero: what the rule gets for the tangent of an argument, of this type, without gradient.
-            name: how the rule is called.
+            name: how the function is called.
+            ruling: how the rule is called.
         """
         active = list(map(self.is_active, xs))
         count = []
@@ -138,7 +143,7 @@ class Differentiated(Trace):
             return [*ys, *y_dots]
 
         kinds = list(compress(map(jax.typeof, xs), active))
-        with self.ruled(name), _jax.set_current_trace(self):
+        with self.ruled(ruling), _jax.set_current_trace(self):
             linear = trace_function(tangent, kinds, kind=Linear, rules=self.rules)
             mixed = any(place is not None for place, _ in linear.results[: count[0]])
             zeros = list(map(_jax.zeros, kinds))
@@ -147,7 +152,7 @@ class Differentiated(Trace):
             any(map(self.is_active, [*ys, *linear.consts]))
         moved = [place is not None for place, _ in linear.results[count[0] :]]
         places = [place for place, _ in linear.results[count[0] :] if place is not None]
-        back = functools.partial(Tangent, jaxpr=linear.jaxpr, places=places)
+        back = functools.partial(Tangent, name=name, jaxpr=linear.jaxpr, places=places)
         results = iter(self.call(back, xs, list(compress(ys, moved)), linear.consts))
         return [next(results) if one else self.stopped(y) for y, one in zip(ys, moved, strict=True)]
 
@@ -158,7 +163,7 @@ class Differentiated(Trace):
         with self.ruled(name), _jax.set_current_trace(self):
             ys, residuals, bwd = _jax.hijax_forward(primitive, list(map(self.inactive, xs)), active)
             any(map(self.is_active, ys))
-        rule = functools.partial(Backward, bwd=bwd, active=active, zero=_jax.internal_zero)
+        rule = functools.partial(Backward, name=name, bwd=bwd, active=active, zero=_jax.internal_zero)
         return self.call(rule, xs, ys, residuals)
 
     def call(

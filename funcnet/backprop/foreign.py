@@ -54,7 +54,8 @@ def _with_tangent(rule: Callable, eqn: _jax.Equation) -> Callable:
         dots = y_dots if many else [y_dots]
         return ys if many else [ys], [0.0 if isinstance(dot, _jax.Zero) else dot for dot in dots]
 
-    return lambda *xs: _tracing().by_tangent(on_lists, xs, _jax.internal_zero, eqn.primitive.name)
+    name = eqn.primitive.name
+    return lambda *xs: _tracing().by_tangent(on_lists, xs, _jax.internal_zero, name, name)
 
 
 def _transposed(rule: Callable, eqn: _jax.Equation, asked: Mask) -> Pullback:

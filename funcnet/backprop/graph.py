@@ -220,7 +220,7 @@ class Graph:
             [[2.0, 2.0], [2.0, 5.0]]
         """
         y_bars = self.cotangents(y_bar)
-        bars, sent = self.masked_backward(values, y_bars, [None] * len(y_bars), rules)
+        bars, sent, _ = self.masked_backward(values, y_bars, [None] * len(y_bars), rules)
         return tuple(x_bar for x_bar, _ in bars), sent
 
     def cotangents(self, y_bar: Any) -> list[Any]:
@@ -233,8 +233,8 @@ class Graph:
 
     def masked_backward(
         self, values: Sequence[Any], y_bars: Sequence[Any], lives: Lives, rules: Table
-    ) -> tuple[Sequence[tuple[Any, Alive | None]], tuple[tuple[Any, ...], ...]]:
-        """What `backward_by_use` returns, with the places where each gradient is alive.
+    ) -> tuple[Sequence[tuple[Any, Alive | None]], tuple[tuple[Any, ...], ...], tuple[tuple[Any, ...], ...]]:
+        """What `backward_by_use` returns, where each gradient is alive, and what each node keeps.
 
         Args:
             values: as for `backward`.
@@ -259,10 +259,12 @@ class Graph:
                 stashes.append(pullback.forward([read(known, atom) for atom in eqn.invars])[1])
         bars = plan.start(y_bars, lives)
         sent = dict(plan.steps(stashes, bars))
+        kept = {i: tuple(jax.tree.leaves(stash)) for i, stash in zip(plan.pullbacks, stashes, strict=True)}
         nothing = [(None,) * len(eqn.invars) for eqn in jaxpr.eqns]
         return (
             [bars.get(v, (None, None)) for v in self._values],
             tuple(tuple(sent.get(i, none)) for i, none in enumerate(nothing)),
+            tuple(kept.get(i, ()) for i in range(len(jaxpr.eqns))),
         )
 
     @functools.cached_property

@@ -54,7 +54,7 @@ class Engine:
         """The engine for tangents: they are linear, and so walked through without rules of users' own."""
         through = self.calls["closed_call"]
         calls = {**self.calls, "custom_jvp_call": through, "custom_vjp_call": through}
-        return Engine(self.rules, calls, self.others, linear=True)
+        return dataclasses.replace(self, calls=calls, linear=True)
 
     def pullback(self, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
         """The way back through one equation, from the given cotangents to the gradients asked for."""

@@ -17,10 +17,8 @@ from funcnet import _jax
 from funcnet._errors import GradientError, ShapeError
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.custom import Differentiated
-from funcnet.backprop.engine import engine
-from funcnet.backprop.sweep import Plan
+from funcnet.backprop.sweep import Engine, Plan
 from funcnet.backprop.tracing import Traced, trace_function
-from funcnet.rules import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,21 +163,20 @@ def _into(ref: Any, x_bar: Any) -> Any:
     return _jax.IN_REF
 
 
-def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table, name: str) -> Tape:
+def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, planner: Engine, name: str) -> Tape:
     """Trace a function and plan its sweeps.
 
     Args:
         fun: the function.
         primals: its arguments.
         has_aux: whether it returns a pair.
-        rules: the table of rules.
+        planner: the rules.
         name: how the function is called in messages.
 
     Raises:
         GradientError: it returns no pair though has_aux says so, or what is no array.
         MissingRuleError: a primitive on the way back has no rule.
     """
-    planner = engine(rules)
     leaves, in_tree = jax.tree.flatten(primals)
     types = list(map(jax.typeof, leaves))
     asked = [differentiable(aval) for aval in types]
@@ -192,7 +189,9 @@ def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, rules: Table,
             raise GradientError(f"{name} returned {type(result).__name__}, expected a pair (result, aux)")
         return tuple(result) if has_aux else result
 
-    traced = trace_function(of_floats, list(compress(leaves, asked)), kind=Differentiated, rules=rules)
+    traced = trace_function(
+        of_floats, list(compress(leaves, asked)), kind=Differentiated, rules=planner.rules
+    )
     out_tree, aux_tree = traced.out_tree.children() if has_aux else (traced.out_tree, None)
     results = traced.results[: out_tree.num_leaves]
     _check_results(name, results)

@@ -21,11 +21,13 @@ class UserRule:
     """The way back through one call, whose equation has the operands [*xs, *ys, *residuals].
 
     Attributes:
+        name: how the function is called.
         xs: how many arguments have gradients.
         ys: the types of the results.
         aside: what the rule has put aside, with `OPERAND` for what is an operand.
     """
 
+    name: str
     xs: int
     ys: tuple[Any, ...]
     aside: Sequence[Any]

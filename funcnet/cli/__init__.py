@@ -1,4 +1,4 @@
-"""The commands: `funcnet train`, `evaluate RUN`, `predict RUN FILE`, `rules`, `check` and `draw FUNCTION`.
+"""The commands: `funcnet train`, `evaluate RUN`, `predict RUN FILE`, `rules`, `check`, `draw`, `stash`.
 
 A command is a dataclass whose fields are its flags, and calling it runs it, as a thin function over the
 library. The library, and JAX with it, is imported only then, so that `--help` answers at once.
@@ -18,8 +18,11 @@ from funcnet._errors import CheckpointError, ParameterError
 from funcnet.train import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
+    from funcnet.cli.arguments import Argument
     from funcnet.data import Dataset
     from funcnet.train import Net
 
@@ -275,15 +278,10 @@ class Draw:
             MissingRuleError: an operation on the way back has no rule.
             UserCodeError: the function, or its module, raised or exited.
         """
-        import numpy as np
-
         from funcnet import draw
-        from funcnet.cli.arguments import arguments
         from funcnet.cli.foreign import calling
-        from funcnet.cli.lookup import check_call, lookup
 
-        function, args = lookup(self.function), arguments(self.args, np.random.default_rng(self.seed))
-        check_call(self.function, function, args)
+        function, args = _subject(self.function, self.args, self.seed)
         with calling(self.function, function, args):
             picture = draw(function, depth=self.depth, unroll=self.unroll, local=self.local)(*args)
         out = self.out or Path(f"{self.function.rpartition(':')[2]}.svg")
@@ -294,7 +292,60 @@ class Draw:
         print(f"wrote {out}: {len(picture.diagram.gates)} gates")
 
 
-Command = Train | Evaluate | Predict | Rules | Check | Draw
+@dataclass(frozen=True)
+class Stash:
+    """Say what the gradient of a function keeps of its forward pass: which arrays, for what, and why."""
+
+    function: Annotated[Positional[str], arg(metavar="MODULE:FUNCTION")]
+    """Where it stands: package.module:name, or file.py:name. The current folder is on the path."""
+    args: Annotated[str, arg(metavar="SPECS")]
+    """What it is called with: arrays "f32[4,8], i32[4]<10, bool[3]", "key" for a random key, or numbers."""
+    out: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A picture to write as well: what is kept after each operation, as .png, .svg or .pdf."""
+
+    def __call__(self) -> None:
+        """Print the table, for the gradient of all arrays of floats.
+
+        Raises:
+            ParameterError: there is no such function or format, or an argument cannot be read.
+            GradientError: none of the arguments is a float.
+            MissingRuleError: an operation on the way back has no rule.
+            UserCodeError: the function, or its module, raised or exited.
+        """
+        from jax import typeof
+
+        from funcnet import stash
+        from funcnet.backprop.activity import differentiable
+        from funcnet.cli.foreign import calling
+
+        function, args = _subject(self.function, self.args, seed=0)
+        floats = [i for i, x in enumerate(args) if not isinstance(x, float) and differentiable(typeof(x))]
+        with calling(self.function, function, args):
+            kept = stash(function, floats or 0)(*args)
+            print(kept)
+        if self.out:
+            kept.save(self.out)
+            print(f"wrote {self.out}")
+
+
+Command = Train | Evaluate | Predict | Rules | Check | Draw | Stash
+
+
+def _subject(spec: str, args: str, seed: int) -> "tuple[Callable, tuple[Argument, ...]]":
+    """The function that a command line names, and random arguments that it can be called with.
+
+    Raises:
+        ParameterError: there is no such function, or an argument cannot be read.
+        UserCodeError: its module raised or exited.
+    """
+    import numpy as np
+
+    from funcnet.cli.arguments import arguments
+    from funcnet.cli.lookup import check_call, lookup
+
+    function, values = lookup(spec), arguments(args, np.random.default_rng(seed))
+    check_call(spec, function, values)
+    return function, values
 
 
 def net_table(config: Config, dataset: "Dataset") -> str:

@@ -1,4 +1,4 @@
-"""Random arguments from their specs, for `funcnet check` and `funcnet draw`.
+"""Random arguments from their specs, for `funcnet check`, `funcnet draw` and `funcnet stash`.
 
 f32[4,8]    standard normal; f16, bf16, f32, f64, and c64, c128 with such real and imaginary parts
 f32[]       an array without axes

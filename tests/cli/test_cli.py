@@ -336,9 +336,27 @@ def test_draw_writes_the_picture_and_says_what_is_marked(workplace, out, capsys)
     assert re.fullmatch(r"tanh: no gradient passes .*rules\.py:\d+:\d+ \(saturated\)", printed[0])
 
 
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("out", ["kept.png", "kept.svg", "kept.pdf", None])
+def test_stash_prints_what_is_kept_and_writes_the_picture(workplace, out, capsys):
+    line = ["stash", "rules.py:saturated", "--args", "f32[300,4], f32[4]"]
+    assert main([*line, *(("--out", out) if out else ())]) == 0
+    head, row, *printed = capsys.readouterr().out.splitlines()
+    assert head.split() == ["bytes", "array", "read", "by", "line", "why", "it", "is", "kept"]
+    assert re.fullmatch(r" *4\.8 kB +f32\[300,4\] +tanh +rules\.py:\d+ \(saturated\) +elementwise .*", row)
+    assert any(re.search("XLA's program takes", line) for line in printed)
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    if out:
+        assert (workplace / out).read_bytes().startswith(starts[out[-3:]])
+        assert printed[-1] == f"wrote {out}"
+
+
 # the command line, and words of the one line that it ends with
 WRONG = {
-    "no command": ("", r"Expected one of \{train, evaluate, predict, rules, check, draw\}.*funcnet --help"),
+    "no command": (
+        "",
+        r"Expected one of \{train, evaluate, predict, rules, check, draw, stash\}.*funcnet --help",
+    ),
     "misspelt command": ("trian", r"trian: unknown; did you mean train\?"),
     "misspelt option": ("--verison", r"--verison: unknown; did you mean --version\?"),
     "misspelt flag": (
@@ -413,6 +431,13 @@ WRONG = {
         "draw rules.py:right --args f32[3] --out g.bmp",
         r"'g\.bmp', expected a name that ends in \.svg",
     ),
+    "stash of another kind": (
+        "stash rules.py:right --args f32[3] --out kept.bmp",
+        r"'kept\.bmp', expected a name that ends in \.png",
+    ),
+    "stash of integers": ("stash rules.py:right --args i32[3]", r"asked for of int32\[3\], expected floats"),
+    "stash without a rule": ("stash rules.py:foreign --args f32[3]", "no gradient|no rule"),
+    "stash of words": ("stash faults.py:words --args f32[3]", "returned str"),
     "negative depth": ("draw rules.py:right --args f32[3] --depth -1", "--depth -1: expected .* 0 or more"),
     "no gradient": ("draw rules.py:foreign --args f32[3]", "no gradient|no rule"),
     "too few to draw": ("draw rules.py:right --args 1.0,f32[3]", r"too many .*--args has 2, expected \(x\)"),
@@ -519,7 +544,7 @@ THEIRS = {
 }
 
 
-@pytest.mark.parametrize("command", ["check", "draw"])
+@pytest.mark.parametrize("command", ["check", "draw", "stash"])
 @pytest.mark.parametrize(("code", "words"), THEIRS.values(), ids=THEIRS)
 def test_the_users_own_error_shows_its_own_lines(command, code, words, workplace, monkeypatch, capsys):
     """It starts at the user's first line, is not too long, and the last line says whose it is."""
@@ -768,6 +793,7 @@ HELP = {
         "--dtypes DTYPE",
         "--domain NAME",
     ],
+    "stash --help": ["MODULE:FUNCTION", "--args SPECS", "--out FILE"],
     "draw --help": ["MODULE:FUNCTION", "--args SPECS", "--out FILE", "--depth", "--unroll", "--local"],
 }
 

@@ -15,7 +15,7 @@ import pytest
 import funcnet
 from funcnet import cli
 from funcnet.__main__ import main, parse
-from funcnet.cli import Check, Command, Draw, Evaluate, Predict, Rules, Train
+from funcnet.cli import Check, Command, Draw, Evaluate, Predict, Rules, Stash, Train
 from funcnet.data import load
 from funcnet.train import Config, fit
 from funcnet.train.folder import RunFolder
@@ -90,6 +90,14 @@ LINES = {
             "unroll": "--unroll",
             "local": "--local",
             "seed": "--seed 1",
+        },
+    ),
+    Stash: (
+        "stash sums.py:square --args f32[3]",
+        {
+            "function": "stash sums.py:looped --args f32[3]",
+            "args": "stash sums.py:square --args f32[4]",
+            "out": "--out kept.svg",
         },
     ),
 }

@@ -16,6 +16,7 @@ from funcnet.drawing.diagram import assemble
 from funcnet.drawing.diagram.fold import FOLD_ABOVE
 from funcnet.drawing.diagram.record import Options
 from funcnet.drawing.diagram.unroll import MOST_STEPS
+from funcnet.drawing.render.nodes import gate_tooltip
 
 
 def diagram(f, *args, y_bar=None, rules=funcnet.RULES, **options):
@@ -170,6 +171,33 @@ def test_an_opened_function_is_a_box_around_its_gates(key):
     assert boxes(product) == ["body", "layer"]
     assert [box.line is None for box in product.path] == [True, False]
     assert "test_diagram.py" in product.path[1].line
+
+
+def test_an_opened_function_of_jax_goes_back_gate_by_gate():
+    """Its gates' own gradients, and not those of the rule that the function has as a whole."""
+    d = diagram(lambda x: jax.nn.gelu(3 * x), jnp.array([0.5, 1.0]), depth=1)
+    (tanh,) = d.named("tanh")
+    u = 1.5 + 0.044715 * 1.5**3, 3 + 0.044715 * 27  # Hendrycks and Gimpel 2016: 0.5 x (1 + tanh(√(2/π) u))
+    slope = 1 - np.tanh(np.sqrt(2 / np.pi) * np.array(u)) ** 2
+    np.testing.assert_allclose(tanh.inputs[0].gradient, np.array([0.75, 1.5]) * slope, rtol=1e-4)
+    for gate in d:
+        assert gate.name == "reduce_sum" or any(wire.gradient is not None for wire in gate.inputs), gate.name
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_gate_knows_what_it_keeps_for_the_way_back(depth):
+    """Without arguments; a scan's gates that of all steps, and a gate of one step that of this."""
+
+    def net(w, x):
+        h = jax.nn.relu(x @ w)
+        return jax.lax.scan(lambda h, _: (jnp.tanh(h @ w), None), h, length=5)[0].sum()
+
+    d = diagram(net, jnp.ones((4, 4)), jnp.ones((3, 4)), depth=depth)
+    kept = {gate.name: gate.kept for gate in d}
+    array = 4 * 3 * 4
+    loop = {"scan × 5": 10 * array} if depth == 0 else {"dot_general": 5 * array, "tanh": 5 * array}
+    assert {name: count for name, count in kept.items() if count} == {"relu": array} | loop
+    assert "keeps 48 bytes for the way back" in gate_tooltip(d.named("relu")[0])
 
 
 def test_a_box_around_everything_is_open():

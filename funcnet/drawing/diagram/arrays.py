@@ -1,7 +1,9 @@
 """Questions that marks, labels and pictures ask of arrays of all kinds, and of bundles (tuples) of them."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,6 +34,12 @@ def plain(array: Any) -> np.ndarray:
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         return array.astype(np.complex128)
     return array if array.dtype == bool else array.astype(np.float64)
+
+
+def total_bytes(arrays: Iterable[Any], without: Collection[int]) -> int:
+    """The bytes of these arrays, each counted once; not of numbers, nor of those of certain identities."""
+    counted = {id(x): x.size * x.dtype.itemsize for x in arrays if isinstance(x, jax.Array)}
+    return sum(count for identity, count in counted.items() if identity not in without)
 
 
 def uniform(value: Any) -> Number | None:

@@ -122,6 +122,7 @@ def wired(inputs: Sequence[Flow], steps: Sequence[Step], results: Sequence[Use])
             step.parameters,
             step.local,
             (),
+            step.kept,
         )
         for i, step in enumerate(steps)
     ]

@@ -191,6 +191,7 @@ def together(steps: Sequence[Step], start: int, end: int, results: Sequence[Use]
         path,
         group[0].depth,
         line=box.line or "",
+        kept=sum(step.kept for step in group),
     )
 
 

@@ -88,6 +88,8 @@ class Gate:
         local: for each input ∂y/∂x where downstream = local × upstream elementwise, else None; empty
             where local gradients were not asked for.
         marks: what to look at.
+        kept: the bytes that its way back reads of the forward pass, without arguments and constants; what two
+            gates read counts for both.
     """
 
     number: int
@@ -102,6 +104,7 @@ class Gate:
     parameters: dict[str, Any]
     local: tuple[Any, ...]
     marks: tuple[Mark, ...]
+    kept: int = 0
 
     def __repr__(self) -> str:
         return f"Gate({self.number}: {self.name})"

@@ -5,6 +5,7 @@ which box they stand. A scan that is opened is run step by step, and rolled up a
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from funcnet import _jax
 from funcnet.backprop import Constant, Graph, Node
 from funcnet.backprop.alive import Lives
 from funcnet.backprop.program import CALLS
+from funcnet.drawing.diagram.arrays import total_bytes
 from funcnet.drawing.diagram.local import local_gradients
 from funcnet.drawing.diagram.model import Box
 from funcnet.drawing.diagram.roll import rolled
@@ -70,7 +72,8 @@ def record(
     """
     args, kwargs = jax.tree.unflatten(graph.in_tree, [flow.value for flow in flows])
     values = graph.forward(*args, **kwargs)
-    gradients, sent = graph.masked_backward(values, y_bars, lives or [None] * len(y_bars), options.rules)
+    lives = lives or [None] * len(y_bars)
+    gradients, sent, stashes = graph.masked_backward(values, y_bars, lives, options.rules)
     known = dict(enumerate(flows))
     known.update({v.number: Flow(values[v.number], "constant") for v in graph.constants})
 
@@ -78,8 +81,9 @@ def record(
         constant = isinstance(operand, Constant)
         return Use(Flow(operand.value, "constant") if constant else known[operand.number], gradient)
 
+    there = {id(flow.value) for flow in known.values() if flow.role}
     steps = []
-    for node, eqn, x_bars in zip(graph.nodes, graph.jaxpr.eqns, sent, strict=True):
+    for node, eqn, x_bars, stash in zip(graph.nodes, graph.jaxpr.eqns, sent, stashes, strict=True):
         uses = tuple(map(use, node.inputs, x_bars))
         here = (*path, *map(Box, filter(None, node.scope.split("/"))))
         if inner := opened(node, eqn, uses, options, len(here)):
@@ -96,7 +100,8 @@ def record(
             outputs = [uses[0].flow]
         else:
             outputs = [Flow(values[v.number]) for v in node.outputs]
-            steps.append(closed_step(node, eqn, uses, outputs, here, options))
+            step = closed_step(node, eqn, uses, outputs, here, options)
+            steps.append(dataclasses.replace(step, kept=total_bytes(stash, there)))
         known.update((v.number, flow) for v, flow in zip(node.outputs, outputs, strict=True))
     return steps, [use(v, y_bar) for v, y_bar in zip(graph.outputs, y_bars, strict=True)]
 
@@ -141,7 +146,14 @@ def opened(
     if node.primitive == "cond":
         branch = int(uses[0].flow.value)
         return node.graphs[branch], uses[1:], Box(f"cond: branch {branch}", node.line), options
-    return node.graphs[0], uses, Box(display_name(node), node.line), options
+    rules = written_out(options.rules, rule_name(eqn.primitive, eqn.params, options.rules))
+    return node.graphs[0], uses, Box(display_name(node), node.line), dataclasses.replace(options, rules=rules)
+
+
+@functools.cache
+def written_out(rules: Table, name: str) -> Table:
+    """The table without the rule of a function that is opened: its operations go back by their own."""
+    return Table({other: rule for other, rule in rules.items() if other != name}) if name in rules else rules
 
 
 def written(node: Node, eqn: Any, rules: Table) -> tuple[str, str]:

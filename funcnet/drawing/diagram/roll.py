@@ -61,6 +61,7 @@ class Loop:
         path = (*self.path, *same[0].path[len(self.path) + 1 :])
         local = tuple(map(_candidates, zip(*(step.local for step in same), strict=True)))
         changed = {"inputs": inputs, "outputs": outputs, "path": path, "local": local}
+        changed["kept"] = sum(step.kept for step in same)
         return dataclasses.replace(same[0], name=_name(same[0]), depth=self.depth, **changed)
 
     def use(self, uses: Sequence[Use]) -> Use:

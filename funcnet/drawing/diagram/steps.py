@@ -45,6 +45,7 @@ class Step:
         source: where the formula stands in print.
         parameters: what else the primitive needs to know.
         local: its local gradients, where they were asked for.
+        kept: the bytes that its way back reads of the forward pass, without arguments and constants.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Step:
     source: str = ""
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     local: tuple[Any, ...] = ()
+    kept: int = 0
 
 
 def add(a: Any, b: Any) -> Any:

@@ -15,6 +15,7 @@ import re
 import textwrap
 from typing import Any
 
+from funcnet._memory import amount
 from funcnet.drawing.diagram import Gate, Wire
 from funcnet.drawing.diagram.arrays import is_float
 from funcnet.drawing.render.labels import label, sign
@@ -154,8 +155,9 @@ def gate_tooltip(gate: Gate) -> str:
     told = {} if calls else {key: str(x) for key, x in gate.parameters.items() if x is not None}
     parameters = [f"{key} = {text}" for key, text in told.items() if len(text) <= LONGEST_PARAMETER]
     marks = [f"⚠ {mark.text}" for mark in gate.marks]
+    kept = f"keeps {amount(gate.kept)} for the way back" if gate.kept else ""
     return "\n".join(
-        filter(None, [name, *marks, gate.formula, gate.source, short_line(gate.line), *parameters])
+        filter(None, [name, *marks, gate.formula, gate.source, short_line(gate.line), kept, *parameters])
     )
 
 
