@@ -14,6 +14,7 @@ Which file is about what:
     folder       a run's files, their lock, and what refuses to be resumed; checkpoint: trees of arrays
     run          the rows of metrics.csv, and what was trained, saved and read back
     limits       what is refused before it starts, for its size or kind
+    mesh         where arrays are on many devices; canonical: the same bits on 1, 2, 4 and 8 of them
     nonfinite    where a run broke
     watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
     objective    what a `Config` (config) means to the loop; net: the classifier that comes of it
@@ -38,6 +39,7 @@ __all__ = [
     "Sweep",
     "advance",
     "classifier",
+    "data_mesh",
     "export",
     "fit",
     "from_source",
@@ -48,6 +50,7 @@ __all__ = [
     "read_config",
     "step",
     "sweep",
+    "tensor_parallel",
 ]
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from funcnet.train.config import Config, read_config
     from funcnet.train.grid import Sweep, sweep
     from funcnet.train.loop import Interrupted, StopTraining
+    from funcnet.train.mesh import data_mesh, tensor_parallel
     from funcnet.train.net import Net, load_run
     from funcnet.train.objective import classifier, fit
     from funcnet.train.program import export
@@ -71,6 +75,7 @@ else:
             "config": ["Config", "read_config"],
             "grid": ["Sweep", "sweep"],
             "loop": ["Interrupted", "StopTraining"],
+            "mesh": ["data_mesh", "tensor_parallel"],
             "net": ["Net", "load_run"],
             "program": ["export"],
             "run": ["Run"],
