@@ -96,7 +96,6 @@ class Client:
             "norms": arrays.pop("norms").tolist(),
             "sizes": [len(net.settings.inputs), *net.settings.hidden, net.settings.outputs],
             "activation": net.settings.activation,
-            "asked": question.kind,
             "count": net.points.filled,
             "example": min(question.view.example, net.points.filled - 1),
         }
@@ -112,7 +111,8 @@ METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "penalt
 def rows(net: Session) -> list[list[float]]:
     """The points as the page sends them back: x, y, class, whether it is trained on."""
     x, y, train, filled = net.points
-    return [[*map(float, x[i].round(3)), int(y[i]), int(train[i])] for i in range(filled)]
+    places = x.astype(float).round(3).tolist()
+    return [[*places[i], int(y[i]), int(train[i])] for i in range(filled)]
 
 
 def welcome() -> dict[str, Any]:

@@ -48,10 +48,10 @@ function winner({ inputs, pieces, units, w, b, values }, j) {
   return pieces === 1 || piece(0) >= piece(1) ? 0 : 1;
 }
 
-// A number in three digits, as short as it goes.
-export function short(value) {
+// A number in a few digits, as short as it goes.
+export function short(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return value === Infinity ? "∞" : value === -Infinity ? "−∞" : "–";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 0.001 || size >= 10000) ? value.toExponential(1).replace("e+", "e") : String(Number(value.toPrecision(3)));
+  const text = size !== 0 && (size < 0.001 || size >= 10000) ? value.toExponential(digits - 2).replace("e+", "e") : String(Number(value.toPrecision(digits)));
   return text.replaceAll("-", "−");
 }

@@ -36,7 +36,8 @@ export function showLandscape(panel, root, answer) {
 
 function drawLine(canvas, root, { times, line, loss, slope, rate }) {
   const width = canvas.clientWidth, height = canvas.clientHeight, pen = sharp(canvas, width, height);
-  const finite = line.filter(Number.isFinite), most = Math.min(Math.max(...finite), 4 * loss + 1e-6), least = Math.min(0, ...finite);
+  const finite = line.filter(Number.isFinite), lowest = Math.min(...finite), top = Math.min(Math.max(...finite), 4 * loss + 1e-6);
+  const margin = 0.08 * (top - lowest || 1e-6), most = top + margin, least = Math.max(lowest - margin, 0);
   const [first, last] = [times[0], times.at(-1)], x = (t) => 36 + ((t - first) / (last - first || 1)) * (width - 46), y = (value) => 10 + ((most - value) / (most - least || 1)) * (height - 30);
   const stroke = (colour, dash, places) => {
     pen.strokeStyle = colour;
@@ -48,7 +49,7 @@ function drawLine(canvas, root, { times, line, loss, slope, rate }) {
   };
   pen.lineWidth = 1;
   stroke(ink(root, "--rule"), [], [[first, least], [last, least]]);
-  stroke(ink(root, "--gradient"), [5, 4], [[first, loss - first * slope], [Math.min(last, loss / (slope || 1)), Math.max(loss - last * slope, 0)]]);
+  stroke(ink(root, "--gradient"), [5, 4], [[first, loss - first * slope], [Math.min(last, (loss - least) / (slope || 1)), Math.max(loss - last * slope, least)]]);
   pen.lineWidth = 2;
   stroke("#0072b2", [], Array.from(times, (t, i) => [t, line[i]]));
   pen.fillStyle = ink(root);

@@ -7,7 +7,14 @@ export const LAYER_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f
 export const classColour = (label) => `rgb(${CLASSES[label]})`;
 
 export const isDark = (root) => root.dataset.theme === "dark";
-export const ink = (root, name = "--ink") => getComputedStyle(root).getPropertyValue(name).trim();
+
+// A colour of the style sheet, looked up once for each theme.
+const INKS = new Map();
+export function ink(root, name = "--ink") {
+  const key = `${root.dataset.theme} ${name}`;
+  if (!INKS.has(key)) INKS.set(key, getComputedStyle(root).getPropertyValue(name).trim());
+  return INKS.get(key);
+}
 
 // The colour of a gradient: its sign, the stronger the larger it is beside the largest.
 export function gradientColour(value, largest) {

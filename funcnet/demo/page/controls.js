@@ -1,4 +1,5 @@
 // The settings as fields of a form, the layers as buttons above the picture, and what is looked at.
+import { classColour } from "./colours.js";
 import { INPUT_NAMES } from "./net.js";
 
 const NAMES = {
@@ -51,13 +52,14 @@ export class Controls {
     this.bad("The net needs at least one input.");
   }
 
-  show(settings) {
+  show(settings, outputs) {
     for (const name of [...Object.keys(this.welcome.choices), "noise", "test", "classes", "rate", "strength", "seed"]) {
       if (name === "inputs") for (const box of this.form.querySelectorAll("[name=inputs]")) box.checked = settings.inputs.includes(box.value);
       else {
         const field = this.field(name);
         if (name === "batch" && !this.welcome.choices.batch.includes(settings.batch)) field.add(new Option(settings.batch));
         if (document.activeElement !== field || field.tagName === "SELECT") field.value = settings[name];
+        if (name === "classes") field.value = outputs;
         if (this.output(name)) this.output(name).value = settings[name];
       }
     }
@@ -125,5 +127,41 @@ export class WarpChoice {
       this.told = told;
     }
     [layer, view.units[0] % units, view.units[1] % units].forEach((value, i) => (this.fields[i].value = value));
+  }
+}
+
+// Of which class new points are.
+export class ClassChoice {
+  constructor(root) {
+    this.box = root.querySelector(".classes");
+    this.chosen = 0;
+    this.box.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], many = this.box.childElementCount;
+      if (!by) return;
+      this.choose((this.chosen + by + many) % many);
+      this.box.children[this.chosen].focus();
+      event.preventDefault();
+    });
+  }
+
+  show(many) {
+    if (this.box.childElementCount === many) return;
+    this.box.replaceChildren(...Array.from({ length: many }, (_, label) => {
+      const made = Object.assign(document.createElement("button"), { type: "button", textContent: `class ${label + 1}` });
+      made.setAttribute("role", "radio");
+      made.style.setProperty("--class", classColour(label));
+      made.addEventListener("click", () => this.choose(label));
+      return made;
+    }));
+    this.choose(Math.min(this.chosen, many - 1));
+  }
+
+  choose(label) {
+    if (label >= this.box.childElementCount) return;
+    this.chosen = label;
+    [...this.box.children].forEach((button, i) => {
+      button.setAttribute("aria-checked", String(i === label));
+      button.tabIndex = i === label ? 0 : -1;
+    });
   }
 }

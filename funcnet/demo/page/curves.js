@@ -15,10 +15,6 @@ export class History {
     this.rows.push({ step, ...metrics, norms });
     if (this.rows.length > MOST) this.rows = this.rows.filter((_, i) => i % 2 === 0 || i === this.rows.length - 1);
   }
-
-  clear() {
-    this.rows = [];
-  }
 }
 
 export function drawLosses(canvas, root, history) {
@@ -65,7 +61,7 @@ function chart(canvas, root, rows, lines, { low, high, power }) {
   }
   pen.fillText(`${last.toLocaleString("en")} steps`, right, height - 3);
   lines.forEach((line) => drawLine(pen, rows, line, x, y, [least, most]));
-  legend(pen, lines, left);
+  legend(pen, lines, left, ink(root));
 }
 
 function drawLine(pen, rows, { of, colour, dash }, x, y, [least, most]) {
@@ -86,11 +82,12 @@ function drawLine(pen, rows, { of, colour, dash }, x, y, [least, most]) {
   pen.setLineDash([]);
 }
 
-function legend(pen, lines, left) {
+function legend(pen, lines, left, text) {
   let at = left;
   pen.textAlign = "left";
+  pen.fillStyle = text;
   for (const { name, colour, dash } of lines) {
-    pen.strokeStyle = pen.fillStyle = colour;
+    pen.strokeStyle = colour;
     pen.setLineDash(dash);
     pen.beginPath();
     pen.moveTo(at, 7);

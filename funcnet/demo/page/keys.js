@@ -10,7 +10,7 @@ export function keys(root, page) {
     else if (key === " " && target.matches?.("button, summary, input")) return;
     else if (key.startsWith("Arrow") && target.matches?.("input, [role=radio]")) return;
     else if (key in ACTS) page.pressed(ACTS[key]);
-    else if (/^[1-5]$/.test(key)) page.choose(Number(key) - 1);
+    else if (/^[1-5]$/.test(key)) page.labels.choose(Number(key) - 1);
     else if (key === "[" || key === "]") {
       const many = page.frame?.count || 1;
       page.pinned = (page.pinned + (key === "]" ? 1 : many - 1)) % many;

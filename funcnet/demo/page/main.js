@@ -1,48 +1,46 @@
 // The page: state, questions, loop and drawing come together here. `mount` serves the browser and the notebook alike.
-import { showCheck, showLandscape, table } from "./asked.js";
-import { short } from "./answers.js";
-import { numbers } from "./backward.js";
-import { classColour } from "./colours.js";
-import { Controls, LayerButtons, WarpChoice } from "./controls.js";
-import { drawAccuracies, drawLosses, drawNorms, History } from "./curves.js";
+import { Clock } from "./clock.js";
+import { ClassChoice, Controls, LayerButtons, WarpChoice } from "./controls.js";
+import { History } from "./curves.js";
 import { keys } from "./keys.js";
-import { MARKS, Net, told } from "./net.js";
-import { drawWarped, Plane } from "./plane.js";
-import { SlowMotion } from "./slow.js";
+import { Net, told } from "./net.js";
+import { Painter } from "./painter.js";
+import { Plane } from "./plane.js";
+import { Questions } from "./questions.js";
 import { State } from "./state.js";
-import { Strip } from "./strip.js";
+import { compared, Strip } from "./strip.js";
 import { Talk } from "./talk.js";
 import { TEMPLATE } from "./template.js";
-
-const TOGETHER = 200, COMPARED = { hidden: [[3], [6], [20]], strength: [0.001, 0.01, 0.1] };
 
 export async function mount(root, channel, address) {
   root.classList.add("funcnet-demo");
   root.innerHTML = TEMPLATE;
-  const talk = new Talk(channel), page = new Page(root, talk, address, await talk.ask("hello"));
-  channel.closed((why) => page.ended(why));
-  await page.open(address.read());
-  root.page = page;
-  return page;
+  const talk = new Talk(channel);
+  channel.closed((why) => (root.page ? root.page.ended(why) : (root.textContent = why)));
+  root.page = new Page(root, talk, address, await talk.ask("hello"));
+  await root.page.open(address.read());
 }
 
 class Page {
   constructor(root, talk, address, welcome) {
-    Object.assign(this, { root, talk, address, welcome, playing: false, owed: 0, last: 0, label: 0, pinned: 0, drawnFrames: 0, stale: true, over: false });
+    Object.assign(this, { root, talk, address, welcome, pinned: 0, stale: true, over: false });
     this.state = new State(welcome);
     this.frames = [];
     this.kept = [];
+    this.pending = [];
     this.histories = [new History(), new History(), new History()];
     const redraw = () => (this.stale = true), find = (selector) => root.querySelector(selector);
     this.plane = new Plane(find(".plane"), root, welcome.extent, {
-      hover: (index) => this.look(index ?? this.pinned), pin: (index) => this.look((this.pinned = index)), label: () => this.label, redraw,
+      hover: (index) => this.look(index ?? this.pinned), pin: (index) => this.look((this.pinned = index)), label: () => this.labels.chosen, redraw,
       edit: (points, before) => this.edit(points, before), moved: (points) => this.sendPoints(points),
     });
     this.net = new Net(find(".net"), root, { pick: (column, unit) => this.pick(column, unit), hover: (found) => this.tell(found) });
     this.controls = new Controls(root, welcome, (values) => this.change(values), (text) => this.say(text));
     this.layers = new LayerButtons(root, welcome.most, (values) => this.change(values));
     this.warp = new WarpChoice(root, (view) => this.look(this.state.view.example, view));
-    this.slow = new SlowMotion(find(".slow"), (lit) => ((this.net.lit = lit), redraw()));
+    this.questions = new Questions(root, this);
+    this.painter = new Painter(root, this);
+    this.labels = new ClassChoice(root);
     this.strip = new Strip(find(".strip"), root, welcome.extent, (n) => this.show(n));
     root.addEventListener("click", ({ target }) => this.pressed(target.closest("[data-act]")?.dataset.act));
     find("[name=compare]").addEventListener("change", ({ target }) => this.compare(target.value));
@@ -52,7 +50,7 @@ class Page {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", ({ matches }) => this.theme(matches ? "dark" : "light"));
     new ResizeObserver(redraw).observe(root);
     address.changed(() => address.read() !== this.state.text && this.open(address.read()));
-    requestAnimationFrame((now) => this.loop(now));
+    this.clock = new Clock(this);
   }
 
   get frame() {
@@ -77,14 +75,13 @@ class Page {
     const { state } = this, edited = state.edited && state.points;
     this.refresh();
     const busy = setTimeout(() => this.root.classList.add("busy"), 200);
-    const answers = nets.map(async (n) => {
+    const asked = nets.flatMap((n) => {
+      this.pending[n] = (this.pending[n] ?? 0) + 1;
       const settings = this.talk.ask("settings", { settings: state.nets[n], ...state.view }, n);
-      const points = edited ? this.talk.ask("points", { points: edited, ...state.view }, n) : null;
-      const before = this.frames[n]?.step;
-      for (const answer of [await settings, points && (await points)]) if (answer) this.arrived(answer, n);
-      if (this.frames[n] && this.frames[n].step < (before ?? 0)) this.histories[n].clear();
+      const points = edited && this.talk.ask("points", { points: edited, ...state.view }, n);
+      return [settings, points].filter(Boolean).map((answer) => answer.then((one) => this.arrived(one, n)));
     });
-    await Promise.all(answers);
+    await Promise.all(asked);
     clearTimeout(busy);
     this.root.classList.remove("busy");
     this.refresh();
@@ -92,18 +89,19 @@ class Page {
 
   change(values) {
     this.say("");
-    this.slow.panel.hidden = true;
+    this.questions.slow.panel.hidden = true;
     return this.sendSettings(this.state.change(values));
   }
 
   // An answer that is a picture, or an error.
   arrived(answer, n) {
-    if (answer.kind === "error") return this.refused(answer.text, n);
     const { state } = this;
+    if (answer.asked === "settings") this.pending[n]--;
+    if (answer.kind === "error") return this.refused(answer, n);
     if (answer.points) {
       if (!state.edited) state.points = answer.points;
-      state.nets[n] = { ...answer.settings };
-      this.kept[n] = { ...answer.settings };
+      if (!this.pending[n]) state.nets[n] = { ...answer.settings }; // else a newer choice is on its way
+      this.kept[n] = answer.settings;
     }
     answer.label = answer.example >= 0 ? (answer.points ?? state.points)[answer.example]?.[2] : null;
     this.frames[n] = answer;
@@ -111,20 +109,23 @@ class Page {
     this.stale = true;
   }
 
-  // The server keeps what it had; the fields show that again.
-  refused(text, n) {
-    this.say(text);
+  // The server keeps what it had; the page shows that again.
+  refused({ text, asked }, n) {
     this.pause();
-    if (this.kept[n]) this.state.nets[n] = { ...this.kept[n] };
+    this.say(text);
+    if (asked === "settings") this.state.nets[n] = { ...(this.kept[n] ?? this.welcome.defaults) };
+    if (asked === "points") this.state.drop();
+    if (asked === "points" || !this.kept[n]) return this.sendSettings([n]);
     this.refresh();
   }
 
   refresh() {
     const { state } = this;
-    this.controls.show(state.settings);
+    const outputs = this.frame?.sizes.at(-1) ?? state.settings.classes;
+    this.controls.show(state.settings, outputs);
     this.layers.show(state.settings.hidden);
-    this.warp.show(state.settings.hidden, Math.max(state.settings.classes, this.frame?.sizes.at(-1) ?? 2), state.view);
-    this.classes(this.frame?.sizes.at(-1) ?? state.settings.classes);
+    this.warp.show(state.settings.hidden, outputs, state.view);
+    this.labels.show(outputs);
     this.strip.build(state.nets, state.shown);
     this.address.write(state.text);
     this.stale = true;
@@ -134,7 +135,7 @@ class Page {
   async look(example, view = {}) {
     Object.assign(this.state.view, { example: Math.max(example, 0) }, view);
     this.warp.show(this.state.settings.hidden, this.frame?.sizes.at(-1) ?? 2, this.state.view);
-    if (this.looking || this.playing) return;
+    if (this.looking || this.clock.playing) return;
     this.looking = true;
     let wish;
     do {
@@ -177,18 +178,15 @@ class Page {
 
   async act(kind, fields = {}) {
     const asked = this.state.nets.map((_, n) => this.talk.ask(kind, { ...fields, ...this.state.view }, n));
-    for (const [n, answer] of asked.entries()) {
-      if (kind === "restart") this.histories[n].clear();
-      this.arrived(await answer, n);
-    }
+    for (const [n, answer] of asked.entries()) this.arrived(await answer, n);
   }
 
   pressed(act) {
     const acts = {
-      play: () => (this.playing ? this.pause() : this.play()), step: () => (this.pause(), this.act("run", { steps: 1 })), back: () => (this.pause(), this.act("back")),
+      play: () => (this.clock.playing ? this.pause() : this.play()), step: () => (this.pause(), this.act("run", { steps: 1 })), back: () => (this.pause(), this.act("back")),
       restart: () => this.act("restart"), reseed: () => this.change({ seed: (this.state.settings.seed + 1) % 2 ** 31 }),
       undo: () => this.state.undo() && (this.address.write(this.state.text), this.sendPoints(this.state.points)), clear: () => this.edit([], this.state.points ?? []),
-      backward: () => this.backward(), check: () => this.check(), landscape: () => this.landscape(), share: () => this.share(),
+      backward: () => this.questions.backward(), check: () => this.questions.check(), landscape: () => this.questions.landscape(), share: () => this.share(),
       theme: () => this.theme(this.root.dataset.theme === "dark" ? "light" : "dark"), help: () => this.find(".help").showModal(),
     };
     acts[act]?.();
@@ -196,51 +194,24 @@ class Page {
 
   play() {
     if (this.over) return;
-    this.playing = true;
-    this.owed = 0;
     this.say("");
+    this.clock.start();
     this.find("[data-act=play]").textContent = "❚❚ Pause";
   }
 
   pause() {
-    this.playing = false;
+    this.clock.stop();
+    this.stale = true;
     this.find("[data-act=play]").textContent = "▶ Play";
-  }
-
-  backward() {
-    this.pause();
-    if (this.frame.example < 0) return this.say("Add a point first: a backward pass begins at the loss of one.");
-    this.slow.start(this.frame, this.state.settings, this.welcome.formulas);
-  }
-
-  async check() {
-    const panel = this.find(".check"), answer = await this.long("check");
-    if (answer) showCheck(panel, { ...answer, step: this.frame.step });
-  }
-
-  async landscape() {
-    const answer = await this.long("landscape");
-    if (answer) showLandscape(this.find(".landscape"), this.root, answer);
-  }
-
-  async long(kind) {
-    this.pause();
-    this.say("");
-    this.root.classList.add("busy");
-    const answer = await this.talk.ask(kind, {}, this.state.shown);
-    this.root.classList.remove("busy");
-    return answer.kind === "error" ? this.say(answer.text) : answer;
   }
 
   // Two or three nets on the same points: of the lecture's sizes or strengths, or this one and a copy to change.
   async compare(by) {
     const { state } = this, first = { ...state.settings };
     for (let n = 1; n < state.nets.length; n++) this.talk.ask("close", {}, n);
-    const base = by === "strength" ? { ...first, hidden: [20] } : first;
-    state.nets = by in COMPARED ? COMPARED[by].map((value) => ({ ...base, [by]: value })) : by ? [first, { ...first }] : [first];
+    state.nets = compared(by, first);
     state.shown = by === "kept" ? 1 : 0;
     this.frames.length = 1;
-    this.histories.forEach((history) => history.clear());
     await this.sendSettings(state.nets.map((_, n) => n));
     await this.act("restart");
   }
@@ -275,75 +246,10 @@ class Page {
     this.say(why);
   }
 
-  classes(many) {
-    const box = this.find(".classes");
-    if (box.childElementCount === many) return;
-    this.label = Math.min(this.label, many - 1);
-    box.replaceChildren(...Array.from({ length: many }, (_, label) => {
-      const made = Object.assign(document.createElement("button"), { type: "button", textContent: `class ${label + 1}` });
-      made.setAttribute("role", "radio");
-      made.style.setProperty("--class", classColour(label));
-      made.addEventListener("click", () => this.choose(label));
-      return made;
-    }));
-    this.choose(this.label);
-  }
-
-  choose(label) {
-    const buttons = [...this.find(".classes").children];
-    if (label >= buttons.length) return;
-    this.label = label;
-    buttons.forEach((button, i) => button.setAttribute("aria-checked", String(i === label)));
-  }
-
   tell(found) {
     this.stale = true;
     this.usual ??= this.find(".told").innerHTML;
     if (found && this.frame) this.find(".told").textContent = told(this.frame, this.state.settings, found);
     else this.find(".told").innerHTML = this.usual;
-  }
-
-  loop(now) {
-    const seconds = Math.min((now - this.last) / 1000, 0.1), speed = Number(this.find("[name=speed]").value);
-    this.last = now;
-    if (this.playing) this.run(seconds, speed);
-    if (this.stale && this.frame) this.draw();
-    if (this.root.isConnected) requestAnimationFrame((later) => this.loop(later));
-  }
-
-  run(seconds, speed) {
-    this.owed = Math.min(this.owed + seconds * (speed || 0), this.welcome.steps);
-    if (this.talk.outstanding >= 2 * this.state.nets.length) return;
-    const steps = speed ? Math.floor(this.owed) : TOGETHER;
-    if (!steps) return;
-    this.owed -= speed ? steps : 0;
-    this.act("run", { steps });
-  }
-
-  draw() {
-    this.stale = false;
-    this.drawnFrames++;
-    const { frame, state, root } = this, history = this.histories[state.shown];
-    if (!this.plane.dragged?.moved) this.plane.points = state.points ?? [];
-    this.plane.example = frame.example;
-    this.plane.draw(frame);
-    const same = String(frame.sizes) === String([state.settings.inputs.length, ...state.settings.hidden, frame.sizes.at(-1)]);
-    if (same) this.net.draw(frame, state.settings, state.view);
-    else this.net.outline([state.settings.inputs.length, ...state.settings.hidden, frame.sizes.at(-1)]);
-    drawWarped(this.find(".warped"), root, frame, this.plane.points);
-    drawLosses(this.find(".losses"), root, history);
-    drawAccuracies(this.find(".accuracies"), root, history);
-    drawNorms(this.find(".norms"), root, history);
-    this.strip.draw(this.frames, this.plane.points);
-    this.write(frame);
-  }
-
-  write({ step, metrics, marks, sizes }) {
-    const shown = { step: step.toLocaleString("en"), train_loss: short(metrics.train_loss), test_loss: short(metrics.test_loss), test_accuracy: metrics.test_accuracy === null ? "–" : `${Math.round(100 * metrics.test_accuracy)} %` };
-    for (const [name, text] of Object.entries(shown)) this.find(`[data-show=${name}]`).textContent = text;
-    const told = MARKS.slice(1).map((word, i) => [word, marks.filter((mark) => mark === i + 1).length]).filter(([, many]) => many).map(([word, many]) => `${many} ${word}`);
-    const text = told.length ? `Of ${sizes.slice(1, -1).reduce((a, b) => a + b, 0)} hidden units: ${told.join(", ")}.` : "";
-    if (this.find(".marks").textContent !== text) this.find(".marks").textContent = text;
-    if (this.find(".numbers").open) this.find(".numbers div").replaceChildren(table(["parameter", "value", "gradient"], numbers(this.frame).map(([name, value, bar]) => [name, String(value), String(bar)])));
   }
 }

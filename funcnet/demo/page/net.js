@@ -4,7 +4,7 @@ import { gradientColour, ink, isDark, sharp, unitImage } from "./colours.js";
 
 export const INPUT_NAMES = { x: "x", y: "y", xx: "x²/5", yy: "y²/5", xy: "xy/5", sinx: "sin x", siny: "sin y", r: "r", theta: "θ" };
 export const MARKS = ["", "dead", "saturated", "exploding"];
-const FEW = 12, TOP = 30, BOTTOM = 14;
+const FEW = 12, WIDE = 150, NARROW = 90, TOP = 30, BOTTOM = 14;
 
 export class Net {
   // acts: pick(layer, unit), hover(text or null)
@@ -109,7 +109,7 @@ export class Net {
 
   // Weight above and gradient below, where there is room or the wire is at what is hovered.
   wireLabels(pen, layer, n) {
-    const [from, to] = [this.drawn.columns[n], this.drawn.columns[n + 1]], few = from.length * to.length <= FEW && this.drawn.gap > 90;
+    const [from, to] = [this.drawn.columns[n], this.drawn.columns[n + 1]], few = from.length * to.length <= FEW && this.drawn.gap > WIDE;
     const { hovered } = this;
     for (let j = 0; j < to.length; j++)
       for (let i = 0; i < from.length; i++) {
@@ -117,7 +117,7 @@ export class Net {
         if (!near && (!few || hovered)) continue;
         const t = along(i, from.length, j, to.length), place = layer.place(i, j);
         const x = from[i].x + t * (to[j].x - from[i].x), y = from[i].y + t * (to[j].y - from[i].y);
-        this.pair(pen, x, y, short(layer.w[place]), short(layer.wBar[place]), 10);
+        this.pair(pen, x, y, short(layer.w[place], 2), short(layer.wBar[place], 2), 10);
       }
   }
 
@@ -158,9 +158,10 @@ export class Net {
       pen.font = "bold 10px Helvetica, Arial, sans-serif";
       pen.fillText(MARKS[mark], x, y - half - 3);
     }
-    if (size >= 18 || (this.hovered?.column === n && this.hovered.unit === i)) {
+    const roomy = size >= 18 && (this.drawn.gap > NARROW || last);
+    if (roomy || (this.hovered?.column === n && this.hovered.unit === i)) {
       const { values, valuesBar } = n < frame.layers.length ? frame.layers[n] : { values: frame.layers.at(-1).a, valuesBar: frame.layers.at(-1).aBar };
-      this.pair(pen, x + half + 19, y, short(values[i]), short(valuesBar[i]), 10);
+      this.pair(pen, x + half + 19, y, short(values[i], 2), short(valuesBar[i], 2), 10);
     }
     pen.globalAlpha = 1;
   }
@@ -185,7 +186,7 @@ export class Net {
 
 // How far along a wire its label stands: near the side on which there are more units, and those of one unit apart.
 function along(i, from, j, to) {
-  return from <= to ? 0.62 + (0.2 * i) / Math.max(from - 1, 1) : 0.32 + (0.2 * j) / Math.max(to - 1, 1);
+  return from <= to ? 0.48 + (0.27 * i) / Math.max(from - 1, 1) : 0.37 + (0.17 * j) / Math.max(to - 1, 1);
 }
 
 export const subscript = (i) => String(i + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);

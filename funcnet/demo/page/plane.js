@@ -168,27 +168,26 @@ export function drawWarped(canvas, root, frame, points) {
     pen.stroke();
   }
   pen.globalAlpha = 0.55;
-  for (let label = 0; label < frame.sizes.at(-1); label++) {
+  gridLines(frame, cells, place).forEach((lines, label) => {
     pen.strokeStyle = classColour(label);
-    pen.stroke(gridLines(frame, label, cells, place));
-  }
+    pen.stroke(lines);
+  });
   pen.globalAlpha = 1;
   points.forEach((point, i) => drawPoint(pen, ...place(moved[2 * i], moved[2 * i + 1]), point[2], point[3], 3.5, dark ? "#fff" : "#222"));
 }
 
-// The lines of the grid that begin where the net says one class.
-function gridLines({ field, warped }, label, cells, place) {
-  const lines = new Path2D(), side = Math.sqrt(field.length);
+// The lines of the grid, those that begin where the net says one class together.
+function gridLines({ field, warped, sizes }, cells, place) {
+  const lines = Array.from({ length: sizes.at(-1) }, () => new Path2D()), side = Math.sqrt(field.length);
   const places = Array.from({ length: cells * cells }, (_, i) => place(warped[2 * i], warped[2 * i + 1]));
-  for (let i = 0; i < places.length; i++) {
-    const row = Math.floor(i / cells), column = i % cells;
-    if (field[2 * row * side + 2 * column] !== label) continue;
-    for (const other of [column + 1 < cells ? i + 1 : -1, row + 1 < cells ? i + cells : -1]) {
-      if (other < 0) continue;
-      lines.moveTo(...places[i]);
-      lines.lineTo(...places[other]);
-    }
-  }
+  places.forEach(([x, y], i) => {
+    const row = Math.floor(i / cells), column = i % cells, path = lines[field[2 * row * side + 2 * column]];
+    if (column + 1 < cells) {
+      path.moveTo(places[i + 1][0], places[i + 1][1]);
+      path.lineTo(x, y);
+    } else path.moveTo(x, y);
+    if (row + 1 < cells) path.lineTo(places[i + cells][0], places[i + cells][1]);
+  });
   return lines;
 }
 

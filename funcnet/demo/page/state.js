@@ -86,7 +86,7 @@ export class State {
   }
 }
 
-const round = (value) => Number(value.toFixed(2));
+const round = (value) => Number(value.toFixed(3));
 
 function read(name, text, usual) {
   const list = text ? text.split(",") : [];

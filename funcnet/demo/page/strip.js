@@ -8,6 +8,15 @@ const WORDS = {
   rate: (value) => `rate ${value}`, inputs: (value) => `given ${value.join(", ")}`,
 };
 
+const COMPARED = { hidden: [[3], [6], [20]], strength: [0.001, 0.01, 0.1] };
+
+// The nets to compare: of the lecture's sizes, or its strengths (slides 26 and 27), or a net and a copy to change.
+export function compared(by, settings) {
+  const base = by === "strength" ? { ...settings, hidden: [20] } : settings;
+  if (by in COMPARED) return COMPARED[by].map((value) => ({ ...base, [by]: value }));
+  return by ? [settings, { ...settings }] : [settings];
+}
+
 export class Strip {
   constructor(box, root, extent, choose) {
     Object.assign(this, { box, root, extent, choose, cards: [] });

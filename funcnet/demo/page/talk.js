@@ -14,7 +14,7 @@ export class Talk {
 
   ask(kind, fields = {}, net = 0) {
     return new Promise((resolve) => {
-      this.waiting.push(resolve);
+      this.waiting.push((answer) => resolve(Object.assign(answer, { asked: kind })));
       this.channel.send({ kind, net, ...fields });
     });
   }

@@ -69,6 +69,12 @@ export const TEMPLATE = `
     <section class="check panel" aria-label="Gradient check" hidden></section>
     <section class="landscape panel" aria-label="Loss landscape" hidden></section>
     <section class="strip" aria-label="Nets side by side" hidden></section>
+    <div class="pair">
+      <div><h2>The plane as a layer sees it</h2>
+        <div class="row warp"><label>Layer <select name="layer"></select></label><label>across <select name="across"></select></label><label>up <select name="up"></select></label></div>
+        <canvas class="warped" role="img" aria-label="The grid of the plane, warped by two units of a layer"></canvas></div>
+      <div><h2>Size of the gradient, by layer</h2><canvas class="norms chart" role="img" aria-label="Norm of each layer's gradient by step"></canvas></div>
+    </div>
     <details class="numbers"><summary>All numbers of this example</summary><div></div></details>
   </section>
   <section class="right" aria-label="Data and curves">
@@ -79,10 +85,6 @@ export const TEMPLATE = `
       <span class="faint">Click adds, drag moves, right click or long press removes.</span></div>
     <h2>Loss</h2><canvas class="losses chart" role="img" aria-label="Loss by step"></canvas>
     <h2>Accuracy</h2><canvas class="accuracies chart" role="img" aria-label="Accuracy by step"></canvas>
-    <h2>Size of the gradient, by layer</h2><canvas class="norms chart" role="img" aria-label="Norm of each layer's gradient by step"></canvas>
-    <h2>The plane as a layer sees it</h2>
-    <div class="row warp"><label>Layer <select name="layer"></select></label><label>across <select name="across"></select></label><label>up <select name="up"></select></label></div>
-    <canvas class="warped" role="img" aria-label="The grid of the plane, warped by two units of a layer"></canvas>
   </section>
 </main>
 <dialog class="help" aria-label="Keys">
