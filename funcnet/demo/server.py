@@ -179,6 +179,7 @@ def server(app: Starlette) -> uvicorn.Server:
             app,
             ws="websockets-sansio",
             ws_max_size=LONGEST,
+            ws_per_message_deflate=False,  # on one machine packing takes longer than sending
             ws_ping_interval=PATIENCE,
             ws_ping_timeout=PATIENCE,
             limit_concurrency=4 * MOST_CLIENTS,

@@ -1,7 +1,6 @@
 """The page in a real browser: every control does what it says, and its numbers are the library's."""
 
 import re
-import shutil
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -15,21 +14,6 @@ from funcnet.demo.settings import Settings
 
 SMALL = "hidden=3&data=simple&test=0"
 IDLE = "() => demo.page?.frame && !demo.page.talk.outstanding && !demo.page.stale"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, as Debian installs it or as playwright does."""
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with api.sync_playwright() as playwright:
-        if path is None:
-            path = playwright.chromium.executable_path
-        if not shutil.which(path):
-            pytest.skip("no Chromium; on Debian or Ubuntu: apt-get install chromium")
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
