@@ -15,6 +15,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # What is imported and not declared, and why that is right.
 UNDECLARED = {
     ("funcnet/plugin/pytest_funcnet.py", "pytest"): "only pytest imports its plugins",
+    ("funcnet/demo/server.py", "starlette"): "funcnet.demo looks for it before it imports the server",
+    ("funcnet/demo/server.py", "uvicorn"): "the same",
+    ("funcnet/demo/notebook.py", "anywidget"): "the same",
+    ("funcnet/demo/notebook.py", "traitlets"): "anywidget brings it",
     ("tests/benchmarks/bench_training.py", "torch"): "in an extra of its own, which the benchmark asks for",
     **{
         (f"tests/benchmarks/strangers/{file}.py", package): "a row of the table says that it is not installed"

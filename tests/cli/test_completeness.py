@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import funcnet
-from funcnet import cli
+from funcnet import cli, demo
 from funcnet.__main__ import main, parse
-from funcnet.cli import Check, Command, Draw, Evaluate, Predict, Rules, Stash, Train
+from funcnet.cli import Check, Command, Demo, Draw, Evaluate, Predict, Rules, Stash, Train
 from funcnet.data import load
 from funcnet.train import Config, fit
 from funcnet.train.folder import RunFolder
@@ -100,6 +100,7 @@ LINES = {
             "out": "--out kept.svg",
         },
     ),
+    Demo: ("demo", {"link": "demo hidden=3", "port": "--port 0", "browser": "--no-browser"}),
 }
 FLAGS = [(command, flag) for command in COMMANDS for flag in LINES.get(command, ("", {}))[1]]
 
@@ -122,7 +123,8 @@ def home(tmp_path_factory):
 def outcome(home, tmp_path_factory):
     """What a line does, in a copy of `home`: exit code, what it prints, files it writes, how often it saves.
 
-    Plots are left out, and for a check its call is printed; the tests in test_cli.py have them.
+    Plots are left out, and for a check and the demo their calls are printed; the tests in test_cli.py and
+    tests/demo have them.
     """
     saves = []
     save = RunFolder.save
@@ -151,6 +153,7 @@ def outcome(home, tmp_path_factory):
         patch.setattr(RunFolder, "save", counted)
         patch.setattr(cli, "_draw", lambda run, folder: None)
         patch.setattr(funcnet, "check_vjp", checked)
+        patch.setattr(demo, "serve", lambda *args, **options: print(args, options))
         patch.setattr(sys, "path", [*sys.path])
         yield functools.cache(run)
     sys.modules.pop("sums", None)
