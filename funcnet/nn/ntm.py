@@ -22,6 +22,8 @@ from funcnet.nn.machine import Machine, ntm_start, ntm_step, step
 from funcnet.nn.through_time import through_time
 
 CONTROLLERS = ("feedforward", "lstm")
+FOCUS = 6.0
+"""By how much the logit of the first place is above those of the others, before training."""
 
 
 class Trace(NamedTuple):
@@ -73,8 +75,9 @@ def init_ntm(
 
     Returns:
         Normal weights with deviation 1/√in, or 2/√in behind an LSTM, whose outputs begin small; biases 0, but
-        1 for its forget gate. The logits of the first weightings have deviation 2, so that each head begins
-        with a few places of its own.
+        1 for its forget gate. Each head begins at the first place, as that of a tape does, with most of its
+        weight: what is spread over several places at first is written to all of them, and meets itself in
+        sequences that are long.
 
     Raises:
         ParameterError: a number below 1, an unknown controller, or shifts that are even or above the places.
@@ -105,9 +108,9 @@ def init_ntm(
     heads = [(f"read_head{n}", numbers) for n in range(1, read_heads + 1)]
     heads += [(f"write_head{n}", numbers + 2 * width) for n in range(1, write_heads + 1)]
     for (name, size), head_key in zip(heads, jax.random.split(key, len(heads)), strict=True):
-        of_layer, of_weighting, of_read = jax.random.split(head_key, 3)
+        of_layer, of_read = jax.random.split(head_key)
         params[name] = _layer(of_layer, gain, units, size)
-        params[name]["weighting"] = 2 * jax.random.normal(of_weighting, (places,))
+        params[name]["weighting"] = jnp.zeros(places).at[0].set(FOCUS)
         if name.startswith("read"):
             params[name]["read"] = 0.1 * jax.random.normal(of_read, (width,))
     return params | {"output": _layer(of_output, gain, units + read_heads * width, outputs)}

@@ -11,11 +11,12 @@ import pytest
 from funcnet import data, nn, train
 
 KEY = jax.random.key(231)
-DRAW = functools.partial(data.procedural.copy, lengths=(1, 3), bits=2)
+DRAW = functools.partial(data.procedural.copy, lengths=(1, 6), bits=4)
+PLACES = 24
 
 
-def machine(**options):
-    return nn.init_ntm(KEY, 3, 2, units=20, places=10, width=6, **options)
+def machine():
+    return nn.init_ntm(jax.random.key(1), 5, 4, units=40, places=PLACES, width=10)
 
 
 def test_the_loss_is_minus_the_logarithm_of_the_probability_of_what_is_to_come_out():
@@ -41,22 +42,22 @@ def test_a_batch_has_the_mean_of_its_sequences():
 @pytest.fixture(scope="module")
 def run():
     batches = train.procedural(DRAW)
-    return train.fit(train.sequence_loss, machine(), batches, optimizer=train.rmsprop(2e-3, 1500), steps=1500)
+    return train.fit(train.sequence_loss, machine(), batches, optimizer=train.rmsprop(1e-3, 1200), steps=1200)
 
 
 def test_it_learns_to_copy(run):
-    """From 4 bits in the mean, those of a fair coin, to nearly none."""
-    assert run.history[0].train_loss > 3
-    assert train.sequence_errors(run.params, DRAW, jax.random.key(1), 100)["loss"] < 0.02
+    """From 14 bits in the mean, those of a fair coin, to nearly none."""
+    assert run.history[0].train_loss > 12
+    assert train.sequence_errors(run.params, DRAW, jax.random.key(1), 100)["loss"] < 0.1
 
 
 def test_it_writes_each_vector_to_a_place_of_its_own_and_reads_them_in_that_order(run):
-    episode = data.procedural.copy(KEY, (3, 3), bits=2)
+    episode = data.procedural.copy(KEY, (6, 6), bits=4)
     trace = nn.ntm_trace(run.params, episode.inputs)
-    written = np.argmax(trace.write_weightings[0][:3], 1)
-    assert len(set(written.tolist())) == 3
+    written = np.argmax(trace.write_weightings[0][:6], 1)
+    assert len(set(written.tolist())) == 6
     read = np.argmax(trace.read_weightings[0], 1)
-    assert any(read[start : start + 3].tolist() == written.tolist() for start in (3, 4))
+    assert any(read[start : start + 6].tolist() == written.tolist() for start in (6, 7))
 
 
 def test_a_run_is_resumed_in_the_same_bytes(tmp_path):
@@ -87,7 +88,7 @@ def test_the_picture_shows_the_trace_where_the_heads_were():
     episode = DRAW(KEY)
     params = machine()
     for name in ("read_head1", "write_head1"):
-        params[name]["weighting"] = jnp.where(jnp.arange(10) == 4, 30.0, 0.0)
+        params[name]["weighting"] = jnp.where(jnp.arange(PLACES) == 4, 30.0, 0.0)
     steps = int(episode.length)
     trace = nn.ntm_trace(params, episode.inputs)
     figure = train.memory_use(trace, episode)
