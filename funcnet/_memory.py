@@ -34,7 +34,7 @@ def excess(needed: int) -> str | None:
     """
     if needed <= memory():
         return None
-    return f"needs {_amount(needed)} of memory, and there are {_amount(memory())}"
+    return f"needs {amount(needed)} of memory, and there are {amount(memory())}"
 
 
 def check_memory(needed: int, what: str, instead: str) -> None:
@@ -47,7 +47,7 @@ def check_memory(needed: int, what: str, instead: str) -> None:
         raise ParameterError(f"{what}: that {too_much}. {instead}.")
 
 
-def _amount(count: int) -> str:
+def amount(count: int) -> str:
     """So many bytes in words, with three digits: 8.05 TB."""
     power = min((len(str(count)) - 1) // 3, 8)
     unit = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")[power]
