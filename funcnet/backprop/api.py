@@ -17,6 +17,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import GradientError
+from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import (
     check_arrays,
     check_callable,
@@ -30,7 +31,9 @@ from funcnet.backprop.tape import Pullback, Tape, record
 from funcnet.rules import RULES, Table
 
 
-def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULES) -> Any:
+def vjp(
+    fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULES, budget: Budget = None
+) -> Any:
     """The value of a function, and the function that pulls an upstream gradient back to its arguments.
 
     Args:
@@ -38,6 +41,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
         *primals: where to evaluate it.
         has_aux: whether fun returns a pair `(result, aux)` of which aux is not differentiated.
         rules: the table of rules.
+        budget: how much memory to take for what is kept for the pullback; see `grad`.
 
     Returns:
         `(result, pullback)`, and aux if there is one. `pullback(y_bar)` takes an upstream gradient of the
@@ -61,7 +65,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
     """
     check_callable("vjp", fun)
     check_arrays("vjp", fun, primals)
-    tape = record(fun, primals, has_aux, engine(rules), where(fun))
+    tape = record(fun, primals, has_aux, engine(rules), where(fun), budget)
     y, aux, stashes = tape.forward(primals)
     pullback = Pullback(stashes, tape, where(fun))
     return (y, pullback, aux) if has_aux else (y, pullback)
@@ -75,6 +79,7 @@ def value_and_grad(
     allow_int: bool = False,
     *,
     rules: Table = RULES,
+    budget: Budget = None,
 ) -> Callable:
     """A function that returns the value of a scalar function together with its gradient.
 
@@ -85,6 +90,7 @@ def value_and_grad(
         holomorphic: whether fun is a holomorphic function of complex arguments.
         allow_int: whether integer arguments are let through, with float0 for their gradients.
         rules: the table of rules.
+        budget: how much memory to take; see `grad`.
 
     Returns:
         A function of fun's arguments that returns `(value, gradient)`; the gradient has the structure,
@@ -109,7 +115,7 @@ def value_and_grad(
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         of_arguments, primals, single = differentiated(fun, argnums, args, kwargs)
         check_inputs("grad", fun, primals, holomorphic, allow_int)
-        tape = record(of_arguments, primals, has_aux, engine(rules), where(fun))
+        tape = record(of_arguments, primals, has_aux, engine(rules), where(fun), budget)
         check_scalar(fun, tape)
         check_outputs("grad", fun, tape, holomorphic)
         y, aux, stashes = tape.forward(primals)
@@ -127,6 +133,7 @@ def grad(
     allow_int: bool = False,
     *,
     rules: Table = RULES,
+    budget: Budget = None,
 ) -> Callable:
     """The gradient of a scalar function: `jax.grad` by the rules of funcnet alone.
 
@@ -137,6 +144,11 @@ def grad(
         holomorphic: whether fun is a holomorphic function of complex arguments.
         allow_int: whether integer arguments are let through, with float0 for their gradients.
         rules: the table of rules; `RULES | {"max": guided}` replaces one.
+        budget: how much memory the gradient may take beside arguments and results: a share of what it takes
+            without a budget, 0 < budget ≤ 1; bytes, such as "8 GiB"; "auto" for what adds at most 1 % of the
+            operations. What then is not kept of the forward run is computed again on the way back, at the
+            least cost: the gradient is the same. Bytes are planned from the shapes, so that what XLA adds or
+            saves beside is not in it.
 
     Returns:
         A function of fun's arguments that returns the gradient, of the structure, shapes and dtypes of the
@@ -145,17 +157,20 @@ def grad(
     Raises:
         GradientError: the result is no scalar, or an argument no float.
         MissingRuleError: a primitive on the way back has no rule.
+        ParameterError: no budget, or one that is too small; the message says the smallest possible one.
 
     Source:
-        CS231n 2019, lecture 4, slides 56 to 98.
+        CS231n 2019, lecture 4, slides 56 to 98; of budgets, Beaumont et al. 2019 and Zheng et al. 2022.
 
     Example:
         >>> import jax.numpy as jnp
         >>> import funcnet
         >>> float(funcnet.grad(jnp.tanh)(0.0))
         1.0
+        >>> float(funcnet.grad(lambda x: jnp.tanh(jnp.tanh(x)), budget="auto")(0.0))
+        1.0
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, rules=rules)
+    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, rules=rules, budget=budget)
 
     @functools.wraps(fun)
     def gradient(*args: Any, **kwargs: Any) -> Any:
