@@ -12,7 +12,7 @@ equal parts from each.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -81,7 +81,7 @@ def shard_map(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> P
     return Pullback(staged.gives, backward, forward=forward)
 
 
-def _unnamed(spec: PartitionSpec, axes: Sequence[str]) -> tuple[str, ...]:
+def _unnamed(spec: PartitionSpec, axes: Collection[str]) -> tuple[str, ...]:
     """The mesh axes over which an array of this specification is the same everywhere."""
     named = {
         name for part in spec if part is not None for name in (part if isinstance(part, tuple) else (part,))

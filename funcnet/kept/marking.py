@@ -82,4 +82,5 @@ def reader(eqn: _jax.Equation, rules: Table) -> str:
         return name
     if name == "ruled":
         return eqn.params["rule"].name
-    return "checkpoint" if name == "remat2" else _jax.function_name(eqn) or name
+    function = _jax.function_name(eqn)
+    return "checkpoint" if name == "remat2" else name if function in ("", "lambda") else function

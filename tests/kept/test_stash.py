@@ -120,6 +120,7 @@ def own(stash):
     ]
 
 
+@pytest.mark.in_turns(2)
 @pytest.mark.parametrize(
     ("function", "expected"), [row[1:] for row in BY_HAND], ids=[row[0] for row in BY_HAND]
 )
@@ -186,6 +187,13 @@ def test_rules_of_the_users_are_read_as_well():
     frugal = funcnet.RULES | {"tanh": lambda y_bar, y, x: (y_bar * (1 - y * y),)}
     found = funcnet.stash(lambda w, x: 2 * jnp.tanh(x @ w), rules=frugal)(W, X)
     assert [(row.rules, row.made) for row in found.rows if not row.there] == [(("tanh",), "tanh")]
+
+
+def test_on_a_mesh_it_is_what_the_devices_make_of_their_shards():
+    mesh = jax.make_mesh((1,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+    each = lambda w, x: jnp.tanh(x @ w)  # noqa: E731
+    spread = jax.shard_map(each, mesh=mesh, in_specs=(jax.P(), jax.P("devices")), out_specs=jax.P("devices"))
+    assert funcnet.stash(spread)(W, X).bytes == funcnet.stash(each)(W, X).bytes == 4 * N * K
 
 
 def test_what_does_not_fit_into_memory_can_be_asked_for():
