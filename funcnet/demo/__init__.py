@@ -2,7 +2,8 @@
 
 plane        points: data sets, noise, split, inputs
 settings     what can be chosen, within which bounds
-program      the compiled programs of a net: steps, and all that is seen
+program      how a net learns: loss and steps, compiled
+picture      all that is seen of it, compiled
 session      one net and how far it has learned
 questions    gradient check and landscape
 messages     what a page may ask, and how it is answered

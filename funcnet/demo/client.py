@@ -8,8 +8,8 @@ from funcnet import nn
 from funcnet._errors import FuncnetError
 from funcnet.demo import questions
 from funcnet.demo.messages import MOST_STEPS, Question, answer, read
+from funcnet.demo.picture import FIELD, GRID, SMALL
 from funcnet.demo.plane import CAPACITY, EXTENT, INPUTS, SETS
-from funcnet.demo.program import FIELD, GRID, SMALL
 from funcnet.demo.session import Session, started
 from funcnet.demo.settings import (
     ACTIVATIONS,

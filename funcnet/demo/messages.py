@@ -17,8 +17,8 @@ import numpy as np
 
 from funcnet._errors import ParameterError
 from funcnet.demo.bounds import Bound, Choice, Fields, Real, Row, Several, Whole, is_finite
+from funcnet.demo.picture import View
 from funcnet.demo.plane import CAPACITY, EXTENT
-from funcnet.demo.program import View
 from funcnet.demo.settings import MOST_CLASSES, MOST_LAYERS, MOST_UNITS, settings
 
 LONGEST = 65536

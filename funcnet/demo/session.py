@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from funcnet._errors import ParameterError
+from funcnet.demo.picture import View, seeing
 from funcnet.demo.plane import Points, drawn, points
-from funcnet.demo.program import Knobs, Program, State, View, program
+from funcnet.demo.program import Knobs, State, advancing, initial
 from funcnet.demo.settings import Settings
 
 KEPT = 64
@@ -32,11 +33,6 @@ class Session:
     earlier: tuple[State, ...] = ()
 
     @property
-    def program(self) -> Program:
-        """The compiled functions of its recipe."""
-        return program(self.settings.recipe)
-
-    @property
     def knobs(self) -> Knobs:
         """The numbers that need no new program."""
         return Knobs(self.settings.rate, self.settings.strength)
@@ -50,7 +46,7 @@ class Session:
         """After so many steps more; without a point to train on nothing moves."""
         if not steps or not self.points.train.any():
             return self
-        state = self.program.advance(self.state, self.points, self.knobs, steps)
+        state = advancing(self.settings.recipe)(self.state, self.points, self.knobs, steps)
         return replace(self, state=state, earlier=(*self.earlier, self.state)[-KEPT:])
 
     def back(self) -> "Session":
@@ -100,9 +96,10 @@ class Session:
         return replace(started(self.settings), points=self.points)
 
     def picture(self, view: View) -> dict[str, Any]:
-        """All that is seen of it, as arrays on the host; see `program.picture`."""
+        """All that is seen of it, as arrays on the host; see `picture.picture`."""
         example = min(view.example, max(self.points.filled - 1, 0))
-        seen = self.program.picture(self.state, self.points, self.knobs, view._replace(example=example))
+        recipe = self.settings.recipe._replace(optimizer="", batch=0)  # whatever it learns by
+        seen = seeing(recipe)(self.state, self.points, self.knobs, view._replace(example=example))
         return jax.device_get(seen)
 
 
@@ -110,4 +107,4 @@ def started(settings: Settings) -> Session:
     """A net before its first step."""
     named = {name: getattr(settings, name) for name in ("noise", "test", "seed")}
     data = drawn(settings.data, classes=settings.outputs, **named)
-    return Session(settings, data, program(settings.recipe).initial(settings.seed))
+    return Session(settings, data, initial(settings.recipe, settings.seed))

@@ -272,7 +272,7 @@ def test_the_command_serves_until_ctrl_c(browser):
         with urllib.request.urlopen(address[0], timeout=20) as page:
             assert b"See a net learn" in page.read()
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=30)
+        out, err = run.stdout.read(), run.stderr.read()
     assert (run.returncode, err) == (0, "")
     assert ("No browser was found here" in out) == (browser == "--browser")
     assert out.endswith("The demo has ended.\n")

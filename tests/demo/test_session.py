@@ -11,8 +11,8 @@ import funcnet
 from funcnet import nn
 from funcnet._errors import ParameterError
 from funcnet.demo import questions
+from funcnet.demo.picture import FIELD, View
 from funcnet.demo.plane import CAPACITY, INPUTS, SETS, drawn, inputs
-from funcnet.demo.program import FIELD, View
 from funcnet.demo.session import started
 from funcnet.demo.settings import ACTIVATIONS, OPTIMIZERS, Settings, settings
 

@@ -3,15 +3,25 @@ import { short } from "./answers.js";
 import { ink, isDark, sharp } from "./colours.js";
 
 const WHAT = {
-  good: "as exact as float64 allows", "fine with kinks": "fine where there are kinks, as in ReLU and the hinge",
-  suspicious: "look again", wrong: "not the gradient",
+  good: "as exact as float64 allows",
+  "fine with kinks": "fine where there are kinks, as in ReLU and the hinge",
+  suspicious: "look again",
+  wrong: "not the gradient",
 };
 
 export function showCheck(panel, { rows, step }) {
-  const lines = rows.map(({ name, analytic, numerical, error, band }) => [name, digits(analytic), digits(numerical), error === 0 ? "0" : error.toExponential(1).replace("-", "−"), `${band}: ${WHAT[band] ?? ""}`]);
+  const lines = rows.map(({ name, analytic, numerical, error, band }) => [
+    name,
+    digits(analytic),
+    digits(numerical),
+    error === 0 ? "0" : error.toExponential(1).replace("-", "−"),
+    `${band}: ${WHAT[band] ?? ""}`,
+  ]);
   panel.replaceChildren(
     heading(panel, `Gradient check at step ${step}`),
-    paragraph("Each weight is moved a little to both sides, and the slope of the training loss is held against the gradient by the rules, in float64. Shown is the weight of each layer that is off the most, and by what part of the layer’s largest gradient. The lecture’s bands: up to 1e−7 good, up to 1e−4 fine with kinks, above 1e−2 wrong."),
+    paragraph(
+      "Each weight is moved a little to both sides, and the slope of the training loss is held against the gradient by the rules, in float64. Shown is the weight of each layer that is off the most, and by what part of the layer’s largest gradient. The lecture’s bands: up to 1e−7 good, up to 1e−4 fine with kinks, above 1e−2 wrong.",
+    ),
     table(["", "analytic", "numerical", "relative error", ""], lines),
   );
   panel.hidden = false;
@@ -20,14 +30,27 @@ export function showCheck(panel, { rows, step }) {
 const digits = (value) => (value === null ? "–" : value.toPrecision(9).replace("-", "−"));
 
 export function showLandscape(panel, root, answer) {
-  const line = Object.assign(document.createElement("canvas"), { className: "line" }), plane = Object.assign(document.createElement("canvas"), { className: "hills" });
+  const line = Object.assign(document.createElement("canvas"), { className: "line" }),
+    plane = Object.assign(document.createElement("canvas"), { className: "hills" });
   line.setAttribute("role", "img");
-  line.setAttribute("aria-label", `The training loss along the gradient: ${short(answer.line[0])} at the start, ${short(answer.loss)} here, ${short(Math.min(...answer.line))} at the lowest`);
+  line.setAttribute(
+    "aria-label",
+    `The training loss along the gradient: ${short(answer.line[0])} at the start, ${short(answer.loss)} here, ${short(Math.min(...answer.line))} at the lowest`,
+  );
   plane.setAttribute("role", "img");
   plane.setAttribute("aria-label", "The training loss on a random plane through the weights; the net is in the middle");
   const both = document.createElement("div");
   both.className = "both";
-  both.append(figure(line, "Along the gradient: w − t ∇L. The dashed line is what the gradient promises, its slope −‖∇L‖²; the dot is this net; the tick is one SGD step of this rate."), figure(plane, "On a random plane through the weights, as wide to each side as the weights are long. Darker is lower; each line is a level of the loss."));
+  both.append(
+    figure(
+      line,
+      "Along the gradient: w − t ∇L. The dashed line is what the gradient promises, its slope −‖∇L‖²; the dot is this net; the tick is one SGD step of this rate.",
+    ),
+    figure(
+      plane,
+      "On a random plane through the weights, as wide to each side as the weights are long. Darker is lower; each line is a level of the loss.",
+    ),
+  );
   panel.replaceChildren(heading(panel, `The training loss around this net, at step ${answer.step}`), both);
   panel.hidden = false;
   drawLine(line, root, answer);
@@ -35,10 +58,18 @@ export function showLandscape(panel, root, answer) {
 }
 
 function drawLine(canvas, root, { times, line, loss, slope, rate }) {
-  const width = canvas.clientWidth, height = canvas.clientHeight, pen = sharp(canvas, width, height);
-  const finite = line.filter(Number.isFinite), lowest = Math.min(...finite), top = Math.min(Math.max(...finite), 4 * loss + 1e-6);
-  const margin = 0.08 * (top - lowest || 1e-6), most = top + margin, least = Math.max(lowest - margin, 0);
-  const [first, last] = [times[0], times.at(-1)], x = (t) => 36 + ((t - first) / (last - first || 1)) * (width - 46), y = (value) => 10 + ((most - value) / (most - least || 1)) * (height - 30);
+  const width = canvas.clientWidth,
+    height = canvas.clientHeight,
+    pen = sharp(canvas, width, height);
+  const finite = line.filter(Number.isFinite),
+    lowest = Math.min(...finite),
+    top = Math.min(Math.max(...finite), 4 * loss + 1e-6);
+  const margin = 0.08 * (top - lowest || 1e-6),
+    most = top + margin,
+    least = Math.max(lowest - margin, 0);
+  const [first, last] = [times[0], times.at(-1)],
+    x = (t) => 36 + ((t - first) / (last - first || 1)) * (width - 46),
+    y = (value) => 10 + ((most - value) / (most - least || 1)) * (height - 30);
   const stroke = (colour, dash, places) => {
     pen.strokeStyle = colour;
     pen.setLineDash(dash);
@@ -48,10 +79,28 @@ function drawLine(canvas, root, { times, line, loss, slope, rate }) {
     pen.setLineDash([]);
   };
   pen.lineWidth = 1;
-  stroke(ink(root, "--rule"), [], [[first, least], [last, least]]);
-  stroke(ink(root, "--gradient"), [5, 4], [[first, loss - first * slope], [Math.min(last, (loss - least) / (slope || 1)), Math.max(loss - last * slope, least)]]);
+  stroke(
+    ink(root, "--rule"),
+    [],
+    [
+      [first, least],
+      [last, least],
+    ],
+  );
+  stroke(
+    ink(root, "--gradient"),
+    [5, 4],
+    [
+      [first, loss - first * slope],
+      [Math.min(last, (loss - least) / (slope || 1)), Math.max(loss - last * slope, least)],
+    ],
+  );
   pen.lineWidth = 2;
-  stroke("#0072b2", [], Array.from(times, (t, i) => [t, line[i]]));
+  stroke(
+    "#0072b2",
+    [],
+    Array.from(times, (t, i) => [t, line[i]]),
+  );
   pen.fillStyle = ink(root);
   pen.beginPath();
   pen.arc(x(0), y(loss), 4.5, 0, 2 * Math.PI);
@@ -64,12 +113,21 @@ function drawLine(canvas, root, { times, line, loss, slope, rate }) {
 }
 
 function drawHills(canvas, root, { plane, side }) {
-  const size = canvas.clientWidth, pen = sharp(canvas, size, size), image = new ImageData(side, side), dark = isDark(root);
-  const finite = plane.filter(Number.isFinite), least = Math.min(...finite), most = Math.max(...finite);
+  const size = canvas.clientWidth,
+    pen = sharp(canvas, size, size),
+    image = new ImageData(side, side),
+    dark = isDark(root);
+  const finite = plane.filter(Number.isFinite),
+    least = Math.min(...finite),
+    most = Math.max(...finite);
   const level = (i) => (Number.isFinite(plane[i]) ? Math.sqrt((plane[i] - least) / (most - least || 1)) : 1);
   for (let i = 0; i < plane.length; i++) {
     const value = 0.15 + 0.85 * level(i);
-    [[20, 250], [70, 245], [110, 230]].forEach(([low, high], c) => (image.data[4 * i + c] = (low + (high - low) * value) * (dark ? 0.8 : 1)));
+    [
+      [20, 250],
+      [70, 245],
+      [110, 230],
+    ].forEach(([low, high], c) => (image.data[4 * i + c] = (low + (high - low) * value) * (dark ? 0.8 : 1)));
     image.data[4 * i + 3] = 255;
   }
   const small = Object.assign(document.createElement("canvas"), { width: side, height: side });
@@ -89,13 +147,20 @@ function contours(pen, level, side, size) {
   pen.strokeStyle = "rgb(0 0 0 / .45)";
   pen.lineWidth = 0.8;
   pen.beginPath();
-  const scale = size / side, at = (k) => (k + 0.5) * scale;
+  const scale = size / side,
+    at = (k) => (k + 0.5) * scale;
   for (let height = 0.1; height < 1; height += 0.1)
     for (let row = 0; row + 1 < side; row++)
       for (let column = 0; column + 1 < side; column++) {
-        const corners = [[0, 0], [0, 1], [1, 1], [1, 0]].map(([dy, dx]) => [column + dx, row + dy, level((row + dy) * side + column + dx)]);
+        const corners = [
+          [0, 0],
+          [0, 1],
+          [1, 1],
+          [1, 0],
+        ].map(([dy, dx]) => [column + dx, row + dy, level((row + dy) * side + column + dx)]);
         const ends = corners.flatMap(([x, y, value], i) => {
-          const [u, v, other] = corners[(i + 1) % 4], t = (height - value) / (other - value);
+          const [u, v, other] = corners[(i + 1) % 4],
+            t = (height - value) / (other - value);
           return value < height !== other < height ? [[at(x + t * (u - x)), at(y + t * (v - y))]] : [];
         });
         for (let i = 0; i + 1 < ends.length; i += 2) {
@@ -108,7 +173,8 @@ function contours(pen, level, side, size) {
 
 // The head of a panel, with a button that closes it.
 export function heading(panel, text) {
-  const head = document.createElement("h2"), close = Object.assign(document.createElement("button"), { type: "button", textContent: "×", className: "close" });
+  const head = document.createElement("h2"),
+    close = Object.assign(document.createElement("button"), { type: "button", textContent: "×", className: "close" });
   close.setAttribute("aria-label", "close");
   close.addEventListener("click", () => (panel.hidden = true));
   head.append(text, close);
@@ -118,14 +184,17 @@ export function heading(panel, text) {
 export const paragraph = (text, className = "") => Object.assign(document.createElement("p"), { textContent: text, className });
 
 function figure(canvas, text) {
-  const made = document.createElement("figure"), caption = document.createElement("figcaption");
+  const made = document.createElement("figure"),
+    caption = document.createElement("figcaption");
   caption.textContent = text;
   made.append(canvas, caption);
   return made;
 }
 
 export function table(heads, rows) {
-  const made = document.createElement("table"), head = made.createTHead().insertRow(), body = made.createTBody();
+  const made = document.createElement("table"),
+    head = made.createTHead().insertRow(),
+    body = made.createTBody();
   for (const text of heads) head.append(Object.assign(document.createElement(text ? "th" : "td"), { textContent: text }));
   for (const row of rows) {
     const line = body.insertRow();

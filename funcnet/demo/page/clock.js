@@ -1,6 +1,7 @@
 // The loop: as many steps as the speed asks for, never more questions on their way than two for each net, and drawing once a frame.
 
-const TOGETHER = 100, TENTH = 0.1;
+const TOGETHER = 100,
+  TENTH = 0.1;
 
 export class Clock {
   constructor(page) {
@@ -18,7 +19,8 @@ export class Clock {
   }
 
   tick(now) {
-    const { page } = this, seconds = Math.min((now - this.last) / 1000, TENTH);
+    const { page } = this,
+      seconds = Math.min((now - this.last) / 1000, TENTH);
     this.last = now;
     if (this.playing) this.run(seconds, Number(page.find("[name=speed]").value));
     if (page.stale && page.frame) {

@@ -1,12 +1,24 @@
 // The settings as fields of a form, the layers as buttons above the picture, and what is looked at.
 import { classColour } from "./colours.js";
-import { INPUT_NAMES } from "./net.js";
+import { INPUT_NAMES } from "./words.js";
 
 const NAMES = {
-  spiral3: "spiral, three arms", gauss: "clouds (gauss)", leaky_relu: "leaky ReLU", relu: "ReLU", elu: "ELU", none: "none (linear)",
-  svm: "SVM (hinge)", l2: "L2", l1: "L1", elastic_net: "elastic net", sgd: "SGD", rmsprop: "RMSProp", adam: "Adam",
+  spiral3: "spiral, three arms",
+  gauss: "clouds (gauss)",
+  leaky_relu: "leaky ReLU",
+  relu: "ReLU",
+  elu: "ELU",
+  none: "none (linear)",
+  svm: "SVM (hinge)",
+  l2: "L2",
+  l1: "L1",
+  elastic_net: "elastic net",
+  sgd: "SGD",
+  rmsprop: "RMSProp",
+  adam: "Adam",
 };
-const WHOLE = ["noise", "test", "classes", "batch", "seed"], REAL = ["rate", "strength"];
+const WHOLE = ["noise", "test", "classes", "batch", "seed"],
+  REAL = ["rate", "strength"];
 
 export class Controls {
   // act(values) is called with the settings that the reader has changed; bad(text) with what is wrong with a field.
@@ -17,7 +29,10 @@ export class Controls {
     root.querySelector(".inputs").replaceChildren(...welcome.choices.inputs.map((name) => this.input(name)));
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("change", (event) => this.changed(event.target));
-    this.form.addEventListener("input", ({ target }) => target.type === "range" && (this.output(target.name).value = target.value));
+    this.form.addEventListener(
+      "input",
+      ({ target }) => target.type === "range" && (this.output(target.name).value = target.value),
+    );
   }
 
   field(name) {
@@ -33,7 +48,8 @@ export class Controls {
   }
 
   input(name) {
-    const label = document.createElement("label"), box = Object.assign(document.createElement("input"), { type: "checkbox", name: "inputs", value: name });
+    const label = document.createElement("label"),
+      box = Object.assign(document.createElement("input"), { type: "checkbox", name: "inputs", value: name });
     label.append(box, INPUT_NAMES[name]);
     return label;
   }
@@ -41,8 +57,10 @@ export class Controls {
   changed({ name, value }) {
     if (name === "inputs") return this.inputsChanged();
     if (!(name in this.welcome.defaults)) return;
-    const number = Number(value), numeric = WHOLE.includes(name) || REAL.includes(name);
-    if (numeric && (value.trim() === "" || !Number.isFinite(number))) return this.bad(`${name} is “${value}”; expected a number.`);
+    const number = Number(value),
+      numeric = WHOLE.includes(name) || REAL.includes(name);
+    if (numeric && (value.trim() === "" || !Number.isFinite(number)))
+      return this.bad(`${name} is “${value}”; expected a number.`);
     this.act({ [name]: numeric ? number : value });
   }
 
@@ -54,7 +72,8 @@ export class Controls {
 
   show(settings, outputs) {
     for (const name of [...Object.keys(this.welcome.choices), "noise", "test", "classes", "rate", "strength", "seed"]) {
-      if (name === "inputs") for (const box of this.form.querySelectorAll("[name=inputs]")) box.checked = settings.inputs.includes(box.value);
+      if (name === "inputs")
+        for (const box of this.form.querySelectorAll("[name=inputs]")) box.checked = settings.inputs.includes(box.value);
       else {
         const field = this.field(name);
         if (name === "batch" && !this.welcome.choices.batch.includes(settings.batch)) field.add(new Option(settings.batch));
@@ -80,7 +99,12 @@ export class LayerButtons {
     this.hidden = hidden;
     const groups = hidden.map((units, n) => {
       const group = document.createElement("div");
-      group.append(button("−", `fewer ${n}`, `one unit fewer in hidden layer ${n + 1}`, units === 1), `${units} unit${units === 1 ? "" : "s"}`, button("+", `more ${n}`, `one unit more in hidden layer ${n + 1}`, units === this.most.units), button("×", `drop ${n}`, `remove hidden layer ${n + 1}`));
+      group.append(
+        button("−", `fewer ${n}`, `one unit fewer in hidden layer ${n + 1}`, units === 1),
+        `${units} unit${units === 1 ? "" : "s"}`,
+        button("+", `more ${n}`, `one unit more in hidden layer ${n + 1}`, units === this.most.units),
+        button("×", `drop ${n}`, `remove hidden layer ${n + 1}`),
+      );
       return group;
     });
     const more = document.createElement("div");
@@ -91,7 +115,8 @@ export class LayerButtons {
 
   pressed(pressed) {
     if (!pressed) return;
-    const [does, n] = pressed.dataset.does.split(" "), hidden = [...this.hidden];
+    const [does, n] = pressed.dataset.does.split(" "),
+      hidden = [...this.hidden];
     if (does === "add") hidden.push(hidden.at(-1) ?? 4);
     else if (does === "drop") hidden.splice(Number(n), 1);
     else hidden[n] += does === "more" ? 1 : -1;
@@ -118,7 +143,9 @@ export class WarpChoice {
   }
 
   show(hidden, outputs, view) {
-    const sizes = hidden.length ? hidden : [outputs], layer = view.layer % sizes.length, units = sizes[layer];
+    const sizes = hidden.length ? hidden : [outputs],
+      layer = view.layer % sizes.length,
+      units = sizes[layer];
     const names = (many, name) => Array.from({ length: many }, (_, i) => new Option(`${name} ${i + 1}`, i));
     const told = `${sizes} ${layer}`;
     if (this.told !== told) {
@@ -136,7 +163,8 @@ export class ClassChoice {
     this.box = root.querySelector(".classes");
     this.chosen = 0;
     this.box.addEventListener("keydown", (event) => {
-      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], many = this.box.childElementCount;
+      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key],
+        many = this.box.childElementCount;
       if (!by) return;
       this.choose((this.chosen + by + many) % many);
       this.box.children[this.chosen].focus();
@@ -146,13 +174,15 @@ export class ClassChoice {
 
   show(many) {
     if (this.box.childElementCount === many) return;
-    this.box.replaceChildren(...Array.from({ length: many }, (_, label) => {
-      const made = Object.assign(document.createElement("button"), { type: "button", textContent: `class ${label + 1}` });
-      made.setAttribute("role", "radio");
-      made.style.setProperty("--class", classColour(label));
-      made.addEventListener("click", () => this.choose(label));
-      return made;
-    }));
+    this.box.replaceChildren(
+      ...Array.from({ length: many }, (_, label) => {
+        const made = Object.assign(document.createElement("button"), { type: "button", textContent: `class ${label + 1}` });
+        made.setAttribute("role", "radio");
+        made.style.setProperty("--class", classColour(label));
+        made.addEventListener("click", () => this.choose(label));
+        return made;
+      }),
+    );
     this.choose(Math.min(this.chosen, many - 1));
   }
 

@@ -34,19 +34,31 @@ export function drawAccuracies(canvas, root, history) {
 }
 
 export function drawNorms(canvas, root, history) {
-  const layers = history.rows.at(-1)?.norms.length ?? 0, log = (value) => (value > 0 ? Math.log10(value) : null);
+  const layers = history.rows.at(-1)?.norms.length ?? 0,
+    log = (value) => (value > 0 ? Math.log10(value) : null);
   const lines = Array.from({ length: layers }, (_, n) => ({
-    name: `layer ${n + 1}`, colour: LAYER_COLOURS[n], dash: [[], [5, 3], [2, 2]][n % 3], of: (row) => log(row.norms[n]),
+    name: `layer ${n + 1}`,
+    colour: LAYER_COLOURS[n],
+    dash: [[], [5, 3], [2, 2]][n % 3],
+    of: (row) => log(row.norms[n]),
   }));
   chart(canvas, root, history.rows, lines, { power: true });
 }
 
 function chart(canvas, root, rows, lines, { low, high, power }) {
-  const width = canvas.clientWidth, height = canvas.clientHeight, pen = sharp(canvas, width, height);
+  const width = canvas.clientWidth,
+    height = canvas.clientHeight,
+    pen = sharp(canvas, width, height);
   const values = rows.flatMap((row) => lines.map(({ of }) => of(row))).filter((value) => value !== null && value !== undefined);
-  const least = low ?? Math.floor(Math.min(...values, 0)), most = high ?? (power ? Math.ceil(Math.max(...values, least + 1)) : Math.max(...values, 0.1) * 1.05);
-  const left = 38, right = width - 6, top = 16, bottom = height - 15, last = Math.max(rows.at(-1)?.step ?? 0, 1);
-  const x = (step) => left + (step / last) * (right - left), y = (value) => bottom - ((value - least) / (most - least)) * (bottom - top);
+  const least = low ?? Math.floor(Math.min(...values, 0)),
+    most = high ?? (power ? Math.ceil(Math.max(...values, least + 1)) : Math.max(...values, 0.1) * 1.05);
+  const left = 38,
+    right = width - 6,
+    top = 16,
+    bottom = height - 15,
+    last = Math.max(rows.at(-1)?.step ?? 0, 1);
+  const x = (step) => left + (step / last) * (right - left),
+    y = (value) => bottom - ((value - least) / (most - least)) * (bottom - top);
   pen.font = "10px Helvetica, Arial, sans-serif";
   pen.fillStyle = ink(root, "--faint");
   pen.strokeStyle = ink(root, "--rule");

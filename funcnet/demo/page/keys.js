@@ -1,10 +1,21 @@
 // What keys do, wherever the reader is not writing.
 
-const ACTS = { " ": "play", ArrowRight: "step", ArrowLeft: "back", r: "restart", b: "backward", g: "check", l: "landscape", t: "theme", "?": "help" };
+const ACTS = {
+  " ": "play",
+  ArrowRight: "step",
+  ArrowLeft: "back",
+  r: "restart",
+  b: "backward",
+  g: "check",
+  l: "landscape",
+  t: "theme",
+  "?": "help",
+};
 
 export function keys(root, page) {
   const press = (event) => {
-    const { target, key } = event, written = target.matches?.("input:not([type=checkbox], [type=range]), select, textarea");
+    const { target, key } = event,
+      written = target.matches?.("input:not([type=checkbox], [type=range]), select, textarea");
     if ((event.ctrlKey || event.metaKey) && key === "z" && !written) page.pressed("undo");
     else if (event.ctrlKey || event.metaKey || event.altKey || written || root.querySelector(".help").open) return;
     else if (key === " " && target.matches?.("button, summary, input")) return;

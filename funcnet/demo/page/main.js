@@ -2,8 +2,9 @@
 import { Clock } from "./clock.js";
 import { ClassChoice, Controls, LayerButtons, WarpChoice } from "./controls.js";
 import { History } from "./curves.js";
+import { Editing } from "./editing.js";
 import { keys } from "./keys.js";
-import { Net, told } from "./net.js";
+import { Net } from "./net.js";
 import { Painter } from "./painter.js";
 import { Plane } from "./plane.js";
 import { Questions } from "./questions.js";
@@ -11,6 +12,7 @@ import { State } from "./state.js";
 import { compared, Strip } from "./strip.js";
 import { Talk } from "./talk.js";
 import { TEMPLATE } from "./template.js";
+import { told } from "./words.js";
 
 export async function mount(root, channel, address) {
   root.classList.add("funcnet-demo");
@@ -29,16 +31,30 @@ class Page {
     this.kept = [];
     this.pending = [];
     this.histories = [new History(), new History(), new History()];
-    const redraw = () => (this.stale = true), find = (selector) => root.querySelector(selector);
+    const redraw = () => (this.stale = true),
+      find = (selector) => root.querySelector(selector);
     this.plane = new Plane(find(".plane"), root, welcome.extent, {
-      hover: (index) => this.look(index ?? this.pinned), pin: (index) => this.look((this.pinned = index)), label: () => this.labels.chosen, redraw,
-      edit: (points, before) => this.edit(points, before), moved: (points) => this.sendPoints(points),
+      hover: (index) => this.look(index ?? this.pinned),
+      pin: (index) => this.look((this.pinned = index)),
+      label: () => this.labels.chosen,
+      redraw,
+      edit: (points, before) => this.editing.edit(points, before),
+      moved: (points) => this.editing.send(points),
     });
-    this.net = new Net(find(".net"), root, { pick: (column, unit) => this.pick(column, unit), hover: (found) => this.tell(found) });
-    this.controls = new Controls(root, welcome, (values) => this.change(values), (text) => this.say(text));
+    this.net = new Net(find(".net"), root, {
+      pick: (column, unit) => this.pick(column, unit),
+      hover: (found) => this.tell(found),
+    });
+    this.controls = new Controls(
+      root,
+      welcome,
+      (values) => this.change(values),
+      (text) => this.say(text),
+    );
     this.layers = new LayerButtons(root, welcome.most, (values) => this.change(values));
     this.warp = new WarpChoice(root, (view) => this.look(this.state.view.example, view));
     this.questions = new Questions(root, this);
+    this.editing = new Editing(this);
     this.painter = new Painter(root, this);
     this.labels = new ClassChoice(root);
     this.strip = new Strip(find(".strip"), root, welcome.extent, (n) => this.show(n));
@@ -47,7 +63,9 @@ class Page {
     find(".numbers").addEventListener("toggle", redraw);
     keys(root, this);
     this.theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", ({ matches }) => this.theme(matches ? "dark" : "light"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", ({ matches }) =>
+      this.theme(matches ? "dark" : "light"),
+    );
     new ResizeObserver(redraw).observe(root);
     address.changed(() => address.read() !== this.state.text && this.open(address.read()));
     this.clock = new Clock(this);
@@ -72,7 +90,8 @@ class Page {
 
   // Settings of some nets go to the server; points that were edited stay.
   async sendSettings(nets) {
-    const { state } = this, edited = state.edited && state.points;
+    const { state } = this,
+      edited = state.edited && state.points;
     this.refresh();
     const busy = setTimeout(() => this.root.classList.add("busy"), 200);
     const asked = nets.flatMap((n) => {
@@ -152,30 +171,6 @@ class Page {
     this.look(view.example, { layer: column - 1, units: [first, unit] });
   }
 
-  edit(points, before) {
-    if (points.length > this.welcome.most.points) return this.say(`There is room for ${this.welcome.most.points} points.`);
-    this.state.points = before;
-    this.state.edit(points);
-    this.address.write(this.state.text);
-    return this.sendPoints(points);
-  }
-
-  // While one drags, the newest points go as soon as the last ones are answered.
-  async sendPoints(points) {
-    this.state.replace(points);
-    this.wished = points;
-    this.stale = true;
-    if (this.sending) return;
-    this.sending = true;
-    while (this.wished) {
-      const rows = this.wished;
-      this.wished = null;
-      const answers = this.state.nets.map((_, n) => this.talk.ask("points", { points: rows, ...this.state.view }, n));
-      for (const [n, answer] of answers.entries()) this.arrived(await answer, n);
-    }
-    this.sending = false;
-  }
-
   async act(kind, fields = {}) {
     const asked = this.state.nets.map((_, n) => this.talk.ask(kind, { ...fields, ...this.state.view }, n));
     for (const [n, answer] of asked.entries()) this.arrived(await answer, n);
@@ -183,11 +178,19 @@ class Page {
 
   pressed(act) {
     const acts = {
-      play: () => (this.clock.playing ? this.pause() : this.play()), step: () => (this.pause(), this.act("run", { steps: 1 })), back: () => (this.pause(), this.act("back")),
-      restart: () => this.act("restart"), reseed: () => this.change({ seed: (this.state.settings.seed + 1) % 2 ** 31 }),
-      undo: () => this.state.undo() && (this.address.write(this.state.text), this.sendPoints(this.state.points)), clear: () => this.edit([], this.state.points ?? []),
-      backward: () => this.questions.backward(), check: () => this.questions.check(), landscape: () => this.questions.landscape(), share: () => this.share(),
-      theme: () => this.theme(this.root.dataset.theme === "dark" ? "light" : "dark"), help: () => this.find(".help").showModal(),
+      play: () => (this.clock.playing ? this.pause() : this.play()),
+      step: () => (this.pause(), this.act("run", { steps: 1 })),
+      back: () => (this.pause(), this.act("back")),
+      restart: () => this.act("restart"),
+      reseed: () => this.change({ seed: (this.state.settings.seed + 1) % 2 ** 31 }),
+      undo: () => this.editing.undo(),
+      clear: () => this.editing.edit([], this.state.points ?? []),
+      backward: () => this.questions.backward(),
+      check: () => this.questions.check(),
+      landscape: () => this.questions.landscape(),
+      share: () => this.share(),
+      theme: () => this.theme(this.root.dataset.theme === "dark" ? "light" : "dark"),
+      help: () => this.find(".help").showModal(),
     };
     acts[act]?.();
   }
@@ -207,7 +210,8 @@ class Page {
 
   // Two or three nets on the same points: of the lecture's sizes or strengths, or this one and a copy to change.
   async compare(by) {
-    const { state } = this, first = { ...state.settings };
+    const { state } = this,
+      first = { ...state.settings };
     for (let n = 1; n < state.nets.length; n++) this.talk.ask("close", {}, n);
     state.nets = compared(by, first);
     state.shown = by === "kept" ? 1 : 0;
@@ -224,8 +228,13 @@ class Page {
 
   async share() {
     const link = location.origin === "null" ? this.state.text : location.href;
-    const done = await navigator.clipboard?.writeText(link).then(() => true, () => false);
-    this.say(done ? "The link is copied. Whoever runs “funcnet demo” can open it with what follows the #." : `Copy this: ${link}`);
+    const done = await navigator.clipboard?.writeText(link).then(
+      () => true,
+      () => false,
+    );
+    this.say(
+      done ? "The link is copied. Whoever runs “funcnet demo” can open it with what follows the #." : `Copy this: ${link}`,
+    );
   }
 
   theme(name) {

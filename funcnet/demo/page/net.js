@@ -1,10 +1,13 @@
 // The picture of the net: a field in each unit, on each wire the weight above and its gradient below, at each unit its value and gradient.
 import { short } from "./answers.js";
 import { gradientColour, ink, isDark, sharp, unitImage } from "./colours.js";
+import { INPUT_NAMES, MARKS, subscript } from "./words.js";
 
-export const INPUT_NAMES = { x: "x", y: "y", xx: "x²/5", yy: "y²/5", xy: "xy/5", sinx: "sin x", siny: "sin y", r: "r", theta: "θ" };
-export const MARKS = ["", "dead", "saturated", "exploding"];
-const FEW = 12, WIDE = 150, NARROW = 90, TOP = 30, BOTTOM = 14;
+const FEW = 12,
+  WIDE = 150,
+  NARROW = 90,
+  TOP = 30,
+  BOTTOM = 14;
 
 export class Net {
   // acts: pick(layer, unit), hover(text or null)
@@ -20,11 +23,18 @@ export class Net {
 
   // Where the units of each column stand: inputs, hidden layers, scores.
   layout(sizes) {
-    const { clientWidth: width, clientHeight: height } = this.canvas, most = Math.max(...sizes);
-    const room = (height - TOP - BOTTOM) / most, size = Math.max(Math.min(room - 8, 40), 8), columns = sizes.length;
-    const margin = 24, gap = (width - margin - 64) / Math.max(columns - 1, 1);
+    const { clientWidth: width, clientHeight: height } = this.canvas,
+      most = Math.max(...sizes);
+    const room = (height - TOP - BOTTOM) / most,
+      size = Math.max(Math.min(room - 8, 40), 8),
+      columns = sizes.length;
+    const margin = 24,
+      gap = (width - margin - 64) / Math.max(columns - 1, 1);
     const column = (units, n) =>
-      Array.from({ length: units }, (_, i) => ({ x: margin + n * gap, y: TOP + (height - TOP - BOTTOM) / 2 + (i - (units - 1) / 2) * Math.min(room, 68) }));
+      Array.from({ length: units }, (_, i) => ({
+        x: margin + n * gap,
+        y: TOP + (height - TOP - BOTTOM) / 2 + (i - (units - 1) / 2) * Math.min(room, 68),
+      }));
     return { size, gap, columns: sizes.map(column) };
   }
 
@@ -34,19 +44,24 @@ export class Net {
   }
 
   unitAt(event) {
-    const [x, y] = this.place(event), { size, columns } = this.drawn ?? { columns: [] };
+    const [x, y] = this.place(event),
+      { size, columns } = this.drawn ?? { columns: [] };
     for (const [column, units] of columns.entries())
-      for (const [unit, at] of units.entries()) if (Math.abs(at.x - x) < size / 2 + 3 && Math.abs(at.y - y) < size / 2 + 3) return { column, unit };
+      for (const [unit, at] of units.entries())
+        if (Math.abs(at.x - x) < size / 2 + 3 && Math.abs(at.y - y) < size / 2 + 3) return { column, unit };
     return null;
   }
 
   wireAt(event) {
-    const [x, y] = this.place(event), { columns } = this.drawn ?? { columns: [] };
-    let best = null, least = 5;
+    const [x, y] = this.place(event),
+      { columns } = this.drawn ?? { columns: [] };
+    let best = null,
+      least = 5;
     for (const [n, units] of columns.slice(1).entries())
       for (const [j, end] of units.entries())
         for (const [i, start] of columns[n].entries()) {
-          const t = (x - start.x) / (end.x - start.x), far = Math.abs(start.y + t * (end.y - start.y) - y);
+          const t = (x - start.x) / (end.x - start.x),
+            far = Math.abs(start.y + t * (end.y - start.y) - y);
           if (t > 0.08 && t < 0.92 && far < least) [best, least] = [{ layer: n, i, j }, far];
         }
     return best;
@@ -63,10 +78,17 @@ export class Net {
   }
 
   draw(frame, settings, view) {
-    const { canvas, root } = this, pen = sharp(canvas, canvas.clientWidth, canvas.clientHeight);
+    const { canvas, root } = this,
+      pen = sharp(canvas, canvas.clientWidth, canvas.clientHeight);
     this.drawn = this.layout(frame.sizes);
     this.dark = isDark(root);
-    this.colours = { ink: ink(root), value: ink(root, "--value"), gradient: ink(root, "--gradient"), paper: ink(root, "--paper"), faint: ink(root, "--faint") };
+    this.colours = {
+      ink: ink(root),
+      value: ink(root, "--value"),
+      gradient: ink(root, "--gradient"),
+      paper: ink(root, "--paper"),
+      faint: ink(root, "--faint"),
+    };
     const largest = frame.example_gradients.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     frame.layers.forEach((layer, n) => this.wires(pen, layer, n, largest));
     frame.layers.forEach((layer, n) => this.wireLabels(pen, layer, n));
@@ -75,14 +97,20 @@ export class Net {
 
   // What was just chosen, before its numbers are there.
   outline(sizes) {
-    const { canvas, root } = this, pen = sharp(canvas, canvas.clientWidth, canvas.clientHeight), { size, columns } = (this.drawn = this.layout(sizes));
+    const { canvas, root } = this,
+      pen = sharp(canvas, canvas.clientWidth, canvas.clientHeight),
+      { size, columns } = (this.drawn = this.layout(sizes));
     pen.strokeStyle = ink(root, "--rule");
-    columns.slice(1).forEach((units, n) => units.forEach((end) => columns[n].forEach((start) => {
-      pen.beginPath();
-      pen.moveTo(start.x, start.y);
-      pen.lineTo(end.x, end.y);
-      pen.stroke();
-    })));
+    columns.slice(1).forEach((units, n) =>
+      units.forEach((end) =>
+        columns[n].forEach((start) => {
+          pen.beginPath();
+          pen.moveTo(start.x, start.y);
+          pen.lineTo(end.x, end.y);
+          pen.stroke();
+        }),
+      ),
+    );
     pen.fillStyle = ink(root, "--panel");
     for (const { x, y } of columns.flat()) {
       pen.fillRect(x - size / 2, y - size / 2, size, size);
@@ -91,12 +119,16 @@ export class Net {
   }
 
   wires(pen, layer, n, largest) {
-    const [from, to] = [this.drawn.columns[n], this.drawn.columns[n + 1]], half = this.drawn.size / 2;
-    const widest = layer.w.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9), dim = this.lit && !this.lit.wires.includes(n);
+    const [from, to] = [this.drawn.columns[n], this.drawn.columns[n + 1]],
+      half = this.drawn.size / 2;
+    const widest = layer.w.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9),
+      dim = this.lit && !this.lit.wires.includes(n);
     pen.globalAlpha = dim ? 0.25 : 1;
     for (let j = 0; j < to.length; j++)
       for (let i = 0; i < from.length; i++) {
-        const place = layer.place(i, j), { hovered } = this, on = hovered?.layer === n && hovered.i === i && hovered.j === j;
+        const place = layer.place(i, j),
+          { hovered } = this,
+          on = hovered?.layer === n && hovered.i === i && hovered.j === j;
         pen.strokeStyle = gradientColour(layer.wBar[place], largest);
         pen.lineWidth = (on ? 2 : 0.6) + 4 * Math.min(Math.abs(layer.w[place]) / widest, 1);
         pen.beginPath();
@@ -109,14 +141,21 @@ export class Net {
 
   // Weight above and gradient below, where there is room or the wire is at what is hovered.
   wireLabels(pen, layer, n) {
-    const [from, to] = [this.drawn.columns[n], this.drawn.columns[n + 1]], few = from.length * to.length <= FEW && this.drawn.gap > WIDE;
+    const [from, to] = [this.drawn.columns[n], this.drawn.columns[n + 1]],
+      few = from.length * to.length <= FEW && this.drawn.gap > WIDE;
     const { hovered } = this;
     for (let j = 0; j < to.length; j++)
       for (let i = 0; i < from.length; i++) {
-        const near = hovered && ("unit" in hovered ? (hovered.column === n && hovered.unit === i) || (hovered.column === n + 1 && hovered.unit === j) : hovered.layer === n && hovered.i === i && hovered.j === j);
+        const near =
+          hovered &&
+          ("unit" in hovered
+            ? (hovered.column === n && hovered.unit === i) || (hovered.column === n + 1 && hovered.unit === j)
+            : hovered.layer === n && hovered.i === i && hovered.j === j);
         if (!near && (!few || hovered)) continue;
-        const t = along(i, from.length, j, to.length), place = layer.place(i, j);
-        const x = from[i].x + t * (to[j].x - from[i].x), y = from[i].y + t * (to[j].y - from[i].y);
+        const t = along(i, from.length, j, to.length),
+          place = layer.place(i, j);
+        const x = from[i].x + t * (to[j].x - from[i].x),
+          y = from[i].y + t * (to[j].y - from[i].y);
         this.pair(pen, x, y, short(layer.w[place], 2), short(layer.wBar[place], 2), 10);
       }
   }
@@ -126,7 +165,10 @@ export class Net {
     pen.textAlign = "center";
     pen.lineWidth = 3;
     pen.strokeStyle = this.colours.paper;
-    for (const [text, dy, colour, style] of [[value, -3, "value", ""], [gradient, size + 1, "gradient", "italic "]]) {
+    for (const [text, dy, colour, style] of [
+      [value, -3, "value", ""],
+      [gradient, size + 1, "gradient", "italic "],
+    ]) {
       pen.font = `${style}${size}px Helvetica, Arial, sans-serif`;
       pen.fillStyle = this.colours[colour];
       pen.strokeText(text, x, y + dy);
@@ -135,8 +177,12 @@ export class Net {
   }
 
   unit(pen, frame, settings, view, n, i, { x, y }) {
-    const { size } = this.drawn, half = size / 2, last = n === frame.sizes.length - 1, hidden = n > 0 && !last;
-    const offset = frame.sizes.slice(1, n).reduce((a, b) => a + b, 0), mark = hidden ? frame.marks[offset + i] : 0;
+    const { size } = this.drawn,
+      half = size / 2,
+      last = n === frame.sizes.length - 1,
+      hidden = n > 0 && !last;
+    const offset = frame.sizes.slice(1, n).reduce((a, b) => a + b, 0),
+      mark = hidden ? frame.marks[offset + i] : 0;
     pen.globalAlpha = this.lit && !this.lit.units.includes(n) ? 0.35 : 1;
     pen.fillStyle = this.colours.paper;
     pen.fillRect(x - half, y - half, size, size);
@@ -160,7 +206,8 @@ export class Net {
     }
     const roomy = size >= 18 && (this.drawn.gap > NARROW || last);
     if (roomy || (this.hovered?.column === n && this.hovered.unit === i)) {
-      const { values, valuesBar } = n < frame.layers.length ? frame.layers[n] : { values: frame.layers.at(-1).a, valuesBar: frame.layers.at(-1).aBar };
+      const { values, valuesBar } =
+        n < frame.layers.length ? frame.layers[n] : { values: frame.layers.at(-1).a, valuesBar: frame.layers.at(-1).aBar };
       this.pair(pen, x + half + 19, y, short(values[i], 2), short(valuesBar[i], 2), 10);
     }
     pen.globalAlpha = 1;
@@ -187,21 +234,4 @@ export class Net {
 // How far along a wire its label stands: near the side on which there are more units, and those of one unit apart.
 function along(i, from, j, to) {
   return from <= to ? 0.48 + (0.27 * i) / Math.max(from - 1, 1) : 0.37 + (0.17 * j) / Math.max(to - 1, 1);
-}
-
-export const subscript = (i) => String(i + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
-
-// What is known of a unit or a wire, in words.
-export function told(frame, settings, found) {
-  if (!found) return "";
-  if (!("unit" in found)) {
-    const layer = frame.layers[found.layer], place = layer.place(found.i, found.j);
-    return `w${subscript(found.i)}${subscript(found.j)} of ${layer.name} = ${short(layer.w[place])}, its gradient = value × upstream = ${short(layer.values[found.i])} × ${short(layer.zBar[found.j])} = ${short(layer.wBar[place])}`;
-  }
-  const { column, unit } = found;
-  if (!column) return `input ${INPUT_NAMES[settings.inputs[unit]]} = ${short(frame.x[unit])}, gradient ${short(frame.x_bar[unit])}`;
-  const layer = frame.layers[column - 1];
-  if (!layer.hidden) return `score of class ${unit + 1} = ${short(layer.a[unit])}, gradient ${short(layer.aBar[unit])}, probability ${short(frame.probabilities[unit])}`;
-  const mark = MARKS[frame.marks[frame.sizes.slice(1, column).reduce((a, b) => a + b, 0) + unit]];
-  return `${layer.name}, unit ${unit + 1}: sum ${short(layer.z[unit])}, value ${short(layer.a[unit])}; gradient ${short(layer.aBar[unit])} × slope ${short(layer.slopes[unit])} = ${short(layer.zBar[unit])}${mark ? ` · ${mark}` : ""}`;
 }

@@ -7,7 +7,8 @@ export const default_ = {
       send: (question) => model.send(question),
       receive: (answer) =>
         model.on("msg:custom", (_, [data]) => answer(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength))),
-      closed: (ended) => model.on("comm_live_update", () => model.comm_live === false && ended("The kernel has ended. Run the cell again.")),
+      closed: (ended) =>
+        model.on("comm_live_update", () => model.comm_live === false && ended("The kernel has ended. Run the cell again.")),
     };
     const address = {
       read: () => model.get("state"),

@@ -22,5 +22,6 @@ const address = {
 
 socket.addEventListener("open", () => mount(document.getElementById("demo"), channel, address));
 socket.addEventListener("error", () => {
-  document.getElementById("demo").textContent = "The server does not answer. Run “funcnet demo” and open the address that it prints.";
+  document.getElementById("demo").textContent =
+    "The server does not answer. Run “funcnet demo” and open the address that it prints.";
 });

@@ -3,8 +3,8 @@ import { short } from "./answers.js";
 import { table } from "./asked.js";
 import { numbers } from "./backward.js";
 import { drawAccuracies, drawLosses, drawNorms } from "./curves.js";
-import { MARKS } from "./net.js";
 import { drawWarped } from "./plane.js";
+import { MARKS } from "./words.js";
 
 const SOME = 4; // curves are long, and nobody sees whether they grow in every frame
 
@@ -18,7 +18,9 @@ export class Painter {
   }
 
   draw() {
-    const { page, root } = this, { frame, state, plane, net } = page, history = page.histories[state.shown];
+    const { page, root } = this,
+      { frame, state, plane, net } = page,
+      history = page.histories[state.shown];
     this.drawn++;
     if (!plane.dragged?.moved) plane.points = state.points ?? [];
     plane.example = frame.example;
@@ -42,13 +44,21 @@ export class Painter {
 
   metrics({ step, metrics }) {
     const right = metrics.test_accuracy === null ? "–" : `${Math.round(100 * metrics.test_accuracy)} %`;
-    const shown = { step: step.toLocaleString("en"), train_loss: short(metrics.train_loss), test_loss: short(metrics.test_loss), test_accuracy: right };
+    const shown = {
+      step: step.toLocaleString("en"),
+      train_loss: short(metrics.train_loss),
+      test_loss: short(metrics.test_loss),
+      test_accuracy: right,
+    };
     for (const [name, text] of Object.entries(shown)) this.find(`[data-show=${name}]`).textContent = text;
   }
 
   marks({ marks, sizes }) {
     const counts = MARKS.slice(1).map((word, i) => [word, marks.filter((mark) => mark === i + 1).length]);
-    const told = counts.filter(([, many]) => many).map(([word, many]) => `${many} ${word}`).join(", ");
+    const told = counts
+      .filter(([, many]) => many)
+      .map(([word, many]) => `${many} ${word}`)
+      .join(", ");
     const text = told && `Of ${sizes.slice(1, -1).reduce((a, b) => a + b, 0)} hidden units: ${told}.`;
     if (this.find(".marks").textContent !== text) this.find(".marks").textContent = text;
   }

@@ -1,7 +1,9 @@
 // The plane: the field of the net with the points on it, which one hovers, adds, drags and removes; and the grid that a layer warps.
 import { classColour, drawPoint, fieldImage, ink, isDark, sharp } from "./colours.js";
 
-const NEAR = 11, POINT = 4.5, STEP = 0.2;
+const NEAR = 11,
+  POINT = 4.5,
+  STEP = 0.2;
 
 export class Plane {
   // acts: hover(index or null), pin(index), edit(points), moved(points), and label() for a new point.
@@ -36,7 +38,8 @@ export class Plane {
 
   // The number of the point at a place, or −1.
   nearest(place) {
-    let best = -1, least = ((NEAR * 2) / this.side) * this.extent;
+    let best = -1,
+      least = ((NEAR * 2) / this.side) * this.extent;
     this.points.forEach((point, i) => {
       const far = Math.hypot(point[0] - place[0], point[1] - place[1]);
       if (far < least) [best, least] = [i, far];
@@ -46,15 +49,18 @@ export class Plane {
 
   down(event) {
     if (event.button) return;
-    const place = this.at(event), index = this.nearest(place);
+    const place = this.at(event),
+      index = this.nearest(place);
     if (index >= 0 && event.shiftKey) return this.remove(index);
     this.dragged = { index, start: place, before: this.points, moved: false };
     this.canvas.setPointerCapture(event.pointerId);
-    if (index >= 0) this.held = setTimeout(() => this.dragged && !this.dragged.moved && (this.remove(index), (this.dragged = null)), 650);
+    if (index >= 0)
+      this.held = setTimeout(() => this.dragged && !this.dragged.moved && (this.remove(index), (this.dragged = null)), 650);
   }
 
   move(event) {
-    const place = this.at(event), { dragged } = this;
+    const place = this.at(event),
+      { dragged } = this;
     if (!dragged) {
       const index = this.nearest(place);
       this.canvas.style.cursor = index < 0 ? "crosshair" : "grab";
@@ -82,7 +88,11 @@ export class Plane {
   }
 
   remove(index) {
-    if (index >= 0) this.acts.edit(this.points.filter((_, i) => i !== index), this.points);
+    if (index >= 0)
+      this.acts.edit(
+        this.points.filter((_, i) => i !== index),
+        this.points,
+      );
   }
 
   // With the keyboard a cursor moves over the plane.
@@ -91,7 +101,8 @@ export class Plane {
     const way = ways[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (way) {
-      const [x, y] = this.cursor ?? [0, 0], far = event.shiftKey ? 5 * STEP : STEP;
+      const [x, y] = this.cursor ?? [0, 0],
+        far = event.shiftKey ? 5 * STEP : STEP;
       const within = (value) => Math.max(-this.extent, Math.min(this.extent, value));
       this.cursor = this.cursor ? [within(x + way[0] * far), within(y + way[1] * far)] : [0, 0];
       const index = this.nearest(this.cursor);
@@ -110,7 +121,8 @@ export class Plane {
   }
 
   draw(frame) {
-    const { side, root } = this, pen = sharp(this.canvas, side, side);
+    const { side, root } = this,
+      pen = sharp(this.canvas, side, side);
     background(pen, side, frame, this, isDark(root));
     const outline = isDark(root) ? "#fff" : "#222";
     this.points.forEach((point, i) => {
@@ -146,7 +158,10 @@ function ring(pen, x, y, colour) {
 function cross(pen, x, y, colour) {
   pen.strokeStyle = colour;
   pen.lineWidth = 1.5;
-  for (const [dx, dy] of [[9, 0], [0, 9]]) {
+  for (const [dx, dy] of [
+    [9, 0],
+    [0, 9],
+  ]) {
     pen.beginPath();
     pen.moveTo(x - dx, y - dy);
     pen.lineTo(x + dx, y + dy);
@@ -156,12 +171,24 @@ function cross(pen, x, y, colour) {
 
 // The grid of the plane as two units of a layer see it, with the points where they land.
 export function drawWarped(canvas, root, frame, points) {
-  const side = canvas.clientWidth, pen = sharp(canvas, side, side), cells = Math.sqrt(frame.warped.length / 2);
-  const { warped, moved } = frame, dark = isDark(root);
+  const side = canvas.clientWidth,
+    pen = sharp(canvas, side, side),
+    cells = Math.sqrt(frame.warped.length / 2);
+  const { warped, moved } = frame,
+    dark = isDark(root);
   const { place, x0, y0 } = framed(warped, side);
   pen.strokeStyle = ink(root, "--rule");
   pen.lineWidth = 1;
-  for (const [from, to] of [[[x0, 0], [x0, side]], [[0, y0], [side, y0]]]) {
+  for (const [from, to] of [
+    [
+      [x0, 0],
+      [x0, side],
+    ],
+    [
+      [0, y0],
+      [side, y0],
+    ],
+  ]) {
     pen.beginPath();
     pen.moveTo(...from);
     pen.lineTo(...to);
@@ -173,15 +200,20 @@ export function drawWarped(canvas, root, frame, points) {
     pen.stroke(lines);
   });
   pen.globalAlpha = 1;
-  points.forEach((point, i) => drawPoint(pen, ...place(moved[2 * i], moved[2 * i + 1]), point[2], point[3], 3.5, dark ? "#fff" : "#222"));
+  points.forEach((point, i) =>
+    drawPoint(pen, ...place(moved[2 * i], moved[2 * i + 1]), point[2], point[3], 3.5, dark ? "#fff" : "#222"),
+  );
 }
 
 // The lines of the grid, those that begin where the net says one class together.
 function gridLines({ field, warped, sizes }, cells, place) {
-  const lines = Array.from({ length: sizes.at(-1) }, () => new Path2D()), side = Math.sqrt(field.length);
+  const lines = Array.from({ length: sizes.at(-1) }, () => new Path2D()),
+    side = Math.sqrt(field.length);
   const places = Array.from({ length: cells * cells }, (_, i) => place(warped[2 * i], warped[2 * i + 1]));
   places.forEach(([x, y], i) => {
-    const row = Math.floor(i / cells), column = i % cells, path = lines[field[2 * row * side + 2 * column]];
+    const row = Math.floor(i / cells),
+      column = i % cells,
+      path = lines[field[2 * row * side + 2 * column]];
     if (column + 1 < cells) {
       path.moveTo(places[i + 1][0], places[i + 1][1]);
       path.lineTo(x, y);
@@ -194,12 +226,16 @@ function gridLines({ field, warped, sizes }, cells, place) {
 // Where values stand on a square so that all of them are on it.
 function framed(values, side) {
   const range = (start) => {
-    let low = Infinity, high = -Infinity;
+    let low = Infinity,
+      high = -Infinity;
     for (let i = start; i < values.length; i += 2)
       if (Number.isFinite(values[i])) [low, high] = [Math.min(low, values[i]), Math.max(high, values[i])];
     return low < high ? [low, high] : [(low || 0) - 1, (low || 0) + 1];
   };
-  const [left, right] = range(0), [bottom, top] = range(1), pad = 10, inner = side - 2 * pad;
+  const [left, right] = range(0),
+    [bottom, top] = range(1),
+    pad = 10,
+    inner = side - 2 * pad;
   const place = (x, y) => [pad + ((x - left) / (right - left)) * inner, pad + ((top - y) / (top - bottom)) * inner];
   const [x0, y0] = place(0, 0);
   return { place, x0, y0 };

@@ -49,8 +49,14 @@ export class SlowMotion {
       return made;
     };
     const row = Object.assign(document.createElement("div"), { className: "row" });
-    this.playing = button("Pause", () => (this.timer ? this.pause() : (this.at + 1 === this.all.length && (this.at = -1), this.go(1), this.run())));
-    row.append(button("◀ Gate before", () => (this.pause(), this.go(-1))), this.playing, button("Next gate ▶", () => (this.pause(), this.go(1))));
+    this.playing = button("Pause", () =>
+      this.timer ? this.pause() : (this.at + 1 === this.all.length && (this.at = -1), this.go(1), this.run()),
+    );
+    row.append(
+      button("◀ Gate before", () => (this.pause(), this.go(-1))),
+      this.playing,
+      button("Next gate ▶", () => (this.pause(), this.go(1))),
+    );
     this.told = document.createElement("div");
     this.told.setAttribute("aria-live", "polite");
     this.panel.replaceChildren(heading(this.panel, "One backward pass: local × upstream = downstream"), this.told, row);

@@ -22,7 +22,9 @@ export class State {
 
   // Changes settings of the net that is shown, or of all nets where they share them; the numbers of the nets.
   change(values) {
-    const touched = this.nets.map((_, n) => n).filter((n) => n === this.shown || Object.keys(values).some((name) => SHARED.includes(name)));
+    const touched = this.nets
+      .map((_, n) => n)
+      .filter((n) => n === this.shown || Object.keys(values).some((name) => SHARED.includes(name)));
     for (const n of touched) {
       const its = n === this.shown ? Object.entries(values) : Object.entries(values).filter(([name]) => SHARED.includes(name));
       Object.assign(this.nets[n], Object.fromEntries(its));
@@ -62,7 +64,8 @@ export class State {
       const told = n && !differs.length ? ["rate"] : differs;
       for (const name of told) parts.push(`${PREFIXES[n]}${name}=${net[name]}`);
     });
-    if (this.edited) parts.push(`points=${this.points.map(([x, y, label, train]) => [round(x), round(y), label, train].join(",")).join(";")}`);
+    if (this.edited)
+      parts.push(`points=${this.points.map(([x, y, label, train]) => [round(x), round(y), label, train].join(",")).join(";")}`);
     return parts.join("&");
   }
 

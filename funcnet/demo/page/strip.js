@@ -4,8 +4,10 @@ import { drawPoint, isDark, sharp } from "./colours.js";
 import { background } from "./plane.js";
 
 const WORDS = {
-  hidden: (value) => `${value.length ? value.join(" + ") : "no"} hidden unit${String(value) === "1" ? "" : "s"}`, strength: (value) => `λ = ${value}`,
-  rate: (value) => `rate ${value}`, inputs: (value) => `given ${value.join(", ")}`,
+  hidden: (value) => `${value.length ? value.join(" + ") : "no"} hidden unit${String(value) === "1" ? "" : "s"}`,
+  strength: (value) => `λ = ${value}`,
+  rate: (value) => `rate ${value}`,
+  inputs: (value) => `given ${value.join(", ")}`,
 };
 
 const COMPARED = { hidden: [[3], [6], [20]], strength: [0.001, 0.01, 0.1] };
@@ -27,9 +29,13 @@ export class Strip {
     if (this.box.hidden) return this.box.replaceChildren();
     const differing = Object.keys(nets[0]).filter((name) => new Set(nets.map((net) => String(net[name]))).size > 1);
     this.cards = nets.map((net, n) => {
-      const card = Object.assign(document.createElement("button"), { type: "button", className: "card" }), canvas = document.createElement("canvas");
-      const told = document.createElement("span"), name = document.createElement("b");
-      name.textContent = differing.length ? differing.map((one) => WORDS[one]?.(net[one]) ?? `${one} ${net[one]}`).join(", ") : `net ${n + 1}`;
+      const card = Object.assign(document.createElement("button"), { type: "button", className: "card" }),
+        canvas = document.createElement("canvas");
+      const told = document.createElement("span"),
+        name = document.createElement("b");
+      name.textContent = differing.length
+        ? differing.map((one) => WORDS[one]?.(net[one]) ?? `${one} ${net[one]}`).join(", ")
+        : `net ${n + 1}`;
       card.setAttribute("aria-pressed", String(n === shown));
       card.append(name, canvas, told);
       card.addEventListener("click", () => this.choose(n));
@@ -42,9 +48,20 @@ export class Strip {
     this.cards.forEach((keeper, n) => {
       const frame = frames[n];
       if (!frame) return;
-      const side = keeper.canvas.clientWidth, pen = sharp(keeper.canvas, side, side), dark = isDark(this.root);
+      const side = keeper.canvas.clientWidth,
+        pen = sharp(keeper.canvas, side, side),
+        dark = isDark(this.root);
       background(pen, side, frame, keeper, dark);
-      for (const [x, y, label, train] of points) drawPoint(pen, ((x / this.extent + 1) * side) / 2, ((1 - y / this.extent) * side) / 2, label, train, 2.5, dark ? "#fff" : "#222");
+      for (const [x, y, label, train] of points)
+        drawPoint(
+          pen,
+          ((x / this.extent + 1) * side) / 2,
+          ((1 - y / this.extent) * side) / 2,
+          label,
+          train,
+          2.5,
+          dark ? "#fff" : "#222",
+        );
       keeper.told.textContent = `step ${frame.step}: loss ${short(frame.metrics.train_loss)}, test ${short(frame.metrics.test_loss)}`;
     });
   }

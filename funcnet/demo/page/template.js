@@ -1,8 +1,13 @@
 // The skeleton of the page.
 
 const choice = (name, label, title = "") => `<label title="${title}">${label}<select name="${name}"></select></label>`;
-const slide = (name, label, most) => `<label>${label} <output for="${name}"></output><input type="range" name="${name}" min="0" max="${most}" aria-label="${label}"></label>`;
-const numeric = (name, label, steps) => `<label>${label}<input name="${name}" list="${name}-steps" inputmode="decimal" autocomplete="off"></label>
+const slide = (name, label, most) =>
+  `<label>${label} <output for="${name}"></output><input type="range" name="${name}" min="0" max="${most}" aria-label="${label}"></label>`;
+const numeric = (
+  name,
+  label,
+  steps,
+) => `<label>${label}<input name="${name}" list="${name}-steps" inputmode="decimal" autocomplete="off"></label>
   <datalist id="${name}-steps">${steps.map((value) => `<option value="${value}"></option>`).join("")}</datalist>`;
 
 export const TEMPLATE = `
