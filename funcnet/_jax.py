@@ -511,6 +511,11 @@ def zeros(aval: Any) -> Any:
     return jax.lax.pcast(array, axes, to="varying") if axes else array
 
 
+def varies_like(x: Any, other: Any) -> bool:
+    """Whether one array varies over all mesh axes over which another does."""
+    return set(getattr(jax.typeof(other), "vma", ())) <= set(getattr(jax.typeof(x), "vma", ()))
+
+
 def weak(x: Any) -> Any:
     """The same number as weakly typed as a Python scalar: it does not widen what it is combined with."""
     if jax.typeof(x).weak_type:
@@ -537,6 +542,39 @@ def transposed_call(eqn: Equation, constant: Sequence[Any], y_bars: Sequence[Any
         num_callee_consts=len(consts),
         num_res=eqn.params["num_res"],
     )
+
+
+def part(eqns: Sequence[Equation], inputs: Sequence[Var], results: Sequence[Var], name: str) -> Jaxpr:
+    """A run of equations of a program as a program by itself.
+
+    Args:
+        eqns: the equations.
+        inputs: all variables that they read of others.
+        results: variables of theirs.
+        name: how it is called where JAX asks.
+    """
+    effects = frozenset().union(*(eqn.effects for eqn in eqns))
+    info = core.DebugInfo("funcnet", name, None, None)
+    return core.Jaxpr((), inputs, results, eqns, effects, info, any(map(is_high, eqns)))
+
+
+def with_constants(jaxpr: Jaxpr, n: int, eqns: Sequence[Equation]) -> Jaxpr:
+    """A program of these equations whose first n inputs are constants too."""
+    constvars, invars = (*jaxpr.invars[:n], *jaxpr.constvars), jaxpr.invars[n:]
+    info = core.DebugInfo("funcnet", jaxpr.debug_info.func_name, None, None)
+    return core.Jaxpr(constvars, invars, jaxpr.outvars, eqns, jaxpr.effects, info, jaxpr.is_high)
+
+
+def closed(jaxpr: Jaxpr, consts: Sequence[Any]) -> Any:
+    """A program with the values of its constants."""
+    return core.ClosedJaxpr(jaxpr, consts)
+
+
+def is_placed(eqn: Equation) -> bool:
+    """Whether a jitted call says where its arguments or results lie."""
+    names = ("in_shardings", "out_shardings", "in_layouts", "out_layouts")
+    places = [place for name in names for place in eqn.params.get(name, ())]
+    return any(place is not None and type(place).__name__ != "UnspecifiedValue" for place in places)
 
 
 def checkpointed(

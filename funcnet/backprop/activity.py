@@ -17,7 +17,7 @@ from funcnet.rules import PIECEWISE_CONSTANT, RULES, Table, rule_name
 
 Mask = tuple[bool, ...]
 
-TRANSPARENT = CALLS - {"custom_jvp_call", "custom_vjp_call"}
+TRANSPARENT = CALLS - {"custom_jvp_call", "custom_vjp_call"} | {"segment"}
 """Calls whose gradient is that of the program they run."""
 
 STOPPED = _jax.Transparent("stopped")

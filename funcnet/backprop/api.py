@@ -17,6 +17,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet._errors import GradientError
+from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import (
     check_arrays,
     check_callable,
@@ -30,7 +31,9 @@ from funcnet.backprop.tape import Pullback, Tape, record
 from funcnet.rules import RULES, Table
 
 
-def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULES) -> Any:
+def vjp(
+    fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULES, budget: Budget = None
+) -> Any:
     """The value of a function, and the function that pulls an upstream gradient back to its arguments.
 
     Args:
@@ -61,7 +64,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False, rules: Table = RULE
     """
     check_callable("vjp", fun)
     check_arrays("vjp", fun, primals)
-    tape = record(fun, primals, has_aux, engine(rules), where(fun))
+    tape = record(fun, primals, has_aux, engine(rules), where(fun), budget)
     y, aux, stashes = tape.forward(primals)
     pullback = Pullback(stashes, tape, where(fun))
     return (y, pullback, aux) if has_aux else (y, pullback)
@@ -75,6 +78,7 @@ def value_and_grad(
     allow_int: bool = False,
     *,
     rules: Table = RULES,
+    budget: Budget = None,
 ) -> Callable:
     """A function that returns the value of a scalar function together with its gradient.
 
@@ -109,7 +113,7 @@ def value_and_grad(
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         of_arguments, primals, single = differentiated(fun, argnums, args, kwargs)
         check_inputs("grad", fun, primals, holomorphic, allow_int)
-        tape = record(of_arguments, primals, has_aux, engine(rules), where(fun))
+        tape = record(of_arguments, primals, has_aux, engine(rules), where(fun), budget)
         check_scalar(fun, tape)
         check_outputs("grad", fun, tape, holomorphic)
         y, aux, stashes = tape.forward(primals)
@@ -127,6 +131,7 @@ def grad(
     allow_int: bool = False,
     *,
     rules: Table = RULES,
+    budget: Budget = None,
 ) -> Callable:
     """The gradient of a scalar function: `jax.grad` by the rules of funcnet alone.
 
@@ -155,7 +160,7 @@ def grad(
         >>> float(funcnet.grad(jnp.tanh)(0.0))
         1.0
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, rules=rules)
+    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, rules=rules, budget=budget)
 
     @functools.wraps(fun)
     def gradient(*args: Any, **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ import functools
 
 from funcnet._errors import ParameterError
 from funcnet.backprop import control, custom, foreign, linear, loops, remat, sharding, user_rules
+from funcnet.backprop.budget.segment import segment
 from funcnet.backprop.program import CALLS
 from funcnet.backprop.sweep import Engine
 from funcnet.rules import Table
@@ -12,6 +13,7 @@ from funcnet.rules.folds import WRITTEN_OUT
 PULLBACKS = {
     **dict.fromkeys(CALLS, control.call),
     "cond": control.cond,
+    "segment": segment,
     "remat2": remat.remat,
     "saved": remat.saved,
     "custom_jvp_call": custom.custom,

@@ -72,7 +72,14 @@ class Engine:
             raise MissingRuleError(_missing(eqn))
         return found
 
-    def plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask, wanted: Mask | None = None) -> "Plan":
+    def plan(
+        self,
+        jaxpr: _jax.Jaxpr,
+        asked: Mask,
+        given: Mask,
+        wanted: Mask | None = None,
+        known: Sequence[_jax.Var] | None = None,
+    ) -> "Plan":
         """The sweeps over a jaxpr.
 
         Args:
@@ -80,6 +87,7 @@ class Engine:
             asked: which inputs want a gradient.
             given: which outputs have a cotangent.
             wanted: which outputs the forward sweep must return; all of them by default.
+            known: where the program has run before, the variables whose values were kept.
         """
         jaxpr = with_calls(_jax.without_local_refs(jaxpr), self.rules)
         moved = active(jaxpr, asked, self.rules)
@@ -94,7 +102,7 @@ class Engine:
         gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
         wanted = wanted or (True,) * len(jaxpr.outvars)
         again = computed_again(jaxpr, pullbacks, wanted) if _jax.is_writing() else {}
-        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted, again)
+        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted, again, known)
 
     @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
     def kept_plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> "Plan":
@@ -115,6 +123,8 @@ class Plan:
         given: which outputs have a cotangent.
         wanted: which outputs the forward sweep returns; the others may be None.
         again: the values that are not kept for rules that read them, with the equations that make them again.
+        known: for a program that runs once more, the variables whose values were kept of its first run. What
+            has an effect does not have it again. None for the first run.
     """
 
     jaxpr: _jax.Jaxpr
@@ -124,17 +134,22 @@ class Plan:
     given: Mask
     wanted: Mask
     again: Mapping[_jax.Var, _jax.Equation]
+    known: Sequence[_jax.Var] | None = None
 
-    def forward(self, consts: Sequence[Any], xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    def forward(
+        self, consts: Sequence[Any], xs: Sequence[Any], known: Sequence[Any] = ()
+    ) -> tuple[list[Any], list[Any]]:
         """Run every live equation: the outputs, and the stashes of the pullbacks, last one first.
 
         Args:
             consts: the values of the jaxpr's constants.
-            xs: its inputs.
+            xs: its inputs; those that it does not read may be None.
+            known: the values that were kept of its first run.
         """
-        values = dict(zip([*self.jaxpr.constvars, *self.jaxpr.invars], [*consts, *xs], strict=True))
+        givens = [*self.jaxpr.constvars, *self.jaxpr.invars, *(self.known or ())]
+        values = dict(zip(givens, [*consts, *xs, *known], strict=True))
         stashes = []
-        for i, live, dead in self._schedule:
+        for i, live, dead in self.schedule:
             eqn, pullback = self.jaxpr.eqns[i], self.pullbacks.get(i)
             if live:
                 if pullback and pullback.forward:
@@ -244,6 +259,15 @@ class Plan:
                 found |= {i: eqns} if any(eqns) else {}
         return found
 
+    def kept_for(self, i: int) -> set[_jax.Var]:
+        """The variables that are kept for the rule of an equation."""
+        return {v for v in self._kept[i] if v is not None and not _jax.is_literal(v)}
+
+    def made_again_for(self, i: int) -> list[_jax.Var]:
+        """The variables that are made again for the rule of an equation."""
+        eqns = self._made_again.get(i)
+        return [v for eqn, v in zip(eqns, self._read_by(i), strict=True) if eqn] if eqns else []
+
     def _read_by(self, i: int) -> list[Any]:
         """The outputs and inputs of an equation that its rule reads, and None for the others."""
         eqn, reads = self.jaxpr.eqns[i], self.pullbacks[i].reads
@@ -259,11 +283,21 @@ class Plan:
 
         return [made(eqn, x) if eqn else x for eqn, x in zip(self._made_again[i], stash, strict=True)]
 
-    @functools.cached_property
-    def _schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
+    @property
+    def schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
         """For each equation: its number, whether it must run, and what nothing needs after it."""
+        return self._liveness[0]
+
+    @property
+    def needed(self) -> set[_jax.Var]:
+        """What the forward sweep reads, keeps or returns."""
+        return self._liveness[1]
+
+    @functools.cached_property
+    def _liveness(self) -> tuple[list[tuple[int, bool, list[_jax.Var]]], set[_jax.Var]]:
         outs = zip(self.jaxpr.outvars, self.wanted, strict=True)
         needed = {v for v, one in outs if one and not _jax.is_literal(v)}
+        first, known = self.known is None, frozenset(self.known or ())
         schedule = []
         for i, eqn in reversed(list(enumerate(self.jaxpr.eqns))):
             pullback = self.pullbacks.get(i)
@@ -271,14 +305,14 @@ class Plan:
             fresh = [v for v in dict.fromkeys(_jax.variables(atoms)) if v not in needed]
             if pullback and not pullback.forward:
                 needed.update(v for v in self._kept[i] if v is not None and not _jax.is_literal(v))
-            runs = bool(eqn.effects) or bool(pullback and pullback.forward)
-            live = runs or not needed.isdisjoint(eqn.outvars)
+            runs = (bool(eqn.effects) and first) or bool(pullback and pullback.forward)
+            live = runs or any(v in needed and v not in known for v in eqn.outvars)
             if live:
                 reads = pullback.reads_inputs(eqn) if pullback else [True] * len(eqn.invars)
                 atoms = zip(eqn.invars, reads, strict=True)
                 needed.update(v for v, one in atoms if one and not _jax.is_literal(v))
             schedule.append((i, live, fresh))
-        return schedule[::-1]
+        return schedule[::-1], needed
 
 
 def accumulate(bars: Bars, atom: Any, x_bar: Any, live: Alive | None) -> None:

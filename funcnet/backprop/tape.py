@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import GradientError, ShapeError
 from funcnet.backprop.activity import differentiable
+from funcnet.backprop.budget import Budget, within
 from funcnet.backprop.custom import Differentiated
 from funcnet.backprop.sweep import Engine, Plan
 from funcnet.backprop.tracing import Traced, trace_function
@@ -27,7 +28,8 @@ class Tape:
 
     Attributes:
         traced: the program, from the floats among the leaves of the arguments to what depends on them.
-        plan: both sweeps over it.
+        plan: both sweeps over it, within the budget.
+        consts: the values of the plan's constants.
         types: the types of all leaves of the arguments.
         in_tree: the structure of the arguments.
         out_tree: the structure of the result.
@@ -36,6 +38,7 @@ class Tape:
 
     traced: Traced
     plan: Plan
+    consts: Sequence[Any]
     types: Sequence[Any]
     in_tree: Any
     out_tree: Any
@@ -58,7 +61,7 @@ class Tape:
     def forward(self, primals: Any) -> tuple[Any, Any, Any]:
         """The result, what is beside it, and the stash."""
         xs = [x for x, aval in zip(jax.tree.leaves(primals), self.types, strict=True) if differentiable(aval)]
-        ys, stashes = self.plan.forward(self.traced.consts, [_jax.as_value(x) for x in xs])
+        ys, stashes = self.plan.forward(self.consts, [_jax.as_value(x) for x in xs])
         leaves = self.traced.leaves(ys)
         n = self.out_tree.num_leaves
         aux = None if self.aux_tree is None else self.aux_tree.unflatten(leaves[n:])
@@ -163,7 +166,9 @@ def _into(ref: Any, x_bar: Any) -> Any:
     return _jax.IN_REF
 
 
-def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, planner: Engine, name: str) -> Tape:
+def record(
+    fun: Callable, primals: tuple[Any, ...], has_aux: bool, planner: Engine, name: str, budget: Budget = None
+) -> Tape:
     """Trace a function and plan its sweeps.
 
     Args:
@@ -172,9 +177,11 @@ def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, planner: Engi
         has_aux: whether it returns a pair.
         planner: the rules.
         name: how the function is called in messages.
+        budget: how much memory the sweeps may take.
 
     Raises:
         GradientError: it returns no pair though has_aux says so, or what is no array.
+        ParameterError: the budget is none, or too small.
         MissingRuleError: a primitive on the way back has no rule.
     """
     leaves, in_tree = jax.tree.flatten(primals)
@@ -197,8 +204,10 @@ def record(fun: Callable, primals: tuple[Any, ...], has_aux: bool, planner: Engi
     _check_results(name, results)
     places = {place for place, _ in results}
     given = tuple(i in places and differentiable(v.aval) for i, v in enumerate(traced.jaxpr.outvars))
-    plan = planner.plan(traced.jaxpr, (True,) * sum(asked), given)
-    return Tape(traced, plan, types, in_tree, out_tree, aux_tree)
+    wanted = (True,) * sum(asked)
+    jaxpr, consts = within(budget, planner, traced.jaxpr, traced.consts, wanted, given, name)
+    plan = planner.plan(jaxpr, wanted, given)
+    return Tape(traced, plan, consts, types, in_tree, out_tree, aux_tree)
 
 
 def _check_results(name: str, results: Sequence[tuple[int | None, Any]]) -> None:

@@ -1,0 +1,131 @@
+"""A memory budget for backpropagation: what to keep of the forward run, and what to run again.
+
+A program becomes a chain of stages (`chain`), the schedule of least cost within the budget is found
+(`checkpointing`), and what runs again is written into the program as segments (`segment`, `writing`), which
+the engine walks back like any call.
+"""
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from funcnet import _jax
+from funcnet._errors import ParameterError
+from funcnet._memory import amount
+from funcnet.backprop.activity import Mask
+from funcnet.backprop.budget.bodies import variants
+from funcnet.backprop.budget.chain import Chain, chain_of
+from funcnet.backprop.budget.checkpointing import Checkpointing, Keep, Schedule
+from funcnet.backprop.budget.writing import inlined, written
+from funcnet.backprop.sweep import Engine
+
+Budget = float | str | None
+"""A share of the plain way's memory, "auto", or bytes as "8 GiB"; None for the plain way."""
+
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+_FREE = 0.01
+"""Of the operations: what "auto" may add."""
+
+
+def within(
+    budget: Budget,
+    engine: Engine,
+    jaxpr: _jax.Jaxpr,
+    consts: Sequence[Any],
+    asked: Mask,
+    given: Mask,
+    name: str,
+) -> tuple[_jax.Jaxpr, Sequence[Any]]:
+    """The same program, and its constants, with segments that run again so that a budget suffices.
+
+    Args:
+        budget: the budget.
+        engine: with its table of rules.
+        jaxpr: the program.
+        consts: its constants.
+        asked: which inputs want a gradient.
+        given: which outputs have a cotangent.
+        name: how the function is called in messages.
+
+    Raises:
+        ParameterError: that is no budget, or one that is too small.
+    """
+    limit = parsed(budget)
+    if limit is None or limit == 1:
+        return jaxpr, consts
+    flat, consts = inlined(_jax.without_local_refs(jaxpr), consts, engine.rules)
+    chain = _chain(engine, flat, asked, given)
+    if not chain.plan.pullbacks:
+        return jaxpr, consts
+    if limit == "auto":
+        return written(chain, costless(chain)), consts
+    size = chain.plain * limit if isinstance(limit, float) else limit
+    if size >= chain.plain:
+        return jaxpr, consts
+    checkpointing = Checkpointing(chain, chain.plain)
+    if size < checkpointing.least():
+        raise ParameterError(_too_small(budget, chain, checkpointing.least(), name))
+    return written(chain, checkpointing.schedule(size)), consts
+
+
+@functools.lru_cache(maxsize=64)
+def _chain(engine: Engine, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> Chain:
+    free = {*jaxpr.constvars, *jaxpr.invars}
+    return chain_of(engine, jaxpr, asked, given, free, variants)
+
+
+def parsed(budget: Budget) -> float | int | str | None:
+    """A budget: a share as a float, bytes as an int, "auto" or None.
+
+    Raises:
+        ParameterError: it is none of these.
+
+    >>> parsed(0.5), parsed("1.5 GiB"), parsed("auto")
+    (0.5, 1610612736, 'auto')
+    """
+    if budget is None or budget == "auto":
+        return budget
+    if isinstance(budget, str) and (found := re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]+)\s*", budget)):
+        number, unit = found.groups()
+        if unit in _UNITS and re.fullmatch(r"\d+\.?\d*|\.\d+", number):
+            return round(float(number) * _UNITS[unit])
+    elif isinstance(budget, (int, float)) and not isinstance(budget, bool) and 0 < budget <= 1:
+        return float(budget)
+    raise ParameterError(
+        f"budget: got {budget!r}, expected a share of the plain way's memory, 0 < budget ≤ 1, a number of "
+        f"bytes such as '8 GiB' or '500 MB', or 'auto' for what costs nothing"
+    )
+
+
+def costless(chain: Chain) -> Schedule:
+    """Keep less where that adds next to no operations, the most bytes for the fewest first."""
+    left = _FREE * 3 * sum(stage.operations for stage in chain.stages)
+    chosen = [0] * len(chain.stages)
+    found = [
+        (stage.options[0].kept - option.kept, option.extra, s, o)
+        for s, stage in enumerate(chain.stages)
+        for o, option in enumerate(stage.options)
+        if option.kept < stage.options[0].kept
+    ]
+    for _, extra, s, o in sorted(found, key=lambda one: one[0] / (one[1] + 1), reverse=True):
+        if extra <= left and not chosen[s]:
+            chosen[s], left = o, left - extra
+    return [Keep(s, o) for s, o in enumerate(chosen)]
+
+
+def _too_small(budget: Budget, chain: Chain, least: int, name: str) -> str:
+    """What to say of a budget for which there is no schedule."""
+    largest = max(chain.stages, key=lambda stage: min(max(o.ahead, o.back) for o in stage.options))
+    holds = min(max(option.ahead, option.back) for option in largest.options)
+    run = chain.plan.jaxpr.eqns[largest.begin : largest.end]
+    biggest = max(run, key=lambda eqn: max([getattr(v.aval, "size", 0) for v in eqn.outvars], default=0))
+    place = _jax.source_line(biggest)
+    return (
+        f"budget={budget!r} of {name}: the smallest possible one is {-(-1000 * least // chain.plain) / 1000} "
+        f"({amount(least)} of {amount(chain.plain)}); the way back through {biggest.primitive.name!r}"
+        f"{f', at {place},' if place else ''} holds {amount(holds)} at once. Take a larger budget, or smaller "
+        f"batches there"
+    )
