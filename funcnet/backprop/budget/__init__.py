@@ -16,7 +16,7 @@ from funcnet._memory import amount
 from funcnet.backprop.activity import Mask
 from funcnet.backprop.budget.bodies import variants
 from funcnet.backprop.budget.chain import Chain, chain_of
-from funcnet.backprop.budget.checkpointing import Checkpointing, Keep, Schedule
+from funcnet.backprop.budget.checkpointing import Checkpointing, Schedule
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.sweep import Engine
 
@@ -65,9 +65,9 @@ def within(
     size = chain.plain * limit if isinstance(limit, float) else limit
     if size >= chain.plain:
         return jaxpr, consts
-    checkpointing = Checkpointing(chain, chain.plain)
-    if size < checkpointing.least():
-        raise ParameterError(_too_small(budget, chain, checkpointing.least(), name))
+    checkpointing = Checkpointing(chain)
+    if size < checkpointing.least:
+        raise ParameterError(_too_small(budget, chain, checkpointing.least, name))
     return written(chain, checkpointing.schedule(size)), consts
 
 
@@ -103,17 +103,13 @@ def parsed(budget: Budget) -> float | int | str | None:
 def costless(chain: Chain) -> Schedule:
     """Keep less where that adds next to no operations, the most bytes for the fewest first."""
     left = _FREE * 3 * sum(stage.operations for stage in chain.stages)
-    chosen = [0] * len(chain.stages)
-    found = [
-        (stage.options[0].kept - option.kept, option.extra, s, o)
-        for s, stage in enumerate(chain.stages)
-        for o, option in enumerate(stage.options)
-        if option.kept < stage.options[0].kept
-    ]
-    for _, extra, s, o in sorted(found, key=lambda one: one[0] / (one[1] + 1), reverse=True):
-        if extra <= left and not chosen[s]:
-            chosen[s], left = o, left - extra
-    return [Keep(s, o) for s, o in enumerate(chosen)]
+    chosen = dict(chain.keeping_all)
+    less = {s: chain.least_kept(option, s) for s, option in chosen.items()}
+    saved = {s: (chosen[s].kept - option.kept) / (option.extra + 1) for s, option in less.items()}
+    for s in sorted(saved, key=saved.__getitem__, reverse=True):
+        if less[s].extra <= left:
+            chosen[s], left = less[s], left - less[s].extra
+    return list(chosen.values())
 
 
 def _too_small(budget: Budget, chain: Chain, least: int, name: str) -> str:

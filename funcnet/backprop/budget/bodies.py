@@ -13,8 +13,8 @@ from typing import Any
 from funcnet import _jax
 from funcnet.backprop.activity import Mask, in_any_step
 from funcnet.backprop.budget.chain import Chain, chain_of
-from funcnet.backprop.budget.checkpointing import Checkpointing, Keep, Schedule
-from funcnet.backprop.budget.writing import inlined, length, written
+from funcnet.backprop.budget.checkpointing import Again, Checkpointing, Schedule
+from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.loops import through_the_loop
 from funcnet.backprop.sweep import Engine
 
@@ -44,7 +44,7 @@ def variants(
     chain = _chain(engine, flat, eqn, given, asked)
     if not chain.stages or not chain.plan.pullbacks:
         return [(eqn, 0.0, 0)]
-    plain = Variant(sum(stage.options[0].kept for stage in chain.stages), chain.plain, 0.0, None)
+    plain = Variant(sum(option.kept for _, option in chain.keeping_all), chain.plain, 0.0, None)
     found = [(eqn, 0.0, chain.plain)]
     for one in cheapest([plain, *_scheduled(chain)], steps):
         if one.schedule is not None:
@@ -73,9 +73,11 @@ def _chain(engine: Engine, jaxpr: _jax.Jaxpr, eqn: _jax.Equation, given: Mask, a
 
 def _scheduled(chain: Chain) -> list[Variant]:
     """The schedules of a body for several limits, as they are and as the second run of one segment."""
-    checkpointing = Checkpointing(chain, chain.plain)
-    least, most = checkpointing.least(), chain.plain
-    found = []
+    checkpointing = Checkpointing(chain)
+    least, most = checkpointing.least, chain.plain
+    light = [chain.least_kept(option, s) for s, option in chain.keeping_all]
+    held, extra = max(max(option.ahead, option.back) for option in light), sum(option.extra for option in light)
+    found = [Variant(kept_by(chain, light), held + kept_by(chain, light), extra, light)]
     for limit in {least + round(share * (most - least)) for share in SHARES}:
         schedule = checkpointing.schedule(limit)
         extra, again = checkpointing.cost(limit), sum(stage.operations for stage in chain.stages)
@@ -88,10 +90,8 @@ def kept_by(chain: Chain, schedule: Schedule) -> int:
     """Bytes that a schedule keeps from the way forward to the way back."""
     s, total = 0, 0
     for part in schedule:
-        r = s + length(part)
-        total += (
-            chain.stages[s].options[part.option].kept if isinstance(part, Keep) else chain.held_more(s, r)
-        )
+        r = s + part.stages
+        total += chain.held_more(s, r) if isinstance(part, Again) else part.kept
         s = r
     return total
 

@@ -23,9 +23,10 @@ MOST = 60
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """What a stage may keep for the way back.
+    """What a stage, or a few in a row, may keep for the way back.
 
     Attributes:
+        stages: how many in a row.
         kept: bytes that are kept beyond what is held before the stage.
         extra: operations that it takes to make the rest again.
         ahead: the most bytes at once as it runs forward, beyond what is held before it.
@@ -34,6 +35,7 @@ class Option:
         equation: in a stage of one equation that holds a program, that equation with the program changed.
     """
 
+    stages: int
     kept: int
     extra: float
     ahead: int
@@ -52,7 +54,8 @@ class Stage:
         operations: what it takes to run them.
         tail: what of that only those behind need.
         ahead: the most bytes at once when they run and keep nothing, beyond what is held before them.
-        options: what they may keep; the first is all that is read.
+        options: what they may keep, alone or with those behind them; the first of as many stages is all that
+            is read.
     """
 
     begin: int
@@ -60,7 +63,7 @@ class Stage:
     operations: float
     tail: float
     ahead: int
-    options: Sequence[Option]
+    options: list[Option]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +95,28 @@ class Chain:
         """Bytes across boundary r that do not go across boundary s before it."""
         return self._more[s][r]
 
+    @functools.cached_property
+    def keeping_all(self) -> list[tuple[int, Option]]:
+        """What there is to keep if nothing runs again, and from which stage on."""
+        options, s = [], 0
+        while s < len(self.stages):
+            without = [option for option in self.stages[s].options if not option.extra]
+            options.append((s, max(without, key=lambda option: option.stages)))
+            s += options[-1][1].stages
+        return options
+
+    def least_kept(self, option: Option, s: int) -> Option:
+        """The option that keeps the fewest bytes of the same stages, from s on."""
+        same = (one for one in self.stages[s].options if one.stages == option.stages)
+        return min(same, key=lambda one: one.kept)
+
     @property
     def plain(self) -> int:
-        """The most bytes at once if each stage keeps all that is read."""
+        """The most bytes at once if nothing runs again."""
         kept, most = 0, 0
-        for stage in self.stages:
-            all_of_it = stage.options[0]
-            most = max(most, kept + max(all_of_it.ahead, all_of_it.back))
-            kept += all_of_it.kept
+        for _, option in self.keeping_all:
+            most = max(most, kept + max(option.ahead, option.back))
+            kept += option.kept
         return most
 
 
@@ -133,9 +150,7 @@ class Facts:
                 stash_of(pullback.forward, eqns[i]) if pullback.forward else (self.plan.kept_for(i), 0)
             )
             self.reads[i] = set(self.counted(self.reads[i]))
-        arrays = (
-            v for eqn, cheap in zip(eqns, self.cheap, strict=True) if not cheap for v in self.around(eqn)
-        )
+        arrays = (v for eqn, cheap in zip(eqns, self.cheap, strict=True) if not cheap for v in self.around(eqn))
         self.arrays = set(arrays)
         outs = self.plan.given_to.items()
         self.has_bar = {v for i, has in outs for v, one in zip(eqns[i].outvars, has, strict=True) if one}
@@ -196,10 +211,12 @@ def chain_of(
     ends = boundaries(facts)
     across = [facts.across(p) for p in ends]
     spans = list(zip(ends, ends[1:], strict=False))
+    sets = list(map(set, across))
     stages = [
-        _stage(facts, begin, end, set(before), set(behind), variants)
-        for (begin, end), before, behind in zip(spans, across, across[1:], strict=False)
+        _stage(facts, s, ends, sets, _options(facts, s, s + 1, ends, sets, variants)) for s in range(len(spans))
     ]
+    for s, r in between_narrows(facts, ends, sets):
+        stages[s].options.extend(_options(facts, s, r, ends, sets, variants))
     stage_of = {i: s for s, (begin, end) in enumerate(spans) for i in range(begin, end)} | {-1: -1}
     sizes = [[(v, stage_of[facts.made[v]], bytes_of(v.aval)) for v in values] for values in across]
     cotangents = [_bytes(v for v in values if v in facts.has_bar) for values in across]
@@ -221,10 +238,7 @@ def boundaries(facts: Facts) -> list[int]:
     opaque = [i for i in range(n) if facts.is_opaque(i)]
     fixed = {0, n, *opaque, *(i + 1 for i in opaque)}
     expensive = [i for i in range(n) if not facts.cheap[i]]
-    found = {
-        min(range(i + 1, j + 1), key=width.__getitem__)
-        for i, j in zip(expensive, [*expensive[1:], n], strict=True)
-    }
+    found = {min(range(i + 1, j + 1), key=width.__getitem__) for i, j in zip(expensive, [*expensive[1:], n], strict=True)}
     chosen = sorted({p for p in found if p < n} | fixed)
     while len(chosen) > MOST + 1 and (loose := [k for k, p in enumerate(chosen) if p not in fixed]):
         widest = max(width[chosen[k]] for k in loose)
@@ -233,35 +247,52 @@ def boundaries(facts: Facts) -> list[int]:
     return chosen
 
 
-def _stage(facts: Facts, begin: int, end: int, before: set, behind: set, variants: Callable) -> Stage:
-    """The stage of some equations, given what goes across the boundaries before and behind them."""
+def between_narrows(facts: Facts, ends: Sequence[int], sets: Sequence[set]) -> list[tuple[int, int]]:
+    """From which boundary to which there are wider ones between two, and no loop."""
+    widths = list(map(_bytes, sets))
+    narrow = [
+        k for k in range(len(ends)) if widths[k] <= min(widths[max(k - 1, 0) : k + 2], default=0) or k == len(ends) - 1
+    ]
+    runs = ((s, r) for s, r in zip(narrow, narrow[1:], strict=False) if r > s + 1)
+    return [(s, r) for s, r in runs if not any(map(facts.is_opaque, range(ends[s], ends[r])))]
+
+
+def _stage(facts: Facts, s: int, ends: Sequence[int], sets: Sequence[set], options: list[Option]) -> Stage:
+    """Stage s, with what it may keep."""
+    begin, end = ends[s], ends[s + 1]
     eqns = facts.plan.jaxpr.eqns[begin:end]
     cost = float(sum(map(operations, eqns)))
-    read = set().union(*(facts.reads.get(i, ()) for i in range(begin, end)))
-    kept = _bytes((read | behind) - before)
+    read = [v for i in range(begin, end) for v in facts.reads.get(i, ())]
     opaque = [v for i in range(begin, end) if facts.hidden.get(i) for v in facts.plan.jaxpr.eqns[i].outvars]
     tail = cost - sum(map(operations, live(eqns, [*read, *opaque])[0]))
-    bare = _peak_ahead(facts, begin, end, behind, set())
+    return Stage(begin, end, cost, tail, _peak_ahead(facts, begin, end, sets[s + 1], set()), options)
+
+
+def _options(
+    facts: Facts, s: int, r: int, ends: Sequence[int], sets: Sequence[set], variants: Callable
+) -> list[Option]:
+    """What stages s … r−1 may keep together."""
+    begin, end, before, behind = ends[s], ends[r], sets[s], sets[r]
+    eqns = facts.plan.jaxpr.eqns[begin:end]
+    read = set().union(*(facts.reads.get(i, ()) for i in range(begin, end)))
+    kept = _bytes((read | behind) - before)
     ahead = _peak_ahead(facts, begin, end, behind, read)
     back = _peak_back(facts, begin, end, before, behind, read)
     if facts.is_opaque(begin) and begin in facts.plan.pullbacks:
-        return Stage(
-            begin, end, cost, tail, bare, _changed(facts, begin, kept, ahead, back, before | behind, variants)
-        )
-    options = [Option(kept, 0.0, ahead, back)]
+        return _changed(facts, begin, kept, ahead, back, before | behind, variants)
+    options = [Option(r - s, kept, 0.0, ahead, back)]
     cheap = {id(eqn) for eqn, one in zip(eqns, facts.cheap[begin:end], strict=True) if one}
     if read:
         fewest = smallest_kept(eqns, read, before | behind, lambda eqn: id(eqn) in cheap)
-        if (less := _bytes(fewest | behind - before)) < kept:
+        if (less := _bytes(fewest | (behind - before))) < kept:
             again = float(sum(operations(eqn) for eqn in eqns if id(eqn) in cheap))
             passed = _peak_ahead(facts, begin, end, behind, fewest)
-            options.append(Option(less, again, passed, max(back, ahead + _bars(facts, behind)), fewest))
-    return Stage(begin, end, cost, tail, bare, options)
+            back = max(back, ahead + _bars(facts, behind))
+            options.append(Option(r - s, less, again, passed, back, fewest))
+    return options
 
 
-def _changed(
-    facts: Facts, i: int, kept: int, ahead: int, back: int, around: set, variants: Callable
-) -> list[Option]:
+def _changed(facts: Facts, i: int, kept: int, ahead: int, back: int, around: set, variants: Callable) -> list[Option]:
     """The options of an equation that holds a program: to change that."""
     eqn, given = facts.plan.jaxpr.eqns[i], facts.plan.given_to[i]
     options = []
@@ -275,13 +306,7 @@ def _changed(
             read = set(facts.counted(found))
         more = hidden + _bytes(read - facts.reads[i] - around)
         options.append(
-            Option(
-                kept + more,
-                extra,
-                ahead + more,
-                back + more + inside,
-                equation=None if changed is eqn else changed,
-            )
+            Option(1, kept + more, extra, ahead + more, back + more + inside, equation=None if changed is eqn else changed)
         )
     return options
 

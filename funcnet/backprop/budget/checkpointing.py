@@ -4,8 +4,9 @@ A chain has stages 0 … L−1 with boundaries before, between and behind them; 
 all that the stages behind it need of those before. To walk back from stage t to stage s, when what lies
 across the boundary before s is held, within memory m, there are two ways to begin:
 
-    keep       run stage s and keep what its rules read, one of a few options o; walk back t … s+1; walk back s
-                 C(s, t, m) = min over o of  extra(s, o) + C(s+1, t, m − kept(s, o))
+    keep       run stages s … r−1 and keep what their rules read, or what makes that again cheaply: one of a
+               few options o; walk back t … r; walk back r−1 … s
+                 C(s, t, m) = min over o of  extra(s, o) + C(r, t, m − kept(s, o))
     run again  run s … r−1 without keeping anything and hold the boundary before r; walk back t … r;
                then walk back r−1 … s, which runs them again
                  C(s, t, m) = min over r of  forward(s … r−1) + C(r, t, m − boundary(s, r)) + C(s, r−1, m)
@@ -17,111 +18,112 @@ forward and one back (Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova 2019, 
 heterogeneous chains, theorem 1; the options as in Zhao et al. 2023, Rockmate).
 """
 
-import functools
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from funcnet.backprop.budget.chain import Chain
+from funcnet.backprop.budget.chain import Chain, Option
 
 SLOTS = 400
 """In so many parts memory is counted."""
 
 
 @dataclass(frozen=True)
-class Keep:
-    """A stage that keeps one of its options."""
-
-    stage: int
-    option: int
-
-
-@dataclass(frozen=True)
 class Again:
     """Stages that run again, and how these are walked back then."""
 
-    parts: "Sequence[Keep | Again]"
+    parts: "Schedule"
+
+    @property
+    def stages(self) -> int:
+        """How many."""
+        return sum(part.stages for part in self.parts)
 
 
-Schedule = Sequence[Keep | Again]
+Schedule = Sequence[Option | Again]
+"""What is kept of stages one after the other, or that they run again."""
 
 
 class Checkpointing:
-    """The optimal schedules of a chain, for every limit up to one.
+    """The optimal schedules of a chain, for every limit up to what the plain way takes.
 
     Attributes:
         chain: the chain.
-        most: the largest limit in bytes.
-        slot: bytes of one part of it.
+        slot: bytes of one part of memory.
+        slots: how many parts are counted: some more than it has, as each number of bytes is rounded.
     """
 
-    def __init__(self, chain: Chain, most: int):
-        self.chain, self.most = chain, most
-        self.slot = max(most, 1) / SLOTS
+    def __init__(self, chain: Chain):
+        self.chain = chain
         n = len(chain.stages)
-        self._forward = np.concatenate([[0], np.cumsum([stage.operations for stage in chain.stages])])
-        self._bars = [self._slots(size) for size in chain.cotangents]
-        self._costs = np.full((n, n, SLOTS + 1), np.inf)
+        self.slot, self.slots = max(chain.plain, 1) / SLOTS, SLOTS + n + 2
+        self._forward = [0.0, *itertools.accumulate(stage.operations for stage in chain.stages)]
+        self._bars = [self._rounded(size) for size in chain.cotangents]
+        self._more = [[self._rounded(chain.held_more(s, r)) for r in range(n + 1)] for s in range(n)]
+        self._costs = np.full((n + 1, n + 1, self.slots), np.inf)
         for t in range(n):
+            self._costs[t + 1, t] = 0
             for s in range(t, -1, -1):
                 self._costs[s, t] = np.min([costs for costs, _ in self._choices(s, t)], axis=0)
 
-    def _slots(self, size: float) -> int:
-        return min(round(size / self.slot), SLOTS + 1)
+    def _rounded(self, size: float) -> int:
+        return min(round(size / self.slot), self.slots)
 
-    def _choices(self, s: int, t: int):
-        """The ways to begin with stage s, each with its cost for every limit."""
-        stage = self.chain.stages[s]
-        for o, option in enumerate(stage.options):
-            needed = max(self._slots(option.ahead) + self._bars[t + 1], self._slots(option.back))
-            if s == t:
-                yield _from(needed, option.extra), (o, None)
-            else:
-                rest = _less(self._costs[s + 1, t], self._slots(option.kept))
-                yield _from(needed, option.extra) + rest, (o, None)
-        ahead = 0
+    def _choices(self, s: int, t: int) -> Iterator[tuple[np.ndarray, tuple[Option | None, int]]]:
+        """The ways to begin with stage s: the cost for every limit; what is kept, and how far."""
+        for option in self.chain.stages[s].options:
+            r = s + option.stages
+            if r <= t + 1:
+                least = max(self._rounded(option.ahead) + self._bars[t + 1], self._rounded(option.back))
+                costs = _less(self._costs[r, t], self._rounded(option.kept) if r <= t else 0) + option.extra
+                costs[:least] = np.inf
+                yield costs, (option, r)
+        least = 0
         for r in range(s + 1, t + 1):
-            passed = self.chain.held_more(s, r - 1) + self.chain.stages[r - 1].ahead
-            ahead = max(ahead, self._slots(passed) + self._bars[t + 1])
-            later = _less(self._costs[r, t], self._slots(self.chain.held_more(s, r)))
-            again = float(self._forward[r] - self._forward[s]) - self.chain.stages[r - 1].tail
-            yield _from(ahead, again) + later + self._costs[s, r - 1], (None, r)
+            stage = self.chain.stages[r - 1]
+            passed = self._more[s][r - 1] + self._rounded(stage.ahead) + self._bars[t + 1]
+            least = max(least, passed)
+            costs = _less(self._costs[r, t], self._more[s][r]) + self._costs[s, r - 1]
+            costs += self._forward[r] - self._forward[s] - stage.tail
+            costs[:least] = np.inf
+            yield costs, (None, r)
 
+    @property
     def least(self) -> int:
         """The smallest limit, in bytes, for which there is a schedule."""
-        feasible = np.isfinite(self._costs[0, -1])
-        return round(int(np.argmax(feasible)) * self.slot) if feasible.any() else self.most + 1
+        return math.ceil(int(np.argmax(np.isfinite(self._costs[0, -2]))) * self.slot)
+
+    def _place(self, limit: float) -> int:
+        full = limit >= self.chain.plain
+        return self.slots - 1 if full else int(limit / self.slot + 1e-6)
 
     def cost(self, limit: float) -> float:
         """The operations that the optimal schedule adds."""
-        return float(self._costs[0, -1][min(int(limit / self.slot), SLOTS)])
+        return float(self._costs[0, -2][self._place(limit)])
 
     def schedule(self, limit: float) -> Schedule:
         """The optimal schedule within so many bytes."""
-        return self._schedule(0, len(self.chain.stages) - 1, min(int(limit / self.slot), SLOTS))
+        return self._schedule(0, len(self.chain.stages) - 1, self._place(limit))
 
     def _schedule(self, s: int, t: int, m: int) -> Schedule:
-        parts: list[Keep | Again] = []
+        parts: list[Option | Again] = []
         while s <= t:
-            _, (o, r) = min(self._choices(s, t), key=lambda choice: choice[0][m])  # noqa: B023
-            if r is None:
-                parts.append(Keep(s, o))
-                m -= self._slots(self.chain.stages[s].options[o].kept) if s < t else 0
-                s += 1
+            _, (option, r) = min(self._choices(s, t), key=lambda choice: choice[0][m])  # noqa: B023
+            if option is not None:
+                parts.append(option)
+                m -= self._rounded(option.kept) if r <= t else 0
             else:
                 parts.append(Again(self._schedule(s, r - 1, m)))
-                m -= self._slots(self.chain.held_more(s, r))
-                s = r
+                m -= self._more[s][r]
+            s = r
         return parts
-
-
-@functools.lru_cache(maxsize=4096)
-def _from(needed: int, cost: float) -> np.ndarray:
-    """This cost for all limits of so many slots or more."""
-    return np.where(np.arange(SLOTS + 1) >= needed, cost, np.inf)
 
 
 def _less(costs: np.ndarray, slots: int) -> np.ndarray:
     """The costs where so much less is left."""
-    return np.concatenate([np.full(min(slots, SLOTS + 1), np.inf), costs])[: SLOTS + 1]
+    less = np.full_like(costs, np.inf)
+    less[slots:] = costs[: len(costs) - slots]
+    return less

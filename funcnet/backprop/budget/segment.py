@@ -8,7 +8,7 @@ those in it.
 The second run must be tied to the way back. XLA finds common subexpressions, and with two runs alike it
 would keep the results of the first; nor may the second start before its turn, or all of them would be there
 at once. So one operand of each equation that starts it is x′ = select(t = t or t ≠ t, x, 0), where t is an
-element of the cotangent that comes: x′ is x, for NaN too, but XLA cannot know it before t is there. The
+element of each cotangent that comes: x′ is x, for NaN too, but XLA cannot know it before they are there. The
 smallest operand will do: of x·w the weights, of h + b the bias.
 """
 
@@ -95,9 +95,13 @@ def _first_run(jaxpr: _jax.Jaxpr, kept: Sequence[_jax.Var]) -> Plan:
 
 
 def starting_operands(plan: Plan) -> set[_jax.Var]:
-    """What to tie of the inputs of a second run, and of what it knows, so that each of its equations waits."""
+    """What to tie of the inputs of a second run, and of what it knows, so that each of its equations waits.
+
+    What the gradient of a kernel reads waits too: for that XLA makes a transposed copy, and would do so at once.
+    """
     there = {v: v for v in (*plan.jaxpr.invars, *(plan.known or ()))}
-    tied: set[_jax.Var] = set()
+    convolutions = [i for i in plan.pullbacks if plan.jaxpr.eqns[i].primitive.name == "conv_general_dilated"]
+    tied = {v for i in convolutions for v in plan.kept_for(i) if v in there and v in plan.jaxpr.eqns[i].invars[:1]}
     _tie([plan.jaxpr.eqns[i] for i, runs, _ in plan.schedule if runs], there, tied, set())
     return tied
 
@@ -146,11 +150,11 @@ def tied(values: Sequence[Any], ties: Sequence[bool], y_bars: Sequence[Any]) -> 
     bars = [bar for bar in y_bars if bar is not None and _jax.is_of_numbers(jax.typeof(bar)) and bar.size]
     if not bars:
         return list(values)
-    is_there = certainly(lax.stop_gradient(two_of(bars[0])))
+    is_there = certainly(*(lax.stop_gradient(_two_of(bar)) for bar in bars))
     return [_after(is_there, x) if one else x for x, one in zip(values, ties, strict=True)]
 
 
-def two_of(x: Any) -> Any:
+def _two_of(x: Any) -> Any:
     """The first two elements of an array; one, if it has no more."""
     shape = [1] * x.ndim
     longest = max(range(x.ndim), key=lambda axis: x.shape[axis], default=None)
@@ -160,17 +164,17 @@ def two_of(x: Any) -> Any:
 
 
 @custom_vmap
-def certainly(t: Any) -> Any:
+def certainly(*ts: Any) -> Any:
     """True, for NaN too; one bool for all examples of a vmap.
 
-    XLA fuses sorting with nothing. Else all that waits would read the cotangent itself, and hold it.
+    XLA fuses sorting with nothing. Else all that waits would read the cotangents themselves, and hold them.
     """
-    return lax.sort((t == t) | (t != t))[0]
+    return lax.sort(lax.concatenate([(t == t) | (t != t) for t in ts], 0))[0]
 
 
 @certainly.def_vmap
-def _of_first_example(size: int, batched: Sequence[bool], t: Any) -> tuple[Any, bool]:
-    return certainly(t[0]), False
+def _of_first_example(size: int, batched: Sequence[bool], *ts: Any) -> tuple[Any, bool]:
+    return certainly(*(t[0] if one else t for t, one in zip(ts, batched, strict=True))), False
 
 
 def _after(is_there: Any, x: Any) -> Any:

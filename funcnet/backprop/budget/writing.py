@@ -5,7 +5,7 @@ from typing import Any
 
 from funcnet import _jax
 from funcnet.backprop.budget.chain import Chain
-from funcnet.backprop.budget.checkpointing import Again, Keep, Schedule
+from funcnet.backprop.budget.checkpointing import Again, Schedule
 from funcnet.backprop.budget.segment import segment_of
 from funcnet.backprop.program import evaluate, live
 from funcnet.rules import Table, rule_name
@@ -27,7 +27,7 @@ def written(chain: Chain, schedule: Schedule, whole: bool = False) -> _jax.Jaxpr
 
 
 def _equations(chain: Chain, schedule: Schedule, s: int, needed: set[_jax.Var]) -> list[_jax.Equation]:
-    """The equations of a schedule that begins with stage s.
+    """The equations of a schedule.
 
     Args:
         chain: the chain.
@@ -38,24 +38,19 @@ def _equations(chain: Chain, schedule: Schedule, s: int, needed: set[_jax.Var]) 
     eqns: list[_jax.Equation] = []
     all_of_it = chain.plan.jaxpr.eqns
     for part in schedule:
-        begin, end = chain.stages[s].begin, chain.stages[s + length(part) - 1].end
+        begin, end = chain.stages[s].begin, chain.stages[s + part.stages - 1].end
         later = needed.union(*(_jax.variables(eqn.invars) for eqn in all_of_it[end:]))
         run = all_of_it[begin:end]
-        goes_back = any(i in chain.plan.pullbacks for i in range(begin, end))
         if isinstance(part, Again):
+            goes_back = any(i in chain.plan.pullbacks for i in range(begin, end))
             inner = _equations(chain, part.parts, s, needed)
             eqns += [_segment(inner, (), later)] if goes_back else run
+        elif part.variables is not None:
+            eqns.append(_segment(run, part.variables, later))
         else:
-            option = chain.stages[s].options[part.option]
-            changed = run if option.equation is None else [option.equation]
-            eqns += changed if option.variables is None else [_segment(run, option.variables, later)]
-        s += length(part)
+            eqns += run if part.equation is None else [part.equation]
+        s += part.stages
     return eqns
-
-
-def length(part: Keep | Again) -> int:
-    """How many stages these are."""
-    return 1 if isinstance(part, Keep) else sum(map(length, part.parts))
 
 
 def _segment(run: Sequence[_jax.Equation], kept: Any, later: set[_jax.Var]) -> _jax.Equation:
