@@ -513,7 +513,8 @@ def zeros(aval: Any) -> Any:
 
 def varies_like(x: Any, other: Any) -> bool:
     """Whether one array varies over all mesh axes over which another does."""
-    return set(getattr(jax.typeof(other), "vma", ())) <= set(getattr(jax.typeof(x), "vma", ()))
+    over, also = (getattr(getattr(jax.typeof(one), "mat", None), "varying", ()) for one in (other, x))
+    return set(over) <= set(also)
 
 
 def weak(x: Any) -> Any:

@@ -41,6 +41,7 @@ def vjp(
         *primals: where to evaluate it.
         has_aux: whether fun returns a pair `(result, aux)` of which aux is not differentiated.
         rules: the table of rules.
+        budget: how much memory to take for what is kept for the pullback; see `grad`.
 
     Returns:
         `(result, pullback)`, and aux if there is one. `pullback(y_bar)` takes an upstream gradient of the
@@ -89,6 +90,7 @@ def value_and_grad(
         holomorphic: whether fun is a holomorphic function of complex arguments.
         allow_int: whether integer arguments are let through, with float0 for their gradients.
         rules: the table of rules.
+        budget: how much memory to take; see `grad`.
 
     Returns:
         A function of fun's arguments that returns `(value, gradient)`; the gradient has the structure,
@@ -142,6 +144,11 @@ def grad(
         holomorphic: whether fun is a holomorphic function of complex arguments.
         allow_int: whether integer arguments are let through, with float0 for their gradients.
         rules: the table of rules; `RULES | {"max": guided}` replaces one.
+        budget: how much memory the gradient may take beside arguments and results: a share of what it takes
+            without a budget, 0 < budget ≤ 1; bytes, such as "8 GiB"; "auto" for what adds at most 1 % of the
+            operations. What then is not kept of the forward run is computed again on the way back, at the
+            least cost: the gradient is the same. Bytes are planned from the shapes, so that what XLA adds or
+            saves beside is not in it.
 
     Returns:
         A function of fun's arguments that returns the gradient, of the structure, shapes and dtypes of the
@@ -150,14 +157,17 @@ def grad(
     Raises:
         GradientError: the result is no scalar, or an argument no float.
         MissingRuleError: a primitive on the way back has no rule.
+        ParameterError: no budget, or one that is too small; the message says the smallest possible one.
 
     Source:
-        CS231n 2019, lecture 4, slides 56 to 98.
+        CS231n 2019, lecture 4, slides 56 to 98; of budgets, Beaumont et al. 2019 and Zheng et al. 2022.
 
     Example:
         >>> import jax.numpy as jnp
         >>> import funcnet
         >>> float(funcnet.grad(jnp.tanh)(0.0))
+        1.0
+        >>> float(funcnet.grad(lambda x: jnp.tanh(jnp.tanh(x)), budget="auto")(0.0))
         1.0
     """
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, rules=rules, budget=budget)

@@ -1,17 +1,20 @@
-"""What a memory budget saves, and what it costs: `funcnet.value_and_grad(f, budget=…)` / `jax.value_and_grad(f)`.
+"""What a memory budget saves and costs: `funcnet.value_and_grad(f, budget=…)` / `jax.value_and_grad(f)`.
 
     python -m tests.benchmarks.bench_budget [--time] [part of a program's name …]
 
 One row a program, one column a contender: temporary bytes of the compiled program, and its FLOPs, those of
 `jax.value_and_grad` being 1. Beside the budgets stand jax.checkpoint with each of its policies, around every
-layer. Batches are much larger than layers are wide: else XLA hides what is kept in buffers of results. Bytes
+layer. A budget that is too small for a program is replaced by the smallest possible one, marked with a star.
+Batches are much larger than layers are wide: else XLA hides what is kept in buffers of results. Bytes
 and FLOPs are counts by XLA (`memory_analysis`, `cost_analysis`); as that counts the body of a loop once, the
 FLOPs of programs with a scan are counted in the traced program, product by product. `--time` adds the
 processor's time a step, the contenders taking turns.
 """
 
 import functools
+import itertools
 import math
+import re
 import statistics
 import sys
 import time
@@ -26,6 +29,7 @@ from jax import lax
 
 import funcnet
 from funcnet import nn
+from funcnet._errors import ParameterError
 from tests.backprop.programs import MEASURES, block, convolve, cross_entropy, transformer_layer
 
 BUDGETS = 1, "auto", 0.75, 0.5, 0.25
@@ -68,8 +72,10 @@ def mlp(activation):
     return loss
 
 
-def mlp_arguments(rng, depth=32, width=64, batch=1024):
-    layers = [(rng.normal(size=(width, width)) / 8, rng.normal(size=width) / 10) for _ in range(depth)]
+def mlp_arguments(rng, depth=32, width=128, batch=1024):
+    layers = [
+        (rng.normal(size=(width, width)) / np.sqrt(width), rng.normal(size=width) / 10) for _ in range(depth)
+    ]
     return layers, rng.normal(size=(batch, width))
 
 
@@ -88,7 +94,7 @@ def scanned_transformer(around, params, tokens):
     return cross_entropy(x @ params["embedding"].T, tokens[:, 1:])
 
 
-def transformer_arguments(rng, stacked, depth=8, batch=32, length=33, vocabulary=50, features=32):
+def transformer_arguments(rng, stacked, depth=8, batch=32, length=33, vocabulary=50, features=64):
     layers = [transformer_layer(rng, features) for _ in range(depth)]
     params = {"embedding": rng.normal(size=(vocabulary, features)) / 6, "layers": layers}
     if stacked:
@@ -104,7 +110,9 @@ def residual(around, kernels, x):
 
 
 def residual_arguments(rng, depth=16, channels=8, batch=16, size=16):
-    kernels = [tuple(rng.normal(size=(3, 3, channels, channels)) / 20 for _ in range(2)) for _ in range(depth)]
+    kernels = [
+        tuple(rng.normal(size=(3, 3, channels, channels)) / 20 for _ in range(2)) for _ in range(depth)
+    ]
     return kernels, rng.normal(size=(batch, size, size, channels))
 
 
@@ -146,7 +154,7 @@ def u_shaped(around, params, x):
 
 def u_shaped_arguments(rng, batch=16, size=32, channels=4, levels=3):
     def kernels(*widths):
-        return [rng.normal(size=(3, 3, m, n)) / np.sqrt(9 * m) for m, n in zip(widths, widths[1:], strict=False)]
+        return [rng.normal(size=(3, 3, m, n)) / np.sqrt(9 * m) for m, n in itertools.pairwise(widths)]
 
     widths = [channels * 2**level for level in range(levels + 1)]
     down = [kernels(a // 2 if a > channels else channels, a, a, a) for a in widths[:-1]]
@@ -160,7 +168,7 @@ def our_convnet(around, params, images, labels):
 
 
 def our_convnet_arguments(rng, batch=64, size=32):
-    params = nn.init_convnet(jax.random.key(231), (size, size, 3), 10, channels=(8, 8, 8, 16), hidden=32)
+    params = nn.init_convnet(jax.random.key(231), (size, size, 3), 10, channels=(8, 16, 32, 32), hidden=32)
     return params, rng.normal(size=(batch, size, size, 3)), rng.integers(10, size=batch, dtype=np.int32)
 
 
@@ -174,16 +182,26 @@ def our_randwired(around, params, statistics, images, labels):
 
 def our_randwired_arguments(rng, batch=16, size=32):
     params, running = nn.init_randwired(jax.random.key(231), WIRING, 10, channels=8, head=32)
-    return params, running, rng.normal(size=(batch, size, size, 3)), rng.integers(10, size=batch, dtype=np.int32)
+    return (
+        params,
+        running,
+        rng.normal(size=(batch, size, size, 3)),
+        rng.integers(10, size=batch, dtype=np.int32),
+    )
 
 
 PROGRAMS = [
     Deep("MLP, 32 tanh", mlp(jnp.tanh), mlp_arguments),
     Deep("MLP, 32 relu", mlp(jax.nn.relu), mlp_arguments),
     Deep("MLP, 32 gelu", mlp(jax.nn.gelu), mlp_arguments),
-    Deep("MLP, 16 silu, wide", mlp(jax.nn.silu), functools.partial(mlp_arguments, depth=16, width=128)),
+    Deep("MLP, 48 silu", mlp(jax.nn.silu), functools.partial(mlp_arguments, depth=48, width=64)),
     Deep("transformer, 8", transformer, functools.partial(transformer_arguments, stacked=False)),
-    Deep("transformer, scanned", scanned_transformer, functools.partial(transformer_arguments, stacked=True), True),
+    Deep(
+        "transformer, scanned",
+        scanned_transformer,
+        functools.partial(transformer_arguments, stacked=True),
+        True,
+    ),
     Deep("residual conv, 16", residual, residual_arguments),
     Deep("LSTM, 64 steps", lstm, lstm_arguments, True),
     Deep("U-shaped", u_shaped, u_shaped_arguments),
@@ -192,14 +210,25 @@ PROGRAMS = [
 ]
 
 
+def possible(program, budget):
+    """The function from the arguments to value and gradient within a budget, or within the smallest one."""
+    function = funcnet.value_and_grad(program.plain(), budget=budget)
+    try:
+        jax.eval_shape(function, *program.sample())
+    except ParameterError as error:
+        (least,) = re.findall(r"the smallest possible one is ([\d.]+)", str(error))
+        return funcnet.value_and_grad(program.plain(), budget=float(least)), "*"
+    return function, ""
+
+
 def contenders(program):
     """By name, functions from the arguments to value and gradient; the first is the measure."""
-    found = {"jax": jax.value_and_grad(program.plain())}
+    found = {"jax": (jax.value_and_grad(program.plain()), "")}
     for budget in BUDGETS:
-        found[f"{budget}"] = funcnet.value_and_grad(program.plain(), budget=budget)
+        found[f"{budget}"] = possible(program, budget)
     for name, policy in POLICIES.items():
         around = functools.partial(jax.checkpoint, policy=policy)
-        found[name] = jax.value_and_grad(functools.partial(program.loss, around))
+        found[name] = jax.value_and_grad(functools.partial(program.loss, around)), ""
     return found
 
 
@@ -246,19 +275,24 @@ def main(only, timed):
     print(f"{'bytes @ FLOPs':22}", *(f"{name:>13}" for name in names))
     table = []
     for program in chosen:
-        found = [costs(program, function) for function in contenders(program).values()]
+        functions, marks = zip(*contenders(program).values(), strict=True)
+        found = [costs(program, function) for function in functions]
         table.append([(bytes_ / found[0][0], flops / found[0][1]) for bytes_, flops, _ in found[1:]])
-        print(line(program.name, table[-1]), flush=True)
+        print(line(program.name, table[-1], marks[1:]), flush=True)
         if timed:
             ratios = times([compiled for *_, compiled in found], program.sample())
             print(f"{'  processor time':22}", *(f"{ratio:13.2f}" for ratio in ratios[1:]), flush=True)
-    means = [tuple(map(statistics.geometric_mean, zip(*column, strict=True))) for column in zip(*table, strict=True)]
-    print(line("geometric mean", means))
+    means = [
+        tuple(map(statistics.geometric_mean, zip(*column, strict=True)))
+        for column in zip(*table, strict=True)
+    ]
+    print(line("geometric mean", means, [""] * len(means)))
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}")
 
 
-def line(name, pairs):
-    return " ".join([f"{name:22}", *(f"{f'{a:.2f} @ {b:.2f}':>13}" for a, b in pairs)])
+def line(name, pairs, marks):
+    cells = [f"{a:.2f} @ {b:.2f}{mark}" for (a, b), mark in zip(pairs, marks, strict=True)]
+    return " ".join([f"{name:22}", *(f"{cell:>13}" for cell in cells)])
 
 
 if __name__ == "__main__":

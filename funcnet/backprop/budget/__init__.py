@@ -60,9 +60,9 @@ def within(
     chain = _chain(engine, flat, asked, given)
     if not chain.plan.pullbacks:
         return jaxpr, consts
-    if limit == "auto":
+    if isinstance(limit, str):
         return written(chain, costless(chain)), consts
-    size = chain.plain * limit if isinstance(limit, float) else limit
+    size = round(chain.plain * limit) if isinstance(limit, float) else limit
     if size >= chain.plain:
         return jaxpr, consts
     checkpointing = Checkpointing(chain)
@@ -122,6 +122,6 @@ def _too_small(budget: Budget, chain: Chain, least: int, name: str) -> str:
     return (
         f"budget={budget!r} of {name}: the smallest possible one is {-(-1000 * least // chain.plain) / 1000} "
         f"({amount(least)} of {amount(chain.plain)}); the way back through {biggest.primitive.name!r}"
-        f"{f', at {place},' if place else ''} holds {amount(holds)} at once. Take a larger budget, or smaller "
-        f"batches there"
+        f"{f', at {place},' if place else ''} holds {amount(holds)} at once. Take a larger budget, or "
+        f"smaller batches there"
     )

@@ -76,7 +76,10 @@ def _scheduled(chain: Chain) -> list[Variant]:
     checkpointing = Checkpointing(chain)
     least, most = checkpointing.least, chain.plain
     light = [chain.least_kept(option, s) for s, option in chain.keeping_all]
-    held, extra = max(max(option.ahead, option.back) for option in light), sum(option.extra for option in light)
+    held, extra = (
+        max(max(option.ahead, option.back) for option in light),
+        sum(option.extra for option in light),
+    )
     found = [Variant(kept_by(chain, light), held + kept_by(chain, light), extra, light)]
     for limit in {least + round(share * (most - least)) for share in SHARES}:
         schedule = checkpointing.schedule(limit)

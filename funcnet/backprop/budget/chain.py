@@ -16,6 +16,7 @@ from funcnet.backprop.budget.cost import bytes_of, is_cheap, operations
 from funcnet.backprop.budget.cut import smallest_kept
 from funcnet.backprop.program import live, program
 from funcnet.backprop.sweep import Engine, Plan
+from funcnet.backprop.user_rules import ruled
 
 MOST = 60
 """Stages of a chain; in longer ones neighbours are merged."""
@@ -129,42 +130,64 @@ class Facts:
         plan: both sweeps over the program.
         asked: for each equation which inputs want a gradient.
         free: variables that take no memory here: their arrays are there anyway.
+        cheap: for each equation whether it is cheap to run again.
+        same: variables that are others by another name, with the first name.
+        ins: for each equation the variables that it takes memory to have.
+        outs: likewise for what it makes.
+        made: by which equation a variable is made; −1 for an input.
+        used: which is the last that uses it.
+        reads: for each equation on the way back what its rule reads.
+        hidden: bytes that it keeps beside variables.
+        sent: to which variables it sends a cotangent.
+        came: for which of its results one comes.
+        arrays: the variables of which there is an array: an expensive equation makes or uses them.
+        has_bar: the variables that have a cotangent.
     """
 
     engine: Engine
     plan: Plan
     asked: Sequence[Mask]
     free: Collection[_jax.Var]
+    cheap: list[bool] = field(init=False)
+    same: dict[_jax.Var, _jax.Var] = field(init=False)
+    ins: list[list[_jax.Var]] = field(init=False)
+    outs: list[list[_jax.Var]] = field(init=False)
+    made: dict[_jax.Var, int] = field(init=False)
+    used: dict[_jax.Var, int] = field(init=False)
     reads: dict[int, set[_jax.Var]] = field(init=False)
     hidden: dict[int, int] = field(init=False)
+    sent: dict[int, set[_jax.Var]] = field(init=False)
+    came: dict[int, set[_jax.Var]] = field(init=False)
+    arrays: set[_jax.Var] = field(init=False)
+    has_bar: set[_jax.Var] = field(init=False)
 
     def __post_init__(self) -> None:
-        eqns = self.plan.jaxpr.eqns
+        eqns, pullbacks = self.plan.jaxpr.eqns, self.plan.pullbacks
         self.cheap = [is_cheap(eqn, self.engine.rules) for eqn in eqns]
-        self.made = {v: i for i, eqn in enumerate(eqns) for v in eqn.outvars}
+        self.same = {}
+        for eqn in filter(is_ruled, eqns):
+            ys, _ = eqn.params["rule"].split(eqn.invars)
+            self.same.update((y, self.same.get(v, v)) for y, v in zip(eqn.outvars, ys, strict=True))
+        self.outs = [[] if is_ruled(eqn) else list(eqn.outvars) for eqn in eqns]
+        self.made = {v: i for i, outs in enumerate(self.outs) for v in outs}
         self.made |= {v: -1 for v in self.plan.jaxpr.invars if v not in self.free}
-        self.used = {v: i for i, eqn in enumerate(eqns) for v in self.counted(eqn.invars)}
-        self.reads, self.hidden = {}, {}
-        for i, pullback in self.plan.pullbacks.items():
-            self.reads[i], self.hidden[i] = (
-                stash_of(pullback.forward, eqns[i]) if pullback.forward else (self.plan.kept_for(i), 0)
-            )
-            self.reads[i] = set(self.counted(self.reads[i]))
-        arrays = (v for eqn, cheap in zip(eqns, self.cheap, strict=True) if not cheap for v in self.around(eqn))
-        self.arrays = set(arrays)
-        outs = self.plan.given_to.items()
-        self.has_bar = {v for i, has in outs for v, one in zip(eqns[i].outvars, has, strict=True) if one}
-        for i, pullback in self.plan.pullbacks.items():
-            inputs = zip(eqns[i].invars, pullback.gives, strict=True)
-            self.has_bar.update(v for v, one in inputs if one and is_in(self.made, v))
+        self.ins = [self.counted(eqn.invars[eqn.params["rule"].xs if is_ruled(eqn) else 0 :]) for eqn in eqns]
+        self.used = {v: i for i, ins in enumerate(self.ins) for v in ins}
+        self.reads, self.hidden, self.sent, self.came = {}, {}, {}, {}
+        for i, pullback in pullbacks.items():
+            forward = pullback.forward
+            read, hidden = stash_of(forward, eqns[i]) if forward else (self.plan.kept_for(i), 0)
+            self.reads[i], self.hidden[i] = set(self.counted(read)), hidden
+            self.sent[i] = set(self.counted(itertools.compress(eqns[i].invars, pullback.gives)))
+            self.came[i] = set(self.counted(itertools.compress(eqns[i].outvars, self.plan.given_to[i])))
+        expensive = (i for i, cheap in enumerate(self.cheap) if not cheap)
+        self.arrays = {v for i in expensive for v in (*self.outs[i], *self.ins[i])}
+        self.has_bar = set().union(*self.sent.values(), *self.came.values())
 
     def counted(self, atoms: Iterable) -> list[_jax.Var]:
-        """Those operands that are variables and take memory."""
-        return [v for v in atoms if not _jax.is_literal(v) and v in self.made]
-
-    def around(self, eqn: _jax.Equation) -> list[_jax.Var]:
-        """Results and operands of an equation that take memory."""
-        return [*eqn.outvars, *self.counted(eqn.invars)]
+        """Those operands that are variables and take memory, each by its first name."""
+        named = (self.same.get(v, v) for v in _jax.variables(atoms))
+        return [v for v in named if v in self.made]
 
     def is_opaque(self, i: int) -> bool:
         """Whether an equation keeps more than variables."""
@@ -175,9 +198,14 @@ class Facts:
         return [v for v, i in self.made.items() if i < p <= self.used.get(v, -2)]
 
 
+def is_ruled(eqn: _jax.Equation) -> bool:
+    """Whether this is a call that has been run by the rule of its user: its results are operands."""
+    return eqn.primitive is ruled
+
+
 def stash_of(forward: Callable, eqn: _jax.Equation) -> tuple[set[_jax.Var], int]:
     """What an equation keeps that runs in its own way: operands and results, and bytes beside them."""
-    ahead, (ys, stash) = program(lambda *xs: forward(xs), *(v.aval for v in eqn.invars))
+    ahead, (ys, _) = program(lambda *xs: forward(xs), *(v.aval for v in eqn.invars))
     n = len(ys)
     known = dict(zip(ahead.inputs, eqn.invars, strict=True))
     known |= {v: y for v, y in zip(ahead.results[:n], eqn.outvars, strict=True) if not _jax.is_literal(v)}
@@ -210,10 +238,11 @@ def chain_of(
     facts = Facts(engine, plan, wants, free)
     ends = boundaries(facts)
     across = [facts.across(p) for p in ends]
-    spans = list(zip(ends, ends[1:], strict=False))
+    spans = list(itertools.pairwise(ends))
     sets = list(map(set, across))
     stages = [
-        _stage(facts, s, ends, sets, _options(facts, s, s + 1, ends, sets, variants)) for s in range(len(spans))
+        _stage(facts, s, ends, sets, _options(facts, s, s + 1, ends, sets, variants))
+        for s in range(len(spans))
     ]
     for s, r in between_narrows(facts, ends, sets):
         stages[s].options.extend(_options(facts, s, r, ends, sets, variants))
@@ -238,7 +267,8 @@ def boundaries(facts: Facts) -> list[int]:
     opaque = [i for i in range(n) if facts.is_opaque(i)]
     fixed = {0, n, *opaque, *(i + 1 for i in opaque)}
     expensive = [i for i in range(n) if not facts.cheap[i]]
-    found = {min(range(i + 1, j + 1), key=width.__getitem__) for i, j in zip(expensive, [*expensive[1:], n], strict=True)}
+    ranges = (range(i + 1, j + 1) for i, j in itertools.pairwise([*expensive, n]))
+    found = {min(places, key=width.__getitem__) for places in ranges}
     chosen = sorted({p for p in found if p < n} | fixed)
     while len(chosen) > MOST + 1 and (loose := [k for k, p in enumerate(chosen) if p not in fixed]):
         widest = max(width[chosen[k]] for k in loose)
@@ -251,9 +281,11 @@ def between_narrows(facts: Facts, ends: Sequence[int], sets: Sequence[set]) -> l
     """From which boundary to which there are wider ones between two, and no loop."""
     widths = list(map(_bytes, sets))
     narrow = [
-        k for k in range(len(ends)) if widths[k] <= min(widths[max(k - 1, 0) : k + 2], default=0) or k == len(ends) - 1
+        k
+        for k in range(len(ends))
+        if widths[k] <= min(widths[max(k - 1, 0) : k + 2], default=0) or k == len(ends) - 1
     ]
-    runs = ((s, r) for s, r in zip(narrow, narrow[1:], strict=False) if r > s + 1)
+    runs = ((s, r) for s, r in itertools.pairwise(narrow) if r > s + 1)
     return [(s, r) for s, r in runs if not any(map(facts.is_opaque, range(ends[s], ends[r])))]
 
 
@@ -281,18 +313,20 @@ def _options(
     if facts.is_opaque(begin) and begin in facts.plan.pullbacks:
         return _changed(facts, begin, kept, ahead, back, before | behind, variants)
     options = [Option(r - s, kept, 0.0, ahead, back)]
-    cheap = {id(eqn) for eqn, one in zip(eqns, facts.cheap[begin:end], strict=True) if one}
     if read:
-        fewest = smallest_kept(eqns, read, before | behind, lambda eqn: id(eqn) in cheap)
+        steps = list(zip(facts.outs, facts.ins, facts.cheap, strict=True))[begin:end]
+        fewest = smallest_kept(steps, read, before | behind)
         if (less := _bytes(fewest | (behind - before))) < kept:
-            again = float(sum(operations(eqn) for eqn in eqns if id(eqn) in cheap))
+            again = float(sum(map(operations, itertools.compress(eqns, facts.cheap[begin:end]))))
             passed = _peak_ahead(facts, begin, end, behind, fewest)
             back = max(back, ahead + _bars(facts, behind))
             options.append(Option(r - s, less, again, passed, back, fewest))
     return options
 
 
-def _changed(facts: Facts, i: int, kept: int, ahead: int, back: int, around: set, variants: Callable) -> list[Option]:
+def _changed(
+    facts: Facts, i: int, kept: int, ahead: int, back: int, around: set, variants: Callable
+) -> list[Option]:
     """The options of an equation that holds a program: to change that."""
     eqn, given = facts.plan.jaxpr.eqns[i], facts.plan.given_to[i]
     options = []
@@ -306,7 +340,14 @@ def _changed(facts: Facts, i: int, kept: int, ahead: int, back: int, around: set
             read = set(facts.counted(found))
         more = hidden + _bytes(read - facts.reads[i] - around)
         options.append(
-            Option(1, kept + more, extra, ahead + more, back + more + inside, equation=None if changed is eqn else changed)
+            Option(
+                1,
+                kept + more,
+                extra,
+                ahead + more,
+                back + more + inside,
+                equation=None if changed is eqn else changed,
+            )
         )
     return options
 
@@ -316,10 +357,9 @@ def _peak_ahead(facts: Facts, begin: int, end: int, behind: set, kept: Collectio
     now = most = 0
     stays = behind.union(kept)
     for i in range(begin, end):
-        eqn = facts.plan.jaxpr.eqns[i]
-        now += _bytes(v for v in eqn.outvars if v in stays or v in facts.arrays)
+        now += _bytes(v for v in facts.outs[i] if v in stays or v in facts.arrays)
         most = max(most, now)
-        done = {v for v in facts.counted(eqn.invars) if facts.made[v] >= begin and facts.used[v] == i}
+        done = {v for v in facts.ins[i] if facts.made[v] >= begin and facts.used[v] == i}
         now -= _bytes(v for v in done - stays if v in facts.arrays)
     return most
 
@@ -338,12 +378,10 @@ def _peak_back(facts: Facts, begin: int, end: int, before: set, behind: set, rea
     for i in reversed(range(begin, end)):
         if i not in facts.plan.pullbacks:
             continue
-        eqn, gives = facts.plan.jaxpr.eqns[i], facts.plan.pullbacks[i].gives
-        sent = {v for v, one in zip(eqn.invars, gives, strict=True) if one and is_in(facts.made, v)} - bars
-        new = _bytes(v for v in sent if v in facts.arrays or v in before)
-        came = _bytes(v for v in bars.intersection(eqn.outvars) if v in facts.arrays or v in behind)
+        new = _bytes(v for v in facts.sent[i] - bars if v in facts.arrays or v in before)
+        came = _bytes(v for v in bars & facts.came[i] if v in facts.arrays or v in behind)
         again = _bytes(facts.plan.made_again_for(i))
-        bars = (bars | sent).difference(eqn.outvars)
+        bars = (bars | facts.sent[i]) - facts.came[i]
         now += new + again - (came if facts.cheap[i] else 0)
         most = max(most, now)
         now -= late

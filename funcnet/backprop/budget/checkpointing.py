@@ -111,7 +111,7 @@ class Checkpointing:
     def _schedule(self, s: int, t: int, m: int) -> Schedule:
         parts: list[Option | Again] = []
         while s <= t:
-            _, (option, r) = min(self._choices(s, t), key=lambda choice: choice[0][m])  # noqa: B023
+            _, (option, r) = min(self._choices(s, t), key=lambda choice: choice[0][m])
             if option is not None:
                 parts.append(option)
                 m -= self._rounded(option.kept) if r <= t else 0

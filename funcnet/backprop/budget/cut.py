@@ -6,7 +6,7 @@ is enough to make again what the rules read exactly if nothing can flow past it;
 minimum cut (Zheng et al. 2022, torch.fx min-cut partitioning; Ford and Fulkerson 1956).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -20,31 +20,28 @@ _CAPACITY = 2**30
 
 
 def smallest_kept(
-    eqns: Sequence[_jax.Equation],
+    steps: Sequence[tuple[Sequence[_jax.Var], Sequence[_jax.Var], bool]],
     read: Collection[_jax.Var],
     held: Collection[_jax.Var],
-    is_cheap: Callable[[_jax.Equation], bool],
 ) -> set[_jax.Var]:
     """The values, of fewest bytes, of which cheap equations make again all that is read.
 
     Args:
-        eqns: the equations, in order.
+        steps: for each equation, in order, what it makes, of what, and whether it is cheap.
         read: variables of theirs that must be there.
         held: variables that are there in any case: they cost nothing.
-        is_cheap: whether an equation may run again.
     """
-    made = [v for eqn in eqns for v in eqn.outvars]
+    made = [v for outs, _, _ in steps for v in outs]
     places = {v: 2 * i for i, v in enumerate(made)}  # where its pipe begins; it ends at the next number
     total = sum(bytes_of(v.aval) for v in made if v not in held)
     scale = max(1.0, total / (_CAPACITY // 4))
     start, end = 2 * len(made), 2 * len(made) + 1
     pipes: dict[tuple[int, int], int] = {}
-    for eqn in eqns:
-        cheap = is_cheap(eqn)
-        for v in eqn.outvars:
+    for outs, ins, cheap in steps:
+        for v in outs:
             place = places[v]
             pipes[place, place + 1] = 0 if v in held else 1 + int(bytes_of(v.aval) / scale)
-            sources = [places[u] + 1 for u in _jax.variables(eqn.invars) if u in places] if cheap else [start]
+            sources = [places[u] + 1 for u in ins if u in places] if cheap else [start]
             pipes.update({(source, place): _CAPACITY for source in sources})
             if v in read:
                 pipes[place + 1, end] = _CAPACITY

@@ -14,7 +14,7 @@ smallest operand will do: of x·w the weights, of h + b the bias.
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -97,11 +97,13 @@ def _first_run(jaxpr: _jax.Jaxpr, kept: Sequence[_jax.Var]) -> Plan:
 def starting_operands(plan: Plan) -> set[_jax.Var]:
     """What to tie of the inputs of a second run, and of what it knows, so that each of its equations waits.
 
-    What the gradient of a kernel reads waits too: for that XLA makes a transposed copy, and would do so at once.
+    What the gradient of a kernel reads waits too: XLA makes a transposed copy of it, else too early.
     """
     there = {v: v for v in (*plan.jaxpr.invars, *(plan.known or ()))}
     convolutions = [i for i in plan.pullbacks if plan.jaxpr.eqns[i].primitive.name == "conv_general_dilated"]
-    tied = {v for i in convolutions for v in plan.kept_for(i) if v in there and v in plan.jaxpr.eqns[i].invars[:1]}
+    tied = {
+        v for i in convolutions for v in plan.kept_for(i) if v in there and v in plan.jaxpr.eqns[i].invars[:1]
+    }
     _tie([plan.jaxpr.eqns[i] for i, runs, _ in plan.schedule if runs], there, tied, set())
     return tied
 
@@ -142,7 +144,7 @@ def _tie(
 
 def _size(aval: Any) -> int:
     """The elements of a value that can be tied; 0 for one that cannot."""
-    return aval.size if isinstance(aval, jax.core.ShapedArray) else 0
+    return getattr(aval, "size", 0)
 
 
 def tied(values: Sequence[Any], ties: Sequence[bool], y_bars: Sequence[Any]) -> list[Any]:
