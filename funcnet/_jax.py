@@ -572,7 +572,8 @@ def with_constants(jaxpr: Jaxpr, n: int, eqns: Sequence[Equation], consts: Seque
     info = core.DebugInfo("funcnet", jaxpr.debug_info.func_name, None, None)
     rest = jaxpr.outvars, eqns, jaxpr.effects, info, jaxpr.is_high
     if hasattr(jaxpr, "with_consts"):  # newer JAX: constants are inputs that have values
-        return core.Jaxpr((), (*constvars, *invars), *rest).with_consts(consts)
+        program: Any = core.Jaxpr((), (*constvars, *invars), *rest)
+        return program.with_consts(consts)
     return core.Jaxpr(constvars, invars, *rest)
 
 
