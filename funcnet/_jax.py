@@ -559,11 +559,22 @@ def part(eqns: Sequence[Equation], inputs: Sequence[Var], results: Sequence[Var]
     return core.Jaxpr((), inputs, results, eqns, effects, info, any(map(is_high, eqns)))
 
 
-def with_constants(jaxpr: Jaxpr, n: int, eqns: Sequence[Equation]) -> Jaxpr:
-    """A program of these equations whose first n inputs are constants too."""
+def with_constants(jaxpr: Jaxpr, n: int, eqns: Sequence[Equation], consts: Sequence[Any]) -> Jaxpr:
+    """A program of these equations whose first n inputs are constants too, before those that it has.
+
+    Args:
+        jaxpr: a program with the same inputs and results.
+        n: how many.
+        eqns: its equations.
+        consts: the values of all constants.
+    """
     constvars, invars = (*jaxpr.invars[:n], *jaxpr.constvars), jaxpr.invars[n:]
     info = core.DebugInfo("funcnet", jaxpr.debug_info.func_name, None, None)
-    return core.Jaxpr(constvars, invars, jaxpr.outvars, eqns, jaxpr.effects, info, jaxpr.is_high)
+    rest = jaxpr.outvars, eqns, jaxpr.effects, info, jaxpr.is_high
+    if hasattr(jaxpr, "with_consts"):  # newer JAX: constants are inputs that have values
+        program: Any = core.Jaxpr((), (*constvars, *invars), *rest)
+        return program.with_consts(consts)
+    return core.Jaxpr(constvars, invars, *rest)
 
 
 def closed(jaxpr: Jaxpr, consts: Sequence[Any]) -> Any:

@@ -273,7 +273,7 @@ def test_integers_keys_and_prints_are_as_they_were(capfd):
         return jnp.mean(x**2), steps + 1
 
     arguments = layers(8), sample(32, WIDTH), 2, jax.random.key(1)
-    plain = funcnet.value_and_grad(f, (0, 2), has_aux=True, allow_int=True)(*arguments)
+    plain = jax.jit(funcnet.value_and_grad(f, (0, 2), has_aux=True, allow_int=True))(*arguments)
     jax.effects_barrier()
     capfd.readouterr()
     (value, aux), (found, of_steps) = jax.jit(

@@ -88,4 +88,5 @@ def inlined(jaxpr: _jax.Jaxpr, consts: Sequence[Any], rules: Table) -> tuple[_ja
     avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
     flat, more = _jax.staged(lambda *xs: evaluate(jaxpr, xs[:n], xs[n:], run), avals, "a program")
     eqns, _ = live(flat.eqns, flat.outvars)
-    return _jax.with_constants(flat, n, eqns), [*consts, *more]
+    constants = [*consts, *more]
+    return _jax.with_constants(flat, n, eqns, constants), constants
