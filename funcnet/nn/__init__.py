@@ -14,6 +14,7 @@ from funcnet.nn.convolutions import conv, depthwise_conv
 from funcnet.nn.dropout import dropout
 from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss, weighted_mean
 from funcnet.nn.machine import Machine, ntm_start, ntm_step
+from funcnet.nn.many_classes import linear_softmax_loss
 from funcnet.nn.memory import circular_convolution, cosine_similarity, embedding
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
@@ -63,6 +64,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "linear_softmax_loss",
     "local_response_norm",
     "logistic_loss",
     "low_rank",

@@ -42,11 +42,11 @@ def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
             f"{name}: scores have shape {list(scores.shape)}, labels {list(labels.shape)} with dtype "
             f"{labels.dtype}; expected scores [*batch, classes] and integer labels [*batch]"
         )
-    _check_labels(name, labels, scores.shape[-1])
+    check_labels(name, labels, scores.shape[-1])
     return _one_hot(labels, scores.shape[-1])
 
 
-def _check_labels(name: str, labels: Array, classes: int) -> None:
+def check_labels(name: str, labels: Array, classes: int) -> None:
     """Raises for labels that are no class, if their values are known."""
     if isinstance(labels, jax.core.Tracer):
         return

@@ -28,11 +28,15 @@ Axes = Sequence[int]
 
 
 def below_best(x: Any, axes: Axes) -> tuple[Any, Any]:
-    """d = x − max x, and exp(d).
+    """d = x − max x, and exp(d)."""
+    return below(x, jnp.max(x, axis=tuple(axes), keepdims=True))
+
+
+def below(x: Any, best: Any) -> tuple[Any, Any]:
+    """d = x − best, and exp(d).
 
     What a wide difference lost in rounding (Møller 1965, Knuth 1969) is given back to first order.
     """
-    best = jnp.max(x, axis=tuple(axes), keepdims=True)
     d = x - best
     minus_best = d - x
     lost = (x - (d - minus_best)) - (best + minus_best)

@@ -48,6 +48,18 @@ class Row:
         return [jax.random.uniform(key, shape) for key, shape in zip(keys, self.shapes, strict=True)]
 
 
+def right_classes(x, w):
+    return jnp.arange(len(x)) * 997 % w.shape[1]
+
+
+def linear_softmax_loss(x, w):
+    return nn.linear_softmax_loss(x, w, right_classes(x, w))
+
+
+def of_all_scores(x, w):
+    return nn.softmax_loss(x @ w, right_classes(x, w))
+
+
 IMAGES, CHANNELS = (32, 28, 28, 32), (32,)
 ROWS = [
     Row(nn.conv, ((32, 28, 28, 16), (3, 3, 16, 32)), convolution, {"padding": "same"}),
@@ -66,6 +78,8 @@ ROWS = [
     Row(nn.layer_norm, ((256, 128, 64), (64,), (64,))),
     Row(nn.cosine_similarity, ((64, 20), (64, 128, 20))),
     Row(nn.circular_convolution, ((256, 128), (256, 3))),
+    Row(linear_softmax_loss, ((1024, 64), (64, 100_000)), of_all_scores),
+    Row(linear_softmax_loss, ((512, 256), (256, 100_000)), of_all_scores, name="of 256 inputs"),
     Row(nn.lstm_cell, ((256, 64), (256, 128), (256, 128), (192, 512), (512,))),
 ]  # fmt: skip
 
