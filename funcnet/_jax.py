@@ -20,7 +20,7 @@ import jax.core
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
-from jax._src import config  # of these six there are no public ones
+from jax._src import config, distributed  # of these seven there are no public ones
 from jax._src.core import eval_trace
 from jax._src.interpreters.ad import NullAccum, ValAccum
 from jax._src.interpreters.partial_eval import trace_to_jaxpr_dynamic
@@ -725,6 +725,18 @@ def canonical(x: Any) -> Any:
 def evaluates(trace: Any) -> bool:
     """Whether operations that come to this trace are computed, with no transformation around."""
     return trace is eval_trace
+
+
+def put_word(key: str, word: str) -> None:
+    """Leave a word with the service at which the processes of `jax.distributed` have met."""
+    client: Any = distributed.global_state.client
+    client.key_value_set(key, word, allow_overwrite=True)
+
+
+def words_under(folder: str) -> dict[str, str]:
+    """The words that processes have left there, by what follows the folder in their keys."""
+    client: Any = distributed.global_state.client
+    return {key.rpartition("/")[2]: word for key, word in client.key_value_dir_get(folder)}
 
 
 def transposed_solve(eqn: Equation, consts: Sequence[Any], x_bars: Sequence[Any]) -> list[Any]:

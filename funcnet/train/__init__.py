@@ -14,6 +14,8 @@ Which file is about what:
     folder       a run's files, their lock, and what refuses to be resumed; checkpoint: trees of arrays
     run          the rows of metrics.csv, and what was trained, saved and read back
     limits       what is refused before it starts, for its size or kind
+    mesh         where arrays are on many devices; canonical: the same bits on 1, 2, 4 and 8 of them
+    processes    how several processes of one run meet, and notice that one is lost
     nonfinite    where a run broke
     watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
     sequences    the loss, the error and the update rule of a Neural Turing Machine; memory_plot: its picture
@@ -41,6 +43,7 @@ __all__ = [
     "Sweep",
     "advance",
     "classifier",
+    "data_mesh",
     "export",
     "fit",
     "from_source",
@@ -55,6 +58,7 @@ __all__ = [
     "sequence_loss",
     "step",
     "sweep",
+    "tensor_parallel",
 ]
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     from funcnet.train.grid import Sweep, sweep
     from funcnet.train.loop import Interrupted, StopTraining
     from funcnet.train.memory_plot import memory_use
+    from funcnet.train.mesh import data_mesh, tensor_parallel
     from funcnet.train.net import Net, load_run
     from funcnet.train.objective import classifier, fit
     from funcnet.train.program import export
@@ -81,6 +86,7 @@ else:
             "grid": ["Sweep", "sweep"],
             "loop": ["Interrupted", "StopTraining"],
             "memory_plot": ["memory_use"],
+            "mesh": ["data_mesh", "tensor_parallel"],
             "net": ["Net", "load_run"],
             "program": ["export"],
             "run": ["Run"],

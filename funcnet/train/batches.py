@@ -16,7 +16,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -24,11 +24,13 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Integer, Key
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.mesh import replicated
 
 Step = Integer[Array, ""] | int
 Seed = Integer[Array, ""] | int
@@ -48,6 +50,7 @@ class Batches:
         per_epoch: steps in an epoch; `TURNS` where there are none.
         describe: what the data are, as JSON can hold it, with a digest of their content.
         reads: whether loading takes the host's time, so that it is worth doing ahead.
+        over: the same batches for devices of a mesh: what is loaded is on all of them, or each has its part.
     """
 
     load: Callable[[Seed, Step, int], Any]
@@ -56,6 +59,16 @@ class Batches:
     per_epoch: int
     describe: Callable[[], dict[str, Any]]
     reads: bool = False
+    over: Callable[[Mesh], "Batches"] | None = None
+
+    def on(self, mesh: Mesh) -> "Batches":
+        """The same batches, of which what is loaded is on the devices of a mesh, of all processes."""
+        batches = self.over(mesh) if self.over else self
+
+        def load(seed: Seed, step: Step, steps: int) -> Any:
+            return replicated(batches.load(seed, step, steps), mesh)
+
+        return replace(batches, load=load)
 
     def __call__(self, step: Step, seed: Seed = 0) -> Any:
         """The batch of a step."""
@@ -113,7 +126,14 @@ def in_memory(arrays: Any, size: int) -> Batches:
         epochs = (int(step) + steps - 1) // slices.per_epoch - int(first) + 1
         return arrays, kept(int(seed), int(first), epochs), jnp.int32(first)
 
-    return Batches(load, slices, slices.turns, slices.per_epoch, lambda: slices.describe(arrays))
+    return Batches(
+        load,
+        slices,
+        slices.turns,
+        slices.per_epoch,
+        lambda: slices.describe(arrays),
+        over=lambda mesh: in_memory(replicated(arrays, mesh), size),
+    )
 
 
 def procedural(draw: Callable[[Key[Array, ""]], Any]) -> Batches:

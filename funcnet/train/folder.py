@@ -35,11 +35,12 @@ MAY_CHANGE = "epochs", "learning_rate"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run, its settings, and what its data are."""
+    """The folder of a run, its settings, what its data are, and whether this process is to write it."""
 
     path: Path
     settings: Mapping[str, Any]
     data: Mapping[str, Any]
+    mine: bool = True
 
     def start(self, state: State) -> tuple[State, Log]:
         """State and log of a new run, saved.
@@ -47,6 +48,8 @@ class RunFolder:
         Raises:
             CheckpointError: the folder holds a run, or anything else.
         """
+        if not self.mine:
+            return state, Log()
         own = {LOCK_FILE, f"{CONFIG_FILE}.partial"}  # what a run leaves that was killed before it began
         found = {file.name for file in self.path.iterdir()} - own
         if found:
@@ -76,13 +79,16 @@ class RunFolder:
         return self._begin(state, Log.from_json(metadata["log"]))
 
     def _begin(self, state: State, log: Log) -> tuple[State, Log]:
-        content = json.dumps(self.settings, indent=2) + "\n"
-        write_atomically(self.path / CONFIG_FILE, content.encode())
+        if self.mine:
+            content = json.dumps(self.settings, indent=2) + "\n"
+            write_atomically(self.path / CONFIG_FILE, content.encode())
         self.save(state, log)
         return state, log
 
     def save(self, state: State, log: Log) -> None:
         """Writes checkpoint and metrics."""
+        if not self.mine:
+            return
         metadata = {"settings": self.settings, "data": self.data, "log": log.to_json()}
         checkpoint.save(self.path / CHECKPOINT_FILE, state, metadata)
         write_metrics(self.path, log.history)
@@ -99,14 +105,21 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def opened(path: Path, settings: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[RunFolder]:
+def opened(
+    path: Path, settings: Mapping[str, Any], data: Mapping[str, Any], mine: bool = True
+) -> Iterator[RunFolder]:
     """Within the block the folder, which is made if there is none, is this process's alone.
+
+    Of several processes of one run, one has it, and the others read what it writes.
 
     The system takes the lock from a process that ends, however it ends.
 
     Raises:
         CheckpointError: another process, or another thread, trains there; or the folder cannot be made.
     """
+    if not mine:
+        yield RunFolder(path, settings, data, mine=False)
+        return
     import fcntl  # Windows has none
 
     lock = path / LOCK_FILE

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from funcnet._errors import ParameterError
@@ -27,6 +28,8 @@ from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, as_batches
 from funcnet.train.folder import opened
 from funcnet.train.limits import check_options
+from funcnet.train.mesh import Layout, on_one_device, spread_state
+from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, Loss, State, Task, broken, init, take_steps
@@ -61,6 +64,9 @@ def fit(
     watch: int = 0,
     save_every: float = 5.0,
     progress: bool = False,
+    mesh: Mesh | None = None,
+    layout: Layout | None = None,
+    reproducible: bool | None = None,
     result: Callable[[Any, Any, Any], Run] = Run,
 ) -> Run:
     """Trains parameters by a loss; `fit(config, dataset)` trains the classifier that a `Config` describes.
@@ -87,6 +93,12 @@ def fit(
             folder has them by step in watch.csv, and the norms as a heat map in watch.png.
         save_every: seconds between checkpoints.
         progress: show a bar, if standard error is a terminal.
+        mesh: devices, of all processes, over whose axis "data" each batch is spread; what is returned, and
+            what `evaluate` gets, is on one of them. None for wherever the arrays are.
+        layout: where parameters and the optimizer's state are on the mesh, "replicated", "zero1" or "zero3"
+            (`funcnet.train.mesh`); by default where the parameters are, on each device if not on the mesh.
+        reproducible: gradients are added in one order, so that 1, 2, 4 and 8 devices train to the same bits
+            (`funcnet.train.canonical`); by default where that can be, but for a run that is watched.
         result: makes the run that is returned, of parameters, history and the optimizer's state.
 
     Returns:
@@ -119,12 +131,14 @@ def fit(
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
     if folder == "":
         raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
-    task = Task(loss, optimizer, as_batches(batches), grad, seed, watch)
-    begun, disk, interrupted, record = (init(params, optimizer, steps), Log()), None, bool, None
+    initial, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
+    task = Task(loss, optimizer, as_batches(batches), grad, seed, watch, devices)
+    begun, disk, interrupted, record = (initial, Log()), None, bool, None
     with contextlib.ExitStack() as stack:
+        others = stack.enter_context(peers())
         if folder is not None:
             kept = {"seed": seed, **(settings or {})}
-            disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe()))
+            disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe(), others.index == 0))
             interrupted = stack.enter_context(_ending_noted())
             begun = disk.restore(begun[0]) if resume else disk.start(begun[0])
         state, log = begun
@@ -132,34 +146,43 @@ def fit(
             raise ParameterError(
                 f"steps is {steps}, and {folder} is at step {state.step} already. Give more."
             )
-        if disk and watch:
+        if disk and disk.mine and watch:
             record = WatchLog(disk.path, int(state.step))
             stack.callback(record.close)
         bar = tqdm(total=steps, initial=int(state.step), unit="step", disable=None if progress else True)
         stack.enter_context(bar)
         saved = time.monotonic()
-        for state, log, metrics in _chunks(task, steps, evaluate, record, *begun):
-            step, ended, stopping = int(state.step), interrupted(), _stops(hook, state, metrics)
+        for state, log, metrics in _chunks(task, steps, evaluate, record, others, *begun):
+            step, stopping = int(state.step), _stops(hook, state, metrics)
+            ended, due = others.agree(interrupted(), time.monotonic() - saved >= save_every)
             bar.set_postfix(_means(metrics), refresh=False)
             bar.update(step - bar.n)
             over = ended or stopping or step == steps
-            if disk and (over or time.monotonic() - saved >= save_every):
+            if disk and (over or due):
                 if record:
                     record.save()  # first: it may have more rows than the checkpoint has steps, never fewer
-                disk.save(state, log)
+                with others.saving():
+                    disk.save(state, log)
                 saved = time.monotonic()
             if ended:
                 raise Interrupted(f"stopped at step {step} of {steps}; the run is saved in {folder}")
             if stopping:
                 break
-        run = result(state.params, log.history, state.optimizer_state)
-        if disk:
+        ended = on_one_device(state) if mesh else state
+        run = result(ended.params, log.history, ended.optimizer_state)
+        if disk and disk.mine:
             run.save(disk.path / WEIGHTS_FILE)
         return run
 
 
 def _chunks(
-    task: Task, steps: int, evaluate: Callable | None, record: WatchLog | None, state: State, log: Log
+    task: Task,
+    steps: int,
+    evaluate: Callable | None,
+    record: WatchLog | None,
+    others: Peers,
+    state: State,
+    log: Log,
 ) -> Iterator[tuple[State, Log, dict[str, Any]]]:
     """State, log and metrics after each chunk to the end of the run; each state is donated to the next.
 
@@ -168,7 +191,8 @@ def _chunks(
     """
     for begin, stop, data in _loaded(task, int(state.step), steps):
         began = time.perf_counter()
-        state, measured = take_steps(task, state, data, stop, task.batches.turns)
+        with others.waiting():
+            state, measured = jax.block_until_ready(take_steps(task, state, data, stop, task.batches.turns))
         reached = min(int(state.step) + 1, stop)  # a step that is not finite was measured, but not taken
         metrics = jax.tree.map(operator.itemgetter(slice(reached - begin)), jax.device_get(measured))
         if record:
@@ -177,7 +201,8 @@ def _chunks(
             raise broken(task, state)
         log = log.add(metrics, stop - begin, time.perf_counter() - began)
         if stop % task.batches.per_epoch == 0 or stop == steps:
-            validation = _validation(evaluate(state.params)) if evaluate else {}
+            params = on_one_device(state.params) if task.devices.mesh else state.params
+            validation = _validation(evaluate(params)) if evaluate else {}
             log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
             metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
         yield state, log, metrics
@@ -194,9 +219,10 @@ def _validation(values: Any) -> dict[str, float]:
 
 def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:
     """Where each chunk begins and stops, and its data."""
+    batches = task.batches.on(task.devices.mesh) if task.devices.mesh else task.batches
 
     def load(begin: int, stop: int) -> tuple[int, int, Any]:
-        return begin, stop, task.batches.load(task.seed, begin, stop - begin)
+        return begin, stop, batches.load(task.seed, begin, stop - begin)
 
     spans = task.batches.spans(begin, steps)
     return read_ahead(load, spans) if task.batches.reads else itertools.starmap(load, spans)

@@ -7,17 +7,20 @@ is kept of what was read; a thread reads what the next steps need while the devi
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, order, rows_of
+from funcnet.train.canonical import DATA
 
 READ_AT_ONCE = 2**26
 """Bytes that are read from a source at once, at most, unless a single batch has more."""
@@ -68,20 +71,56 @@ def from_source(source: Any, size: int) -> Batches:
         start = step % slices.per_epoch * slices.size
         return _order(seed, slices.examples, step // slices.per_epoch)[start : start + slices.size]
 
-    def load(seed: Seed, step: Step, steps: int) -> Any:
+    def load(seed: Seed, step: Step, steps: int, mesh: Mesh | None = None) -> Any:
         if is_traced((seed, step)):
             raise ParameterError(
                 "a source on the host cannot be read from within jit or vmap; expected batches in memory or "
                 "procedural ones there. Call advance outside."
             )
-        stacked = [read(visited(int(seed), int(step) + i)) for i in range(steps)]
-        return jax.tree.map(lambda *each: jnp.asarray(np.stack(each)), *stacked), jnp.int32(step)
+        visits = np.stack([visited(int(seed), int(step) + i) for i in range(steps)])
+        return (_on_mesh(read, visits, mesh) if mesh else _stacked(read, visits, jnp.asarray)), jnp.int32(
+            step
+        )
 
     sample = read(np.linspace(0, slices.examples - 1, min(16, slices.examples)).astype(int))
     batch = slices.size * sum(leaf[0].nbytes for leaf in jax.tree.leaves(sample))
     check_memory(batch, f"from_source: a batch of {slices.size} examples", "Take fewer")
     turns = min(slices.turns, max(1, READ_AT_ONCE // max(1, batch)))
-    return Batches(load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True)
+    whole = Batches(load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True)
+    return replace(whole, over=lambda mesh: replace(whole, load=functools.partial(load, mesh=mesh)))
+
+
+def _stacked(
+    read: Callable[[np.ndarray], Any], visits: np.ndarray, as_array: Callable[[np.ndarray], Any]
+) -> Any:
+    """The batches of several steps in arrays [steps, examples, …]."""
+    return jax.tree.map(lambda *each: as_array(np.stack(each)), *map(read, visits))
+
+
+def _on_mesh(read: Callable[[np.ndarray], Any], visits: np.ndarray, mesh: Mesh) -> Any:
+    """Likewise, spread over the devices of all processes: a process reads the examples of its own devices."""
+    even = visits.shape[1] % mesh.shape[DATA] == 0
+    sharding = NamedSharding(mesh, PartitionSpec(None, DATA if even else None))
+
+    def examples(index: Any) -> tuple[int, int]:
+        start, stop, _ = index[1].indices(visits.shape[1])
+        return start, stop
+
+    mine = {examples(index) for index in sharding.addressable_devices_indices_map(visits.shape).values()}
+    parts = {part: _stacked(read, visits[:, slice(*part)], _as_jax_has_it) for part in mine}
+
+    def together(*each: np.ndarray) -> jax.Array:
+        of = dict(zip(parts, each, strict=True))
+        return jax.make_array_from_callback(
+            visits.shape + each[0].shape[2:], sharding, lambda index: of[examples(index)]
+        )
+
+    return jax.tree.map(together, *parts.values())
+
+
+def _as_jax_has_it(array: np.ndarray) -> np.ndarray:
+    """In float32 what is in float64, unless that is switched on."""
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
 def _of_stack(data: Any, key: Key[Array, ""], step: Step) -> Any:

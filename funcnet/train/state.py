@@ -17,14 +17,17 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Integer, Key
 
 from funcnet._errors import NonFiniteError, ParameterError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
+from funcnet.train.canonical import in_one_order
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.limits import check_run
 from funcnet.train.loss import Loss, Metrics, evaluated, takes_key
+from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
 from funcnet.train.nonfinite import finite, why
 from funcnet.train.watch import watched
 
@@ -48,6 +51,7 @@ class Task(NamedTuple):
     grad: Callable
     seed: Seed
     watch: int = 0
+    devices: Devices = Devices()
 
 
 def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -> State:
@@ -76,7 +80,13 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
 
 
 def step(
-    loss: Loss, optimizer: optax.GradientTransformation, *, grad: Callable = value_and_grad, seed: Seed = 0
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    grad: Callable = value_and_grad,
+    seed: Seed = 0,
+    mesh: Mesh | None = None,
+    reproducible: bool | None = None,
 ) -> Callable[[State, Any], tuple[State, Metrics]]:
     """A pure function from a state and a batch to the next state and the step's metrics.
 
@@ -85,6 +95,10 @@ def step(
         optimizer: any of optax's.
         grad: makes loss and gradients: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options.
         seed: decides the key of each step.
+        mesh: devices over whose axis "data" the batch is spread; wherever the arrays are if None.
+        reproducible: whether gradients are added in one order, on 1, 2, 4 and 8 devices to the same bits
+            (`funcnet.train.canonical`): the loss is then the mean of those of 8 chunks of the batch. By
+            default it is so on a mesh of so many.
 
     Returns:
         The function. Its metrics are those of the loss, and the scalar as `loss` if they have no such name.
@@ -96,7 +110,8 @@ def step(
     (5.0, 3.0)
     """
     key = step_key(seed)
-    return lambda state, batch: _step(loss, optimizer, grad, state, batch, key, True)
+    devices = _over(mesh, reproducible)
+    return lambda state, batch: _step(loss, optimizer, grad, state, batch, key, True, devices=devices)
 
 
 def advance(
@@ -106,6 +121,8 @@ def advance(
     *,
     grad: Callable = value_and_grad,
     seed: Seed = 0,
+    mesh: Mesh | None = None,
+    reproducible: bool | None = None,
 ) -> Callable[[State, int], tuple[State, Metrics]]:
     """A function from a state and a number n to the state n steps later, and the metrics of each step.
 
@@ -115,6 +132,8 @@ def advance(
         batches: from `funcnet.train.batches`, or a jittable function of a key.
         grad: as for `step`.
         seed: decides batches and keys.
+        mesh: as for `step`.
+        reproducible: as for `step`.
 
     Returns:
         The function; metrics are stacked by step. The state passed in is donated: use what comes back.
@@ -125,7 +144,7 @@ def advance(
     >>> metrics["loss"].shape, round(float(state.params))
     ((50,), 3)
     """
-    task = Task(loss, optimizer, as_batches(batches), grad, seed)
+    task = Task(loss, optimizer, as_batches(batches), grad, seed, devices=_over(mesh, reproducible))
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
         return take_steps(task, state, task.batches.load(seed, state.step, n), state.step + n, n)
@@ -140,7 +159,7 @@ def take_steps(
 
     The compiled loop has so many turns; those after `stop` change nothing, and their metrics mean nothing.
     """
-    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.watch
+    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.watch, task.devices
     keys = step_key(task.seed), jax.random.key(task.seed)
     leaves, structure = jax.tree.flatten((state, data, keys))
     if is_traced(leaves) or not _slow_in_a_loop(parts, structure, *map(_type, leaves)):
@@ -166,7 +185,12 @@ def step_key(seed: Seed) -> Key[Array, ""]:
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _scan(parts: tuple, turns: int, state: State, data: Any, keys: Any, stop: Any) -> tuple[State, Metrics]:
-    return lax.scan(lambda state, _: _taken(parts, state, data, keys, state.step < stop), state, length=turns)
+    def turn(state: State, _: None) -> tuple[State, Metrics]:
+        return _taken(parts, state, data, keys, state.step < stop)
+
+    devices: Devices = parts[-1]
+    state, metrics = lax.scan(turn, devices.stay(state), length=turns)
+    return devices.stay(state), metrics
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -175,8 +199,15 @@ def _single(parts: tuple, state: State, data: Any, keys: Any) -> tuple[State, Me
 
 
 def _taken(parts: tuple, state: State, data: Any, keys: Any, wanted: Any) -> tuple[State, Metrics]:
-    loss, optimizer, take, grad, watch = parts
-    return _step(loss, optimizer, grad, state, take(data, keys[1], state.step), keys[0], wanted, watch)
+    loss, optimizer, take, grad, watch, devices = parts
+    batch = take(data, keys[1], state.step)
+    return _step(loss, optimizer, grad, state, batch, keys[0], wanted, watch, devices)
+
+
+def _over(mesh: Mesh | None, reproducible: bool | None) -> Devices:
+    if mesh is not None:
+        check_mesh(mesh)
+    return Devices(mesh, reproducible=in_one_order_on(mesh, True, reproducible))
 
 
 def _step(
@@ -188,31 +219,44 @@ def _step(
     key: Key[Array, ""],
     wanted: Any,
     watch: int = 0,
+    devices: Devices = Devices(),  # noqa: B008 — immutable
 ) -> tuple[State, Metrics]:
     """The next state, or the same one if it is not wanted or not finite; and the metrics."""
     key = jax.random.fold_in(key, state.step)
+    if devices.mesh:
+        batch = rows_spread(batch, devices.mesh)
 
-    def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
-        return evaluated(loss, params, batch, key)
+    def measured(params: Any, rows: Any, key: Key[Array, ""]) -> tuple[tuple[Array, tuple], Any]:
+        def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
+            return evaluated(loss, params, rows, key)
 
-    if watch:
-        measured = watched(grad, full=state.step % watch == 0)(whole, has_aux=True)
-        (total, (metrics, kept)), gradients, seen = measured(state.params)
-        metrics = {**metrics, WATCHED: seen}
-    else:
-        (total, (metrics, kept)), gradients = grad(whole, has_aux=True)(state.params)
+        if not watch:
+            return grad(whole, has_aux=True)(params)
+        full = state.step % watch == 0
+        (total, (metrics, kept)), gradients, seen = watched(grad, full=full)(whole, has_aux=True)(params)
+        return (total, ({**metrics, WATCHED: seen}, kept)), gradients
+
+    def value(params: Any) -> Array:
+        return (
+            measure(params, batch, key)[0][0]
+            if devices.reproducible
+            else evaluated(loss, params, batch, key)[0]
+        )
+
+    measure = in_one_order(measured, devices.mesh) if devices.reproducible else measured
+    (total, (metrics, kept)), gradients = measure(state.params, batch, key)
     updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradients,
         state.optimizer_state,
         state.params,
         value=total,
         grad=gradients,
-        value_fn=lambda params: whole(params)[0],
+        value_fn=value,
     )
     params: Any = optax.apply_updates(state.params, updates)
     after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
     select = functools.partial(jnp.where, finite(total, gradients, params) & wanted)
-    return jax.tree.map(select, after, state), {"loss": total, **metrics}
+    return devices.stay(jax.tree.map(select, after, state)), {"loss": total, **metrics}
 
 
 @functools.lru_cache(64)

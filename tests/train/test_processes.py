@@ -1,0 +1,108 @@
+"""Several processes: the bits of one, a lost one that is named, and a run that goes on elsewhere."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from funcnet._errors import ParameterError
+from funcnet.train import processes
+from tests.train.test_devices import ROOT, SPREAD
+
+
+def started(*arguments, count=1, devices=1):
+    """So many processes of one run, with so many devices each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    several = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": str(count)}
+    environment = {
+        **os.environ,
+        **(several if count > 1 else {}),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "NPROC": "16",
+        "PYTHONPATH": str(ROOT),
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, SPREAD, *map(str, arguments)],
+            env=environment | ({"JAX_PROCESS_ID": str(index)} if count > 1 else {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(count)
+    ]
+
+
+def ended(runs):
+    """Exit code, last line of output and last line of errors of each."""
+    last = []
+    for run in runs:
+        out, errors = run.communicate(timeout=180)
+        last.append((run.returncode, *(text.strip().rpartition("\n")[2] for text in (out, errors))))
+    return last
+
+
+@pytest.mark.in_turns(2)
+@pytest.mark.parametrize(("rank", "words"), [(1, "has given no sign of life for 10 s"), (0, "has ended")])
+def test_a_run_of_two_processes_of_which_one_is_killed_goes_on_in_one_to_the_same_bits(rank, words, tmp_path):
+    ways = "--steps", 16, "--folder", tmp_path / "run"
+    last = ended(started(*ways, "--fault", "killed", rank, 8, count=2))
+    assert last[rank][0] == -signal.SIGKILL
+    code, _, line = last[1 - rank]
+    assert code == processes.LOST_CODE
+    assert line.startswith(
+        f"funcnet: process {rank} of 2 {words}. Process {1 - rank} ends; start all of them"
+    )
+    (resumed,) = ended(started(*ways, "--resume", devices=2))
+    (whole,) = ended(started("--steps", 16, devices=2))
+    assert resumed[0] == whole[0] == 0, (resumed, whole)
+    assert resumed[1] == whole[1]
+
+
+@pytest.mark.in_turns(2)
+@pytest.mark.parametrize("kind", ["throws", "terminated"])
+def test_two_processes_end_together(kind, tmp_path):
+    """Where one throws, the other names it; where both are asked to end, both save and do."""
+    last = ended(started("--steps", 400, "--folder", tmp_path / "run", "--fault", kind, 1, 8, count=2))
+    if kind == "throws":
+        code, _, line = last[0]
+        assert code == processes.LOST_CODE
+        assert "process 1 of 2 ended with KeyError: 'no such name'. Process 0 ends" in line
+    else:
+        assert [code for code, _, _ in last] == [1, 1]
+        assert all("Interrupted: stopped at step 12 of 400; the run is saved in" in line for *_, line in last)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "1"}, False),
+        ({"SLURM_NTASKS": "4"}, True),
+        ({"JOB_COMPLETION_INDEX": "0"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+    ],
+)
+def test_where_there_are_no_others_nothing_is_initialized(environment, told, monkeypatch):
+    calls = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda **options: calls.append(options))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    processes.join()
+    assert len(calls) == told
+
+
+@pytest.mark.parametrize(("count", "index"), [("2", ""), ("", "0"), ("two", "0")])
+def test_half_of_what_is_needed_is_refused(count, index, monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1234")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", count)
+    monkeypatch.setenv("JAX_PROCESS_ID", index)
+    with pytest.raises(ParameterError, match=r"JAX_PROCESS_ID are 'localhost:1234', .* expected an address"):
+        processes.join()
