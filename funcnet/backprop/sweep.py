@@ -346,9 +346,13 @@ def maker(primitive: Any, params: tuple[tuple[str, Any], ...], x: Any, y_bar: An
 def tied(x: Any, y_bar: Any) -> Any:
     """x, which XLA cannot know before ȳ: else it would find that what is made of x is there, and keep it.
 
-    t = t or t ≠ t holds for every number, NaN too.
+    t = t or t ≠ t holds for every number, NaN too: for the first of ȳ, or for the largest where an explicit
+    sharding lets none be taken out.
     """
     if not y_bar.size:
         return x
+    if any(jax.typeof(y_bar).sharding.spec):
+        t = lax.reduce_max(y_bar, range(y_bar.ndim))
+        return lax.select((t == t) | (t != t), x, lax.full_like(x, 0))
     t = lax.reshape(lax.slice(y_bar, [0] * y_bar.ndim, [1] * y_bar.ndim), ())
     return lax.select(lax.broadcast((t == t) | (t != t), x.shape), x, lax.full_like(x, 0))

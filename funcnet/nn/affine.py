@@ -9,17 +9,26 @@ No Jacobian is formed and nothing is transposed: each product names the axes tha
 (`lax.dot_general`), so weights that are sharded stay where they are.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import AxisType
 from jaxtyping import Array, Float
 
 from funcnet._errors import ShapeError
 from funcnet.nn._gate import gate
 
 
-def _dot(a: Array, b: Array, a_axes: tuple[int, ...], b_axes: tuple[int, ...]) -> Array:
-    """The sum of products over paired axes; XLA sums half precision in float32 and rounds once."""
-    return lax.dot_general(a, b, ((a_axes, b_axes), ((), ())))
+def _dot(
+    a: Array, b: Array, a_axes: tuple[int, ...], b_axes: tuple[int, ...], like: Array | None = None
+) -> Array:
+    """The sum of products over paired axes; XLA sums half precision in float32 and rounds once.
+
+    Where shardings are part of types, the result is spread as what it is the gradient of.
+    """
+    where = jax.typeof(like).sharding if like is not None else None
+    explicit = where is not None and AxisType.Explicit in where.mesh.axis_types
+    return lax.dot_general(a, b, ((a_axes, b_axes), ((), ())), out_sharding=where if explicit else None)
 
 
 def _x_times_w(gate_name: str, x: Array, w: Array, w_shape: str) -> Array:
@@ -42,16 +51,16 @@ def _plus_b(gate_name: str, y: Array, w: Array, b: Array) -> Array:
     return y + b
 
 
-def _x_bar(y_bar: Array, w: Array) -> Array:
+def _x_bar(y_bar: Array, x: Array, w: Array) -> Array:
     """ȳ wᵀ: a sum over the axes of w after its first."""
     out_axes = tuple(range(1, w.ndim))
-    return _dot(y_bar, w, tuple(range(y_bar.ndim - len(out_axes), y_bar.ndim)), out_axes)
+    return _dot(y_bar, w, tuple(range(y_bar.ndim - len(out_axes), y_bar.ndim)), out_axes, like=x)
 
 
-def _w_bar(x: Array, y_bar: Array) -> Array:
+def _w_bar(y_bar: Array, x: Array, w: Array) -> Array:
     """xᵀ ȳ: a sum over the batch."""
     batch_axes = tuple(range(x.ndim - 1))
-    return _dot(x, y_bar, batch_axes, batch_axes)
+    return _dot(x, y_bar, batch_axes, batch_axes, like=w)
 
 
 def _b_bar(x: Array, y_bar: Array) -> Array:
@@ -82,7 +91,7 @@ def linear_forward(x, w):
 @linear.backward
 def linear_backward(stash, y_bar):
     x, w = stash
-    return _x_bar(y_bar, w), _w_bar(x, y_bar)
+    return _x_bar(y_bar, x, w), _w_bar(y_bar, x, w)
 
 
 @gate(formula="x̄ = ȳ wᵀ,  w̄ = xᵀ ȳ,  b̄ = Σ ȳ", source="CS231n 2019, lecture 4, slides 114-123")
@@ -108,7 +117,7 @@ def affine_forward(x, w, b):
 @affine.backward
 def affine_backward(stash, y_bar):
     x, w = stash
-    return _x_bar(y_bar, w), _w_bar(x, y_bar), _b_bar(x, y_bar)
+    return _x_bar(y_bar, x, w), _w_bar(y_bar, x, w), _b_bar(x, y_bar)
 
 
 def _pieces(x: Array, w: Array, b: Array) -> Array:
@@ -152,4 +161,4 @@ def maxout_backward(stash, y_bar):
     x, w, wins = stash
     winners = jnp.sum(wins, axis=-2, keepdims=True, dtype=y_bar.dtype)
     z_bar = jnp.where(wins, y_bar[..., None, :] / winners, 0)
-    return _x_bar(z_bar, w), _w_bar(x, z_bar), _b_bar(x, z_bar)
+    return _x_bar(z_bar, x, w), _w_bar(z_bar, x, w), _b_bar(x, z_bar)

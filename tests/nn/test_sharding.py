@@ -28,15 +28,54 @@ print(gradient.lower(*arguments).compile().as_text())
 """
 
 
-def test_data_and_tensor_parallel_gradients_need_no_all_gather():
+def run_on_four_devices(program):
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
     }
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", program]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    collectives = re.findall(
-        r"(all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\(", result.stdout
-    )
-    assert set(collectives) == {"all-reduce"}
+    return result.stdout
+
+
+EXPLICIT = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import funcnet
+from funcnet import nn
+
+mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+rng = np.random.default_rng(0)
+arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((8, 4), (4, 6), (6, 2))]
+specs = P("data", None), P(None, "model"), P("model", None)
+
+def of_jax(x, w, v):
+    return jnp.sum(jnp.matmul(jnp.tanh(x @ w), v, out_sharding=spread) ** 2)
+
+def of_gates(x, w, v):
+    return jnp.sum(nn.tanh(nn.affine(x, w, jnp.zeros_like(w[0]))) ** 2)
+
+spread = None
+cases = {of_jax: (0, 1, 2), of_gates: (0, 1)}
+alone = {f: jax.jit(jax.grad(f, of))(*arrays) for f, of in cases.items()}
+spread = P("data", None)
+with jax.set_mesh(mesh):
+    on = [jax.device_put(array, NamedSharding(mesh, spec)) for array, spec in zip(arrays, specs)]
+    for grad in jax.grad, funcnet.grad:
+        for f, of in cases.items():
+            for got, expected, spec in zip(jax.jit(grad(f, of))(*on), alone[f], specs):
+                np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+                assert got.sharding.spec == spec, (grad, f, got.sharding.spec)
+print("as they are")
+"""
+
+
+def test_where_shardings_are_types_gradients_are_spread_as_what_they_are_of():
+    """Of gates and of JAX's functions, by JAX's differentiation and by funcnet's."""
+    assert run_on_four_devices(EXPLICIT) == "as they are\n"
+
+
+def test_data_and_tensor_parallel_gradients_need_no_all_gather():
+    kinds = r"(all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\("
+    assert set(re.findall(kinds, run_on_four_devices(PROGRAM))) == {"all-reduce"}

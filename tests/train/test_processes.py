@@ -76,7 +76,7 @@ def test_two_processes_end_together(kind, tmp_path):
         assert "process 1 of 2 ended with KeyError: 'no such name'. Process 0 ends" in line
     else:
         assert [code for code, _, _ in last] == [1, 1]
-        assert all("Interrupted: stopped at step 12 of 400; the run is saved in" in line for *_, line in last)
+        assert all("Interrupted: stopped at step 8 of 400; the run is saved in" in line for *_, line in last)
 
 
 @pytest.mark.parametrize(
