@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from jax.sharding import Mesh
 
     from funcnet.cli.arguments import Argument
     from funcnet.data import Dataset
@@ -42,6 +43,8 @@ class Train:
     """How often to save what a killed run can be resumed from."""
     watch: Annotated[int, arg(metavar="N")] = 0
     """Write the norms of all gradients and layers by step, watch.csv and watch.png; more every N steps."""
+    devices: Annotated[int, arg(metavar="N")] = 0
+    """Spread each batch over N devices, of all processes; 1, 2, 4 and 8 train to the same bits."""
 
     def __post_init__(self) -> None:
         if self.out and self.resume:
@@ -56,6 +59,10 @@ class Train:
             raise ParameterError(f"--save-every {self.save_every}: expected seconds, 0 or more.")
         if self.watch < 0:
             raise ParameterError(f"--watch {self.watch}: expected a number of steps, or 0 not to watch.")
+        if self.devices < 0:
+            raise ParameterError(
+                f"--devices {self.devices}: expected a number of devices, or 0 for one alone."
+            )
 
     def __call__(self) -> None:
         """Train, draw, and print the test accuracy; of a Neural Turing Machine what sequences cost.
@@ -64,6 +71,8 @@ class Train:
             CheckpointError, NonFiniteError, Interrupted: see `funcnet.train.fit`.
         """
         if self.config.net.startswith("ntm"):
+            if self.devices:
+                raise ParameterError(f"--devices {self.devices}: a Neural Turing Machine is trained on one.")
             return self._train_machine()
         self._train_classifier()
 
@@ -86,17 +95,37 @@ class Train:
         from funcnet.train.limits import check_size
         from funcnet.train.objective import fit_classifier
 
+        mesh, leads = self._mesh()
         dataset = data.load(self.config.data, seed=self.config.seed)
         held_out = max(len(dataset.validation.y), len(dataset.test.y))
         features, classes = dataset.train.x.shape[1], len(dataset.classes)
         check_size(self.config, features, classes, len(dataset.train.y), held_out)
-        print(net_table(self.config, dataset), flush=True)
+        if leads:
+            print(net_table(self.config, dataset), flush=True)
         folder = self.resume or self.out or _new_folder(self.config.data)
+        options = self._options(folder) | {"mesh": mesh, "progress": leads}
         with self._going_on(folder):
-            run = fit_classifier(self.config, dataset, **self._options(folder))
+            run = fit_classifier(self.config, dataset, **options)
+        if not leads:
+            return
         _draw(run, folder)
         print(f"test accuracy {run.evaluate(dataset.test).accuracy:.3f}")
         _print_files(folder)
+
+    def _mesh(self) -> "tuple[Mesh | None, bool]":
+        """The devices of all processes, if there are to be any, and whether this process speaks for them."""
+        import jax
+
+        from funcnet.train import data_mesh, processes
+
+        processes.join()
+        if jax.process_count() > 1 and not (self.out or self.resume):
+            raise ParameterError(
+                f"this is one of {jax.process_count()} processes of a run; expected one --out FOLDER for all"
+            )
+        if not self.devices and jax.process_count() == 1:
+            return None, True
+        return data_mesh(self.devices or None), jax.process_index() == 0
 
     def _options(self, folder: Path) -> dict[str, Any]:
         return {

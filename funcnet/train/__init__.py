@@ -15,6 +15,7 @@ Which file is about what:
     run          the rows of metrics.csv, and what was trained, saved and read back
     limits       what is refused before it starts, for its size or kind
     mesh         where arrays are on many devices; canonical: the same bits on 1, 2, 4 and 8 of them
+    processes    how several processes of one run meet, and notice that one is lost
     nonfinite    where a run broke
     watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
     sequences    the loss, the error and the update rule of a Neural Turing Machine; memory_plot: its picture

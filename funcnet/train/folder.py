@@ -24,6 +24,7 @@ from funcnet._errors import CheckpointError
 from funcnet._files import write_atomically
 from funcnet.train import checkpoint
 from funcnet.train.config import CONFIG_FILE, read_settings
+from funcnet.train.mesh import on_one_device, placed
 from funcnet.train.run import Log, write_metrics
 from funcnet.train.state import State
 
@@ -48,10 +49,8 @@ class RunFolder:
         Raises:
             CheckpointError: the folder holds a run, or anything else.
         """
-        if not self.mine:
-            return state, Log()
         own = {LOCK_FILE, f"{CONFIG_FILE}.partial"}  # what a run leaves that was killed before it began
-        found = {file.name for file in self.path.iterdir()} - own
+        found = {file.name for file in self.path.iterdir()} - own if self.mine else set()
         if found:
             name = CONFIG_FILE if CONFIG_FILE in found else min(found)
             what = "already holds a run" if CONFIG_FILE in found else "is not empty"
@@ -75,7 +74,7 @@ class RunFolder:
         self._refuse_other("configuration", metadata["settings"], self.settings)
         self._refuse_other("data set", metadata["data"], self.data)
         saved = checkpoint.arrange(arrays, initial, path)
-        state = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), saved, initial)
+        state = jax.tree.map(lambda leaf, like: placed(leaf, like.sharding), saved, initial)
         return self._begin(state, Log.from_json(metadata["log"]))
 
     def _begin(self, state: State, log: Log) -> tuple[State, Log]:
@@ -86,11 +85,12 @@ class RunFolder:
         return state, log
 
     def save(self, state: State, log: Log) -> None:
-        """Writes checkpoint and metrics."""
+        """Writes checkpoint and metrics; several processes first bring their parts of the state together."""
+        whole = on_one_device(state) if jax.process_count() > 1 else state
         if not self.mine:
             return
         metadata = {"settings": self.settings, "data": self.data, "log": log.to_json()}
-        checkpoint.save(self.path / CHECKPOINT_FILE, state, metadata)
+        checkpoint.save(self.path / CHECKPOINT_FILE, whole, metadata)
         write_metrics(self.path, log.history)
 
     def _refuse_other(self, what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

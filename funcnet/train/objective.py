@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from funcnet import nn
@@ -32,6 +33,7 @@ from funcnet.train.batches import Batches, in_memory
 from funcnet.train.config import Config
 from funcnet.train.limits import check_size
 from funcnet.train.loop import Hook, fit
+from funcnet.train.mesh import Layout
 from funcnet.train.net import Net, check_labels, evaluate_in_chunks, forward, initial, metrics, precision
 from funcnet.train.nets import NETS, example_shape
 from funcnet.train.run import finished
@@ -167,6 +169,9 @@ def fit_classifier(
     watch: int = 0,
     save_every: float = 5.0,
     progress: bool = False,
+    mesh: Mesh | None = None,
+    layout: Layout | None = None,
+    reproducible: bool | None = None,
 ) -> Net:
     """Trains the net that a configuration names on a data set in raw units.
 
@@ -180,6 +185,9 @@ def fit_classifier(
         watch: likewise.
         save_every: likewise.
         progress: likewise.
+        mesh: likewise.
+        layout: likewise.
+        reproducible: likewise.
 
     Raises:
         ParameterError: `resume` without a folder, or the net needs more memory than there is.
@@ -234,6 +242,9 @@ def fit_classifier(
             watch=watch,
             save_every=save_every,
             progress=progress,
+            mesh=mesh,
+            layout=layout,
+            reproducible=reproducible,
             result=result,
         )
         assert isinstance(run, Net)

@@ -380,6 +380,15 @@ WRONG = {
     "zero learning rate": ("train --learning-rate 0", "learning_rate is 0.0; expected a number above 0"),
     "NaN learning rate": ("train --learning-rate nan", "learning_rate is nan"),
     "flags at odds": ("train --optimizer adamw --regularizer l1", "adamw"),
+    "more devices than there are": (
+        "train --devices 99",
+        "devices is 99; expected 1 to .*, as many as there",
+    ),
+    "negative devices": ("train --devices -1", "--devices -1: expected a number of devices, or 0 for one"),
+    "a batch that is not cut": (
+        "train --devices 1 --batch-size 60 --data spiral",
+        "a multiple of 8 rows, to be",
+    ),
     "negative seconds": ("train --save-every -1", r"--save-every -1\.0: expected seconds, 0 or more"),
     "unknown data": ("train --data digit", "unknown data set 'digit'; expected one of digits, idx:DIR"),
     "missing idx folder": ("train --data idx:nowhere", "nowhere: no such folder.*dataset-fashion-mnist"),

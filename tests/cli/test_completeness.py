@@ -25,8 +25,8 @@ from tests.train.test_config import OTHERWISE
 pytestmark = pytest.mark.usefixtures("quick")
 COMMANDS = get_args(Command)
 README = Path(__file__).parents[2] / "README.md"
-SETTINGS = Config(data="spiral", hidden=(3,), epochs=2, batch_size=100)
-TRAIN = "train --data spiral --hidden 3 --epochs 2 --batch-size 100"
+SETTINGS = Config(data="spiral", hidden=(3,), epochs=2, batch_size=96)
+TRAIN = "train --data spiral --hidden 3 --epochs 2 --batch-size 96"
 CODE = """
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ LINES = {
             "start_from": "--start-from one",
             "save_every": "--save-every 0",
             "watch": "--watch 2",
+            "devices": "--devices 1",
         },
     ),
     Evaluate: (

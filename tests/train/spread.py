@@ -113,6 +113,7 @@ def main():
     parser.add_argument("--devices", type=int, nargs="+", default=[None])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--all-reduce", action="store_true")
+    parser.add_argument("--layout")
     parser.add_argument("--folder")
     parser.add_argument("--fault", nargs=3, metavar=("KIND", "RANK", "STEP"))
     parser.add_argument("--resume", action="store_true")
@@ -125,7 +126,13 @@ def main():
     for net, dtype, devices in itertools.product(args.net, args.dtype, args.devices):
         mesh = train.data_mesh(devices)
         run = trained(
-            net, jnp.dtype(dtype), args.steps, mesh=mesh, reproducible=not args.all_reduce, **options
+            net,
+            jnp.dtype(dtype),
+            args.steps,
+            mesh=mesh,
+            reproducible=not args.all_reduce,
+            layout=args.layout,
+            **options,
         )
         print(net, dtype, mesh.size, digest(run), flush=True)
 
