@@ -71,7 +71,7 @@ function chart(canvas, root, rows, lines, { low, high, power }) {
     pen.textAlign = "right";
     pen.fillText(power ? `1e${short(Math.round(value))}` : short(value), left - 4, y(value) + 3);
   }
-  pen.fillText(`${last.toLocaleString("en")} steps`, right, height - 3);
+  pen.fillText(`${last.toLocaleString("en")} step${last === 1 ? "" : "s"}`, right, height - 3);
   lines.forEach((line) => drawLine(pen, rows, line, x, y, [least, most]));
   legend(pen, lines, left, ink(root));
 }
