@@ -83,4 +83,8 @@ def reader(eqn: _jax.Equation, rules: Table) -> str:
     if name == "ruled":
         return eqn.params["rule"].name
     function = _jax.function_name(eqn)
-    return "checkpoint" if name == "remat2" else name if function in ("", "lambda") else function
+    return RUNS_AGAIN.get(name) or (name if function in ("", "lambda") else function)
+
+
+RUNS_AGAIN = {"remat2": "checkpoint", "segment": "second run"}
+"""What runs forward once more on the way back: by the user's word, or because of a budget."""

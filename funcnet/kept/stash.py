@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from funcnet._errors import ParameterError
 from funcnet._files import write_atomically
 from funcnet._memory import amount
+from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import check_callable
 from funcnet.backprop.engine import engine
 from funcnet.kept.alive import course
@@ -119,7 +120,12 @@ class Stash:
 
 
 def stash(
-    f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, *, rules: Table = RULES
+    f: Callable,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    rules: Table = RULES,
+    budget: Budget = None,
 ) -> Callable[..., Stash]:
     """What a gradient keeps of the forward pass: which arrays, for which rules, how many bytes, and why.
 
@@ -132,6 +138,7 @@ def stash(
         argnums: the positional argument, or arguments, to differentiate, as of `funcnet.grad`.
         has_aux: whether f returns a pair `(result, aux)`.
         rules: the table of rules.
+        budget: how much memory the gradient may take, as of `funcnet.grad`.
 
     Returns:
         A function of f's arguments that returns a `Stash`. `print` shows it as a table, beside the temporary
@@ -158,7 +165,7 @@ def stash(
 
     @functools.wraps(f)
     def kept(*args: Any, **kwargs: Any) -> Stash:
-        question = Question(f, argnums, has_aux, args, kwargs)
+        question = Question(f, argnums, has_aux, args, kwargs, budget)
         ways = question.ways(marking(rules))
         at = course([*ways.forward, *ways.backward], ways.results)
         n = len(ways.forward)

@@ -23,6 +23,7 @@ from funcnet._errors import GradientError
 from funcnet.backprop import argument_names
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.api import differentiated
+from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import check_arrays, where
 from funcnet.backprop.program import program
 from funcnet.backprop.sweep import Engine
@@ -82,8 +83,9 @@ class Question:
         has_aux: bool,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
+        budget: Budget = None,
     ):
-        self.f, self.argnums, self.has_aux = f, argnums, has_aux
+        self.f, self.argnums, self.has_aux, self.budget = f, argnums, has_aux, budget
         paths, self.tree = jax.tree_util.tree_flatten_with_path((tuple(args), dict(kwargs)))
         self.leaves = [leaf for _, leaf in paths]
         _, asked, _ = differentiated(f, argnums, tuple(args), {})
@@ -109,7 +111,7 @@ class Question:
             leaves[i] = x
         args, kwargs = self.tree.unflatten(leaves)
         of_arguments, primals, _ = differentiated(self.f, self.argnums, args, kwargs)
-        tape = record(of_arguments, primals, self.has_aux, engine, where(self.f))
+        tape = record(of_arguments, primals, self.has_aux, engine, where(self.f), self.budget)
         y, aux, stash = tape.forward(primals)
         data = [eqn.params["rule"].aside for eqn in tape.plan.jaxpr.eqns if eqn.primitive is ruled]
         y_bar = jax.tree.map(lambda y: lax.full_like(y, 1) if differentiable(jax.typeof(y)) else None, y)

@@ -189,6 +189,19 @@ def test_rules_of_the_users_are_read_as_well():
     assert [(row.rules, row.made) for row in found.rows if not row.there] == [(("tanh",), "tanh")]
 
 
+def test_a_budget_keeps_less_and_has_second_runs():
+    def deep(weights, x):
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return jnp.mean(x**2)
+
+    arguments = [jax.ShapeDtypeStruct((K, K), jnp.float32)] * 8, jax.ShapeDtypeStruct((4096, K), jnp.float32)
+    plain, within = (funcnet.stash(deep, budget=budget)(*arguments) for budget in (None, 0.5))
+    assert within.bytes <= 0.6 * plain.bytes
+    assert within.peak <= 0.6 * plain.peak
+    assert "second run" in {rule for row in within.rows for rule in row.rules}
+
+
 def test_on_a_mesh_it_is_what_the_devices_make_of_their_shards():
     mesh = jax.make_mesh((1,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
     each = lambda w, x: jnp.tanh(x @ w)  # noqa: E731

@@ -69,7 +69,7 @@ class Checkpointing:
             for s in range(t, -1, -1):
                 self._costs[s, t] = np.min([costs for costs, _ in self._choices(s, t)], axis=0)
 
-    def _rounded(self, size: float) -> int:
+    def _rounded(self, size: int) -> int:
         return min(round(size / self.slot), self.slots)
 
     def _choices(self, s: int, t: int) -> Iterator[tuple[np.ndarray, tuple[Option | None, int]]]:
@@ -96,15 +96,15 @@ class Checkpointing:
         """The smallest limit, in bytes, for which there is a schedule."""
         return math.ceil(int(np.argmax(np.isfinite(self._costs[0, -2]))) * self.slot)
 
-    def _place(self, limit: float) -> int:
+    def _place(self, limit: int | float) -> int:
         full = limit >= self.chain.plain
         return self.slots - 1 if full else int(limit / self.slot + 1e-6)
 
-    def cost(self, limit: float) -> float:
+    def cost(self, limit: int | float) -> float:
         """The operations that the optimal schedule adds."""
         return float(self._costs[0, -2][self._place(limit)])
 
-    def schedule(self, limit: float) -> Schedule:
+    def schedule(self, limit: int | float) -> Schedule:
         """The optimal schedule within so many bytes."""
         return self._schedule(0, len(self.chain.stages) - 1, self._place(limit))
 
