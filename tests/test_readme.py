@@ -1,30 +1,50 @@
-"""README shows code that runs, and two commands that the CI finds."""
+"""README and the guides show code that runs, links that lead somewhere, and two commands that the CI finds."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "funcnet").glob("*.md")), *sorted((ROOT / "funcnet/docs").glob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+README = TEXTS["README.md"]
 
-
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = [
+    (name, block) for name, text in TEXTS.items() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+]
 CLAIM = re.compile(r"^(\S.*?)  # (-?\d[\d.]*(?:e-\d+)?)(?:, .*)?$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_python_blocks_run_and_give_the_values_in_their_comments(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_python_blocks_run_and_give_the_values_in_their_comments(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(compile(block, "README.md", "exec"), names)
+    exec(compile(block, page, "exec"), names)
     for line, value in CLAIM.findall(block):
         assert float(eval(line, names)) == pytest.approx(float(value), rel=1e-4)
 
 
 def test_values_are_claimed():
-    assert [len(CLAIM.findall(block)) for block in BLOCKS] == [4, 3, 1, 2, 0, 0]
+    claims = {name: 0 for name, _ in BLOCKS}
+    for name, block in BLOCKS:
+        claims[name] += len(CLAIM.findall(block))
+    assert claims["README.md"] == 5
+    assert claims["funcnet/docs/gradients.md"] == 7
+    assert claims["funcnet/docs/checking.md"] == 2
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL))
+    missing = [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()]
+    assert missing == []
 
 
 def test_the_first_screen_has_the_two_commands():
     commands = [line for line in README.splitlines()[:24] if line.startswith("python3 -m venv .venv && ")]
     assert [command.split("/")[-1] for command in commands] == ["funcnet train", "pytest"]
+
+
+def test_readme_is_short():
+    assert len(README.split()) <= 1300
