@@ -102,6 +102,8 @@ class Train:
         check_size(self.config, features, classes, len(dataset.train.y), held_out)
         if leads:
             print(net_table(self.config, dataset), flush=True)
+        if leads and mesh:
+            print(f"each batch over {mesh.size} device{'s' * (mesh.size != 1)}", flush=True)
         folder = self.resume or self.out or _new_folder(self.config.data)
         options = self._options(folder) | {"mesh": mesh, "progress": leads}
         with self._going_on(folder):

@@ -1,4 +1,4 @@
-"""What training with the defaults reaches: the table in README.
+"""What training with the defaults reaches: the table in funcnet/docs/training.md.
 
     python tests/benchmarks/bench_defaults.py
 

@@ -162,6 +162,6 @@ def test_each_verdict_is_given_in_a_row_and_is_in_readme_and_in_the_docstrings()
         or (isinstance(node, ast.FunctionDef) and any(map(makes_a_row, ast.walk(node))))  # verdict="KINK"
     ]
     assert verdicts - strings(each for row in rows for each in ast.walk(row)) == set()
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for text in (readme, Finding.__doc__, check_vjp.__doc__):
+    guide = (Path(__file__).parents[2] / "funcnet/docs/checking.md").read_text(encoding="utf-8")
+    for text in (guide, Finding.__doc__, check_vjp.__doc__):
         assert verdicts - set(re.findall(r"\b[A-Z]+\b", text)) == set()

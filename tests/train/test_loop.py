@@ -288,8 +288,8 @@ def test_no_steps_give_the_parameters_back():
     assert run.history == ()
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-RECIPES = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+GUIDE = (Path(__file__).parents[2] / "funcnet/docs/training.md").read_text(encoding="utf-8")
+RECIPES = re.findall(r"```py\n(.*?)```", GUIDE, re.DOTALL)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["early stopping", "tensorboard", "wandb"])
