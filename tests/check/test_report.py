@@ -10,6 +10,7 @@ import pytest
 
 import funcnet.check
 from funcnet import Report, VJPCheckError, check_vjp
+from funcnet.check import criteria
 from funcnet.check.finding import Finding
 from funcnet.check.report import Row, Stash
 from tests.check.rows import array, custom
@@ -163,5 +164,6 @@ def test_each_verdict_is_given_in_a_row_and_is_in_readme_and_in_the_docstrings()
     ]
     assert verdicts - strings(each for row in rows for each in ast.walk(row)) == set()
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    for text in (readme, Finding.__doc__, check_vjp.__doc__):
+    documented = (Finding, check_vjp, VJPCheckError.verdict, criteria)
+    for text in (readme, *(each.__doc__ for each in documented)):
         assert verdicts - set(re.findall(r"\b[A-Z]+\b", text)) == set()
