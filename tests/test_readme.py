@@ -1,4 +1,4 @@
-"""README and the guides show code that runs, links that lead somewhere, and two commands that the CI finds."""
+"""README and the guides show code that runs, links that lead somewhere, and two commands that CI finds."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "funcnet").glob("*.md")), *sorted((ROOT / "funcnet/docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "funcnet").glob("*.md")),
+    *sorted((ROOT / "funcnet/docs").glob("*.md")),
+]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 README = TEXTS["README.md"]
 
 BLOCKS = [
-    (name, block) for name, text in TEXTS.items() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (name, block)
+    for name, text in TEXTS.items()
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 ]
 CLAIM = re.compile(r"^(\S.*?)  # (-?\d[\d.]*(?:e-\d+)?)(?:, .*)?$", re.MULTILINE)
 
@@ -37,7 +43,9 @@ def test_values_are_claimed():
 @pytest.mark.parametrize("page", TEXTS)
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL))
-    missing = [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()]
+    missing = [
+        link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()
+    ]
     assert missing == []
 
 
