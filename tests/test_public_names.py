@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -10,15 +11,27 @@ import pytest
 
 import funcnet
 
-PACKAGES = ["funcnet", "funcnet.nn", "funcnet.data", "funcnet.train", "funcnet.check"]
-PACKAGES += ["funcnet.drawing", "funcnet.kept", "funcnet.lecture", "funcnet.structure"]
+MODULES = pkgutil.walk_packages(funcnet.__path__, "funcnet.")
+PACKAGES = ["funcnet", *(module.name for module in MODULES if module.ispkg)]
+
+
+def public(package):
+    """The names that a package states; of one that states none, as it serves this house alone, its own."""
+    own = [name for name, value in vars(package).items() if _is_from(package, value) and name[0] != "_"]
+    return getattr(package, "__all__", own)
+
+
+def _is_from(package, value):
+    return getattr(value, "__module__", None) == package.__name__
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_public_name_exists_and_has_a_docstring(package):
+def test_every_public_name_exists_once_and_it_and_its_package_say_what_they_are(package):
     module = importlib.import_module(package)
-    assert sorted(module.__all__) == sorted(set(module.__all__))
-    for name in module.__all__:
+    assert module.__doc__
+    names = public(module)
+    assert sorted(names) == sorted(set(names))
+    for name in names:
         value = getattr(module, name)
         assert value is not None
         if callable(value):

@@ -1,4 +1,4 @@
-"""README and the guides show code that runs and links that lead somewhere; two commands are those of CI."""
+"""README and the guides show code that runs, links that lead somewhere, and two commands that CI finds."""
 
 import re
 from pathlib import Path

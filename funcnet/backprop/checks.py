@@ -1,7 +1,8 @@
 """What `grad` and its kin ask of a function, of its arguments and of its results."""
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,6 +15,23 @@ from funcnet.backprop.tape import Tape
 
 _SINGLE = jax.tree.structure(0)
 """The structure of a result that is one array."""
+
+
+@contextlib.contextmanager
+def traced_without_values() -> Iterator[None]:
+    """A block that traces a function as `jax.jit` does: one that asks for a value is told what to write."""
+    try:
+        yield
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    ) as error:
+        error.add_note(
+            "The function is traced as jax.jit traces: for all values of its arguments, so they have none "
+            "while it runs. Use jax.lax.cond or jnp.where for a branch that depends on them, jnp for numpy."
+        )
+        raise
 
 
 def check_callable(name: str, fun: Any) -> None:

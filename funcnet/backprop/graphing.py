@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from funcnet import _jax
+from funcnet.backprop.checks import traced_without_values
 from funcnet.backprop.composed import with_calls
 from funcnet.backprop.graph import Graph
 from funcnet.backprop.tracing import Traced, trace_function
@@ -54,22 +55,11 @@ def _program(f: Callable, args: Any, kwargs: Any, data: bool) -> Traced:
         args, kwargs = in_tree.unflatten(leaves)
         return f(*args, **kwargs)
 
-    try:
+    with traced_without_values():
         if data:
             closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
             return Traced(*_jax.open_jaxpr(closed), [], jax.tree.structure(shapes))
         return trace_function(flat, list(map(jax.typeof, leaves)), complete=True)
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-        jax.errors.TracerIntegerConversionError,
-    ) as error:
-        error.add_note(
-            "A graph is traced as jax.jit traces: it holds for all values of its arguments, so they have "
-            "none while the function runs. Use jax.lax.cond or jnp.where for a branch that depends on them, "
-            "jnp for numpy."
-        )
-        raise
 
 
 def argument_names(f: Callable, paths: Sequence[Any]) -> list[str]:

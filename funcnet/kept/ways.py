@@ -9,8 +9,7 @@ in common. They are exactly what must be there until the way back comes. What no
 nor what only a gradient would need that nobody has asked for.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from funcnet.backprop import argument_names
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.api import differentiated
 from funcnet.backprop.budget import Budget
-from funcnet.backprop.checks import check_arrays, where
+from funcnet.backprop.checks import check_arrays, traced_without_values, where
 from funcnet.backprop.program import program
 from funcnet.backprop.sweep import Engine
 from funcnet.backprop.tape import record
@@ -128,7 +127,7 @@ class Question:
             sizes[:] = map(len, parts)
             return parts
 
-        with _traced():
+        with traced_without_values():
             whole, _ = program(both, *self.types)
         results, stash, gradients = sizes
         ahead = whole.only([True] * (results + stash) + [False] * gradients)
@@ -149,7 +148,7 @@ class Question:
         """The value and the gradient, compiled."""
         run = jax.jit(lambda *xs: self.gradient(xs, engine)[::2])
         types = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak_type) for t in self.types]
-        with _traced():
+        with traced_without_values():
             return run.lower(*types).compile()
 
 
@@ -166,20 +165,3 @@ def is_type(x: Any) -> bool:
 def type_of(x: Any) -> Any:
     """The type of an array, or of what one stands for."""
     return jax.core.ShapedArray(x.shape, x.dtype, bool(x.weak_type)) if is_type(x) else _jax.type_of(x)
-
-
-@contextlib.contextmanager
-def _traced() -> Iterator[None]:
-    """A block in which the function is traced."""
-    try:
-        yield
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-        jax.errors.TracerIntegerConversionError,
-    ) as error:
-        error.add_note(
-            "What is kept is asked of the function as jax.jit traces it: arrays have no values then. Use "
-            "jax.lax.cond or jnp.where for a branch that depends on them, jnp for numpy."
-        )
-        raise

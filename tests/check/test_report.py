@@ -10,6 +10,7 @@ import pytest
 
 import funcnet.check
 from funcnet import Report, VJPCheckError, check_vjp
+from funcnet.check import criteria
 from funcnet.check.finding import Finding
 from funcnet.check.report import Row, Stash
 from tests.check.rows import array, custom
@@ -151,7 +152,7 @@ def makes_a_row(node):
     return isinstance(node, ast.Call) and ast.unparse(node.func) == "Refused"
 
 
-def test_each_verdict_is_given_in_a_row_and_is_in_readme_and_in_the_docstrings():
+def test_each_verdict_is_given_in_a_row_and_is_in_the_guide_and_the_docstrings():
     """A verdict is a string in capitals in the code of the checker."""
     code = nodes(Path(funcnet.check.__file__).parent, "*.py")
     verdicts = {text for text in strings(code) if re.fullmatch("[A-Z]{4,}", text)}
@@ -162,6 +163,7 @@ def test_each_verdict_is_given_in_a_row_and_is_in_readme_and_in_the_docstrings()
         or (isinstance(node, ast.FunctionDef) and any(map(makes_a_row, ast.walk(node))))  # verdict="KINK"
     ]
     assert verdicts - strings(each for row in rows for each in ast.walk(row)) == set()
-    guide = (Path(__file__).parents[2] / "funcnet/docs/checking.md").read_text(encoding="utf-8")
-    for text in (guide, Finding.__doc__, check_vjp.__doc__):
+    guide = (Path(funcnet.check.__file__).parents[1] / "docs/checking.md").read_text(encoding="utf-8")
+    documented = (Finding, check_vjp, VJPCheckError.verdict, criteria)
+    for text in (guide, *(each.__doc__ for each in documented)):
         assert verdicts - set(re.findall(r"\b[A-Z]+\b", text)) == set()

@@ -31,16 +31,21 @@ def test_a_parameter_is_given_another_value_in_both_tables(gate):
                 assert values > {parameter.default}
 
 
-def slopes_around_0(row):
-    """The derivative just below and above 0 of a gate that takes one array."""
+PLACES = np.arange(-32, 33) / 4
+"""Where a kink would be: at a number that one writes into a definition."""
+
+
+def jumps(row):
+    """How much the derivative of a gate that takes one array is larger just above each place than below."""
     function = functools.partial(row.gate, **row.params)
-    return jax.grad(lambda x: jnp.sum(function(x)))(np.float32([-1e-6, 1e-6]))
+    slopes = jax.grad(lambda x: jnp.sum(function(x)))(np.float32([PLACES - 1e-5, PLACES + 1e-5]))
+    return slopes[1] - slopes[0]
 
 
 def test_a_kink_is_pinned():
     elementwise = [row for row in ROWS if len(row.samplers) == 1 and row.gate not in OF_ARRAYS]
-    at_0 = {row.gate for row in elementwise if abs(np.diff(slopes_around_0(row))) > 1e-3}
-    assert at_0 == {gate for gate, *_ in KINKS}
+    found = {(row.gate, float(at)) for row in elementwise for at in PLACES[abs(jumps(row)) > 1e-3]}
+    assert found == {(gate, at) for gate, _, at, _ in KINKS}
 
 
 def test_initial_weights_have_a_published_variance():

@@ -11,6 +11,7 @@ from funcnet._errors import ParameterError
 from funcnet._memory import memory
 from funcnet.train import Config, from_source, in_memory
 from funcnet.train.limits import check_run, check_size, parameters
+from funcnet.train.objective import OPTIMIZERS, optimizer
 
 
 @pytest.mark.parametrize("sizes", [(3072, 10), (64, 100, 10), (5, 4, 3, 2)])
@@ -68,6 +69,16 @@ def test_what_cannot_be_is_refused(config, features, classes, training, held_out
     else:
         with pytest.raises(ParameterError, match=words):
             check_size(config, features, classes, training, held_out)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_takes_the_numbers_that_are_counted_for_it(name):
+    """Of a billion parameters themselves, their gradients and what optax keeps."""
+    weights = jax.ShapeDtypeStruct((10**9,), np.float32)
+    state = jax.eval_shape(optimizer(Config(optimizer=name), 10).init, {"w": weights})
+    copies = 2 + sum(leaf.size for leaf in jax.tree.leaves(state)) // weights.size
+    with pytest.raises(ParameterError, match=f"with {name}, which takes {copies} numbers for each"):
+        check_size(Config(hidden=(10**6, 10**6), optimizer=name), 64, 10, 1000, 100)
 
 
 def test_nets_that_are_trained_together_need_their_memory_together():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from funcnet.data import load, standardize
 from funcnet.train import Config, classifier, fit, load_run
 from funcnet.train.config import read_config
 from funcnet.train.net import evaluate, evaluate_in_chunks, forward, initial
-from funcnet.train.nets import STATISTICS, layers, wirings
+from funcnet.train.nets import NETS, STATISTICS, layers, wirings
 from funcnet.train.objective import transposed
 from funcnet.train.presets import PRESETS
 from funcnet.train.wiring import dot
@@ -98,6 +99,18 @@ def test_alexnet_takes_images_of_any_size(shape):
     params = jax.eval_shape(lambda: initial(config, shape, 10, jax.random.key(0)))
     x = jax.ShapeDtypeStruct((2, *shape), np.float32)
     assert jax.eval_shape(lambda params, x: forward(config, params, x)[0], params, x).shape == (2, 10)
+
+
+def test_every_net_has_a_preset():
+    assert get_args(Config.__annotations__["net"]) == (*PRESETS,)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_layers_of_every_net_have_an_order(name):
+    shape = (64,) if name == "mlp" else (8, 8, 1)
+    params = jax.eval_shape(lambda: initial(PRESETS[name], shape, 10, jax.random.key(0)))
+    params.pop(STATISTICS, None)
+    assert sorted(layers(params)) == sorted(params)
 
 
 @pytest.mark.parametrize("name", PRESETS)

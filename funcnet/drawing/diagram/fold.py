@@ -53,18 +53,14 @@ def without_dead(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
 def with_constants(steps: Sequence[Step], results: Sequence[Use]) -> tuple[list[Step], list[Use]]:
     """The steps that an argument reaches; what the others made are constants."""
     constants: dict[Flow, Flow] = {}
-
-    def constant(use: Use) -> Use:
-        return Use(constants.get(use.flow, use.flow), use.gradient)
-
     kept = []
     for step in steps:
-        inputs = tuple(map(constant, step.inputs))
+        inputs = tuple(use.of(constants) for use in step.inputs)
         if all(use.flow.role == "constant" for use in inputs):
             constants |= {flow: Flow(flow.value, "constant") for flow in step.outputs}
         else:
             kept.append(dataclasses.replace(step, inputs=inputs))
-    return kept, list(map(constant, results))
+    return kept, [use.of(constants) for use in results]
 
 
 def boxed(steps: Sequence[Step]) -> list[Step]:
@@ -220,18 +216,14 @@ def _bundle(name: str, uses: Sequence[Use]) -> Use:
 def without_zeros(steps: Sequence[Step], results: Sequence[Use]) -> tuple[list[Step], list[Use]]:
     """The steps without those that add to a zero, as Python's sum begins."""
     same: dict[Flow, Flow] = {}
-
-    def use(old: Use) -> Use:
-        return Use(same.get(old.flow, old.flow), old.gradient)
-
     kept = []
     for step in steps:
-        inputs = tuple(map(use, step.inputs))
+        inputs = tuple(use.of(same) for use in step.inputs)
         if _adds_to_zero(step):
             same[step.outputs[0]] = inputs[1].flow
         else:
             kept.append(dataclasses.replace(step, inputs=inputs))
-    return kept, list(map(use, results))
+    return kept, [use.of(same) for use in results]
 
 
 def _adds_to_zero(step: Step) -> bool:

@@ -4,6 +4,7 @@ A use has the gradient that it alone sends back; the gradient of a flow is the s
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,10 @@ class Use:
 
     flow: Flow
     gradient: Any
+
+    def of(self, others: Mapping[Flow, Flow]) -> "Use":
+        """The same use, of the flow that stands in for its own if there is one."""
+        return Use(others.get(self.flow, self.flow), self.gradient)
 
 
 @dataclass(frozen=True, eq=False)
