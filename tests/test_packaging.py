@@ -19,6 +19,8 @@ UNDECLARED = {
     ("funcnet/demo/server.py", "uvicorn"): "the same",
     ("funcnet/demo/notebook.py", "anywidget"): "the same",
     ("funcnet/demo/notebook.py", "traitlets"): "anywidget brings it",
+    ("funcnet/docs/griffe_docstrings.py", "griffe"): "only mkdocstrings imports its extensions",
+    ("funcnet/docs/notebooks.py", "traitlets"): "nbconvert brings it",
     ("tests/benchmarks/bench_training.py", "torch"): "in an extra of its own, which the benchmark asks for",
     **{
         (f"tests/benchmarks/strangers/{file}.py", package): "a row of the table says that it is not installed"

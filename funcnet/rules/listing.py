@@ -8,6 +8,7 @@ import json
 import math
 import textwrap
 import unicodedata
+from dataclasses import dataclass
 from importlib import resources
 
 from funcnet import _jax
@@ -20,6 +21,46 @@ _OF_SHAPE_ONLY = {"like", "full_like", "zeros_like"}
 _NO_DIGIT = 2.0**24
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """What there is to say of a rule.
+
+    Attributes:
+        name: of the primitive, or of JAX's function.
+        formula: the backward pass as on paper.
+        source: where it stands in print.
+        keeps: what the rule reads of the forward pass.
+        ulps: the largest errors in float32 as short as they can be said, of the gradient and of its gradient,
+            each ours and that of `jax.grad`; none where they are not on record.
+        code: of the forward pass, where the rule has its own, and of the backward pass.
+    """
+
+    name: str
+    formula: str
+    source: str
+    keeps: str
+    ulps: tuple[str, ...]
+    code: str
+
+
+def sheet(name: str) -> Sheet:
+    """All of the rule of a primitive in `RULES`.
+
+    >>> sheet("tanh").formula, sheet("tanh").keeps
+    ('x̄ = ȳ · sech²(x)', 'x')
+    """
+    rule = RULES[name]
+    parts = [textwrap.dedent(inspect.getsource(part)) for part in (rule.forward, rule.backward) if part]
+    return Sheet(
+        name,
+        rule.formula,
+        rule.source,
+        ", ".join(reads(rule)) or "nothing",
+        tuple(map(_short, _record().get(name, ()))),
+        "\n\n".join(parts).rstrip(),
+    )
+
+
 def overview() -> str:
     """One line for each rule, then the primitives without one, and JAX's functions whose own rule stands.
 
@@ -29,8 +70,8 @@ def overview() -> str:
     primitive                    keeps             ulp    jax   ulp″   jax″  formula
     """
     rows: list[tuple[str, ...]] = [("primitive", "keeps", "ulp", "jax", "ulp″", "jax″", "formula")]
-    for name, rule in sorted(RULES.items()):
-        rows.append((name, ", ".join(reads(rule)) or "nothing", *_ulps(name), rule.formula))
+    for it in map(sheet, sorted(RULES)):
+        rows.append((it.name, it.keeps, *(it.ulps or [""] * 4), it.formula))
     for name, reason in sorted({**PIECEWISE_CONSTANT, **REFUSED}.items()):
         word = "refused" if name in REFUSED else "zero"
         rows.append((name, word, *[""] * 4, reason))
@@ -62,21 +103,13 @@ def entry(name: str) -> str:
         return standing
     if name not in RULES:
         return _of_library(name)
-    rule = RULES[name]
-    lines = [
-        name,
-        f"formula   {rule.formula}",
-        f"source    {rule.source}",
-        f"keeps     {', '.join(reads(rule)) or 'nothing'}",
-    ]
-    if name in _record():
-        ulps = [ulp.replace("all", "no digit right") for ulp in _ulps(name)]
+    it = sheet(name)
+    lines = [name, f"formula   {it.formula}", f"source    {it.source}", f"keeps     {it.keeps}"]
+    if it.ulps:
+        ulps = [ulp.replace("all", "no digit right") for ulp in it.ulps]
         lines.append(f"ulp       {ulps[0]} at most in float32; jax.grad: {ulps[1]}")
         lines.append(f"ulp″      {ulps[2]} in the gradient of the gradient; jax.grad: {ulps[3]}")
-    code = "".join(
-        f"\n\n{textwrap.dedent(inspect.getsource(part))}" for part in (rule.forward, rule.backward) if part
-    )
-    return "\n".join(lines) + code.rstrip()
+    return "\n".join(lines) + f"\n\n{it.code}"
 
 
 def _of_library(name: str) -> str:
@@ -146,11 +179,6 @@ def _record() -> dict[str, tuple[float, ...]]:
         name = place.split()[0]
         largest[name] = tuple(map(max, errors, largest.get(name, errors)))
     return largest
-
-
-def _ulps(name: str) -> list[str]:
-    """The errors of a rule in ulp, as short as they can be said."""
-    return [_short(ulp) for ulp in _record()[name]] if name in _record() else [""] * 4
 
 
 def _short(ulp: float) -> str:
