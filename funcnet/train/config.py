@@ -129,6 +129,8 @@ class Config:
             CheckpointError: the text is no JSON, or its fields are not those of a configuration.
         """
         values = _object(text)
+        later = {field.name: field.default for field in fields(cls) if field.name in _LATER}
+        values = later | values
         found, expected = set(values), {field.name for field in fields(cls)}
         if found != expected:
             raise CheckpointError(
@@ -140,6 +142,10 @@ class Config:
             return cls(**values)
         except ParameterError as error:
             raise CheckpointError(f"the configuration is damaged: {error}") from error
+
+
+_LATER = {"net", "channels", "wiring", "heads"}
+"""Settings that the first runs had not: they trained an mlp."""
 
 
 def read_config(folder: str | Path) -> Config:

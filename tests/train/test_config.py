@@ -160,6 +160,13 @@ def test_json_round_trip(config):
     assert hash(again) == hash(config)
 
 
+def test_a_configuration_from_before_there_were_other_nets():
+    values = json.loads(Config(hidden=(7,)).to_json())
+    for name in ("net", "channels", "wiring", "heads"):
+        del values[name]
+    assert Config.from_json(json.dumps(values)) == Config(hidden=(7,))
+
+
 DAMAGED = [
     ("{", "not JSON"),
     ("[1, 2]", "a JSON list; expected an object"),
