@@ -22,7 +22,7 @@ def test_what_a_page_links_to_is_there(source):
 @pytest.mark.parametrize(
     ("link", "turned"),
     [
-        ("[a](funcnet/SCALE.md#memory)", "[a](guides/scale.md#memory)"),
+        ("[a](funcnet/DIFFERENCES.md#abs)", "[a](guides/differences.md#abs)"),
         ("[`notebooks/`](notebooks)", "[`notebooks/`](lecture.md)"),
         ("![a](notebooks/pictures/neuron.svg)", "![a](notebooks/pictures/neuron.svg)"),
         ("[a](tests/conftest.py)", "[a](source/tests/conftest.py.md)"),
