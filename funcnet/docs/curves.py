@@ -35,7 +35,7 @@ def plot(name: str, truth: Any) -> str:
     x = xs[truth.argument]
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(7.2 if curve else 3.6, 2.3))
-        figure.subplots_adjust(left=0.07 if curve else 0.14, right=0.98, bottom=0.2, top=0.88)
+        figure.subplots_adjust(left=0.08 if curve else 0.18, right=0.98, bottom=0.2, top=0.88)
         if curve:
             near = slice(0, _POINTS)
             _draw_curve(figure.add_subplot(1, 2, 1), x[near], true[near], ours[near])
@@ -65,6 +65,8 @@ def _finish(axes: Axes, xlabel: str) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
+        if axis.get_scale() == "symlog":
+            axis.get_major_locator().set_params(numticks=6)
     axes.legend(frameon=False)
 
 
