@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
 
 from funcnet import vjp
 
@@ -65,8 +65,9 @@ def _finish(axes: Axes, xlabel: str) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
-        if axis.get_scale() == "symlog":
-            axis.get_major_locator().set_params(numticks=6)
+        ticks = axis.get_major_locator()
+        if isinstance(ticks, SymmetricalLogLocator):
+            ticks.set_params(numticks=6)
     axes.legend(frameon=False)
 
 
