@@ -33,12 +33,12 @@ def page(package: str) -> str:
     module = importlib.import_module(package)
     homes = {name: _elsewhere(name, package) for name in module.__all__}
     own = [name for name in module.__all__ if not homes[name]]
-    others = [f"- [`{name}`]({home}.md#{_anchor(package, name)})" for name, home in homes.items() if home]
+    others = [f"[`{name}`]({home}.md#{_anchor(package, name)})" for name, home in homes.items() if home]
     return "\n\n".join(
         [
             f"# {package}",
             with_fences(inspect.cleandoc(module.__doc__ or "")),
-            *(["On pages of their own:", "\n".join(others)] if others else []),
+            *([f"On pages of their own: {', '.join(others)}."] if others else []),
             *(_section(package, name) for name in own),
         ]
     )

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 
+from funcnet.docs.api import PACKAGES
+
 ROOT = Path(__file__).parents[2]
 
-GUIDES = ("gradients", "pictures", "checking", "training", "library", "glossary")
+GUIDES = ("gradients", "pictures", "checking", "training", "library", "scale", "glossary")
 PAGES = {
     "README.md": "index.md",
     **{f"funcnet/docs/{guide}.md": f"guides/{guide}.md" for guide in GUIDES},
-    "funcnet/SCALE.md": "guides/scale.md",
     "funcnet/DIFFERENCES.md": "guides/differences.md",
     "funcnet/docs/lecture.md": "lecture.md",
     **{
@@ -25,11 +26,12 @@ PAGES = {
         for path in sorted(ROOT.glob("notebooks/*.ipynb"))
     },
     "notebooks": "lecture.md",
-    "funcnet/docs/rules": "rules/index.md",
-    "funcnet/docs/api": "api/funcnet.md",
+    "funcnet/rules": "rules/index.md",
+    **{package.replace(".", "/"): f"api/{package}.md" for package in PACKAGES},
     "funcnet/CONTRIBUTING.md": "project/contributing.md",
     "funcnet/CHANGELOG.md": "project/changelog.md",
     "tests/benchmarks/suites.md": "project/suites.md",
+    "tests/benchmarks/budget.md": "project/budget.md",
 }
 """Where on the site a file or a folder is, by its place in the repository."""
 
@@ -76,8 +78,8 @@ def with_links(markdown: str, source: str, page: str) -> str:
         source: its place in the repository.
         page: its place on the site.
 
-    >>> with_links("See [scale](../SCALE.md#memory).", "funcnet/docs/training.md", "guides/training.md")
-    'See [scale](scale.md#memory).'
+    >>> with_links("See [kinks](../DIFFERENCES.md#abs).", "funcnet/docs/scale.md", "guides/scale.md")
+    'See [kinks](differences.md#abs).'
     """
     return _each_link(
         markdown, source, lambda to: posixpath.relpath(place(to), posixpath.dirname(page) or ".")

@@ -1,9 +1,11 @@
 """The pages of the site, without building it: what is on them, and where their links lead."""
 
+import importlib
 import re
 
 import pytest
 
+import funcnet
 from funcnet.docs import api, pages, rule_sheet
 from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, RULES
 from funcnet.rules._standing import STANDING
@@ -22,7 +24,7 @@ def test_what_a_page_links_to_is_there(source):
 @pytest.mark.parametrize(
     ("link", "turned"),
     [
-        ("[a](funcnet/SCALE.md#memory)", "[a](guides/scale.md#memory)"),
+        ("[a](funcnet/DIFFERENCES.md#abs)", "[a](guides/differences.md#abs)"),
         ("[`notebooks/`](notebooks)", "[`notebooks/`](lecture.md)"),
         ("![a](notebooks/pictures/neuron.svg)", "![a](notebooks/pictures/neuron.svg)"),
         ("[a](tests/conftest.py)", "[a](source/tests/conftest.py.md)"),
@@ -42,6 +44,10 @@ def test_a_link_from_a_folder_leads_out_of_it():
     assert turned == "[a](../index.md)"
 
 
+def test_every_guide_is_a_page():
+    assert {path.stem for path in pages.ROOT.glob("funcnet/docs/*.md")} == {*pages.GUIDES, "lecture"}
+
+
 def test_the_lecture_has_25_rows_and_every_notebook():
     text = (pages.ROOT / "funcnet/docs/lecture.md").read_text("utf-8")
     assert [int(row) for row in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 26))
@@ -51,8 +57,6 @@ def test_the_lecture_has_25_rows_and_every_notebook():
 
 
 def test_what_the_lecture_names_is_there():
-    import funcnet
-
     text = (pages.ROOT / "funcnet/docs/lecture.md").read_text("utf-8")
     names = re.findall(r"`((?:nn|data|train|lecture)\.[\w.]+)`", text)
     assert len(names) > 20
@@ -76,10 +80,15 @@ def test_a_rule_is_on_the_page_of_its_family_with_its_code():
 
 
 def test_every_package_has_a_page_with_all_its_names():
-    assert set(api.PACKAGES) == set(PACKAGES)
+    assert (
+        {f"funcnet.{name}" for name in funcnet.__all__} & set(PACKAGES) <= set(api.PACKAGES) <= set(PACKAGES)
+    )
     for package in api.PACKAGES:
         text = api.page(package)
-        assert text.startswith(f"# {package}\n")
+        for name in importlib.import_module(package).__all__:
+            assert re.search(
+                rf"^## {name}$|heading: ({package}\.)?{name}$|\[`{name}`\]", text, re.MULTILINE
+            ), name
 
 
 @pytest.mark.parametrize(
