@@ -34,7 +34,7 @@ def plot(name: str, truth: Any) -> str:
     ours, theirs = (_gradient(truth, transform, xs) for transform in (vjp, jax.vjp))
     x = xs[truth.argument]
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 8}):
-        figure = Figure(figsize=(7.2 if curve else 3.6, 2.3))
+        figure = Figure(figsize=(7.0 if curve else 3.6, 2.3))
         figure.subplots_adjust(left=0.08 if curve else 0.18, right=0.98, bottom=0.2, top=0.88)
         if curve:
             near = slice(0, _POINTS)
