@@ -80,8 +80,9 @@ def _some_of(truth: Any) -> tuple[np.ndarray, ...]:
 
 
 def _near_zero(x: np.ndarray) -> np.ndarray:
-    """Points within the domain where most of a curve is."""
-    return np.linspace(max(x.min(), -_NEAR), min(x.max(), _NEAR), _POINTS, dtype=np.float32)
+    """Points within the domain where most of a curve is, without its ends, which may be poles."""
+    ends = max(x.min(), -_NEAR), min(x.max(), _NEAR)
+    return np.linspace(*ends, _POINTS + 2, dtype=np.float32)[1:-1]
 
 
 def _gradient(truth: Any, transform: Any, xs: tuple[np.ndarray, ...]) -> np.ndarray:
