@@ -13,7 +13,8 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from funcnet.docs.docstrings import with_fences
+from funcnet.docs.docstrings import as_markdown
+from funcnet.rules import Table
 
 PACKAGES = (
     "funcnet",
@@ -37,7 +38,7 @@ def page(package: str) -> str:
     return "\n\n".join(
         [
             f"# {package}",
-            with_fences(inspect.cleandoc(module.__doc__ or "")),
+            as_markdown(inspect.cleandoc(module.__doc__ or "")),
             *([f"On pages of their own: {', '.join(others)}."] if others else []),
             *(_section(package, name) for name in own),
         ]
@@ -74,11 +75,13 @@ def _section(package: str, name: str) -> str:
 
 def _constant(value: Any, name: str) -> str:
     """What stands below a constant in the module that makes it, and what is in it."""
-    its = (
-        f"Its keys: {', '.join(f'`{key}`' for key in value)}."
-        if isinstance(value, Mapping)
-        else f"`{value!r}`"
-    )
+    match value:
+        case Table():
+            its = f"{len(value)} rules, by the names of [the rule sheet](../rules/index.md)."
+        case Mapping():
+            its = f"Its keys: {', '.join(f'`{key}`' for key in value)}."
+        case _:
+            its = f"`{value!r}`"
     modules = [module for place, module in sys.modules.items() if place.startswith("funcnet.")]
     remarks = [_remark(module, name) for module in modules if vars(module).get(name) is value]
     return "\n\n".join([*filter(None, remarks), its])
@@ -92,7 +95,7 @@ def _remark(module: ModuleType, name: str) -> str:
                 ast.Assign(targets=[ast.Name(id=found)]) | ast.AnnAssign(target=ast.Name(id=found)),
                 ast.Expr(value=ast.Constant(value=str(text))),
             ) if found == name:
-                return with_fences(inspect.cleandoc(text))
+                return as_markdown(inspect.cleandoc(text))
     return ""
 
 

@@ -34,7 +34,7 @@ def plot(name: str, truth: Any) -> str:
     ours, theirs = (_gradient(truth, transform, xs) for transform in (vjp, jax.vjp))
     x = xs[truth.argument]
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 8}):
-        figure = Figure(figsize=(7.2 if curve else 3.6, 2.3))
+        figure = Figure(figsize=(7.0 if curve else 3.6, 2.3))
         figure.subplots_adjust(left=0.08 if curve else 0.18, right=0.98, bottom=0.2, top=0.88)
         if curve:
             near = slice(0, _POINTS)
@@ -80,8 +80,9 @@ def _some_of(truth: Any) -> tuple[np.ndarray, ...]:
 
 
 def _near_zero(x: np.ndarray) -> np.ndarray:
-    """Points within the domain where most of a curve is."""
-    return np.linspace(max(x.min(), -_NEAR), min(x.max(), _NEAR), _POINTS, dtype=np.float32)
+    """Points within the domain where most of a curve is, without its ends, which may be poles."""
+    ends = max(x.min(), -_NEAR), min(x.max(), _NEAR)
+    return np.linspace(*ends, _POINTS + 2, dtype=np.float32)[1:-1]
 
 
 def _gradient(truth: Any, transform: Any, xs: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 from griffe import Extension, Object  # pyright: ignore[reportMissingImports]
 
-from funcnet.docs.docstrings import with_facts, with_fences
+from funcnet.docs.docstrings import as_markdown, with_facts
 
 
 class Docstrings(Extension):
@@ -15,7 +15,7 @@ class Docstrings(Extension):
         """Called by Griffe for each object; a gate is known by its place."""
         if not obj.docstring:
             return
-        obj.docstring.value = with_fences(obj.docstring.value)
+        obj.docstring.value = as_markdown(obj.docstring.value)
         it = vars(sys.modules[obj.parent.path]).get(obj.name) if _of_module(obj) else None
         if hasattr(it, "formula") and hasattr(it, "primal"):
             obj.docstring.value = with_facts(obj.docstring.value, it)

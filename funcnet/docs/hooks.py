@@ -59,4 +59,4 @@ def _text(source: str, page: str, add: Any) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """Typesets the formulas that are written in TeX, as MathML, for which a browser needs nothing else."""
-    return pages.typeset(html)
+    return pages.with_mathml(html)

@@ -112,7 +112,7 @@ def as_it_stands(source: str) -> str | bytes:
     return f"# {source}\n\n````{language}\n{path.read_text('utf-8')}````\n"
 
 
-def typeset(html: str) -> str:
+def with_mathml(html: str) -> str:
     r"""The formulas in TeX that arithmatex has found, `\(…\)` and `\[…\]`, as MathML."""
     from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]
 

@@ -13,7 +13,7 @@ import jax
 from funcnet._files import write_atomically
 from funcnet.docs import curves, pages
 from funcnet.docs.curves import plot
-from funcnet.docs.docstrings import with_fences
+from funcnet.docs.docstrings import as_markdown, typeset
 from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, RULES, Rule
 from funcnet.rules._standing import STANDING
 from funcnet.rules.listing import Sheet, sheet
@@ -63,7 +63,7 @@ def page(family: str) -> str:
     """A family of rules: the lecture that opens its file, and each rule whole."""
     module = importlib.import_module(f"funcnet.rules.{family}")
     sections = [_section(sheet(name)) for rule in families()[family] for name in rule.primitives]
-    return "\n\n".join([f"# Rules: {family}", with_fences(inspect.cleandoc(module.__doc__ or "")), *sections])
+    return "\n\n".join([f"# Rules: {family}", as_markdown(inspect.cleandoc(module.__doc__ or "")), *sections])
 
 
 def plots() -> Iterator[tuple[str, str]]:
@@ -102,10 +102,10 @@ def _section(it: Sheet) -> str:
     pictures = [place for place in _truths() if place.split()[0] == it.name]
     lines = [
         f"## {it.name} {{ #{_slug(it.name)} }}",
-        f'<p class="formula">{_escaped(it.formula)}</p>',
+        typeset(it.formula),
         f"Source: {it.source}  \nKeeps: {it.keeps}",
         *([_errors(it)] if it.ulps else []),
-        *(f"![The gradient of {place}, and its errors]({_slug(place)}.svg)" for place in pictures),
+        *(f"![The gradient of {place}, and its errors]({_slug(place)}.svg){{ .plot }}" for place in pictures),
         f"```python\n{it.code}\n```",
     ]
     return "\n\n".join(lines)

@@ -100,5 +100,5 @@ def test_every_package_has_a_page_with_all_its_names():
 )
 def test_tex_becomes_mathml(html, mathml):
     pytest.importorskip("latex2mathml")
-    assert f'display="{mathml}"' in pages.typeset(f"<p>{html}</p>")
-    assert "arithmatex" not in pages.typeset(html)
+    assert f'display="{mathml}"' in pages.with_mathml(f"<p>{html}</p>")
+    assert "arithmatex" not in pages.with_mathml(html)
