@@ -10,7 +10,9 @@ NTM = Config(
 
 PRESETS = {
     "mlp": Config(),
-    "convnet": Config(net="convnet", hidden=(128,), optimizer="adamw", epochs=10),
+    "convnet": Config(
+        net="convnet", hidden=(128,), optimizer="adamw", learning_rate=2e-3, batch_size=128, epochs=12
+    ),
     "alexnet": Config(
         net="alexnet", hidden=(4096,), learning_rate=0.01, regularization=2.5e-4, batch_size=128
     ),
