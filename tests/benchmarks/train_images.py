@@ -23,7 +23,7 @@ from funcnet.train import classifier, fit
 from funcnet.train.presets import PRESETS
 from funcnet.train.state import advance, init
 
-WIRED = replace(PRESETS["randwired"], channels=(8,), hidden=(256,), epochs=3)
+WIRED = replace(PRESETS["randwired"], channels=(8,), hidden=(256,), epochs=2)
 ROUNDS = 5
 
 
