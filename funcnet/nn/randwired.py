@@ -16,6 +16,7 @@ Parameters and running statistics are plain pytrees, {"stage1": {"edges": […],
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -166,29 +167,48 @@ def init_randwired(
             f"init_randwired: {len(graphs)} graphs, {classes} classes, {inputs} inputs, {channels} channels, "
             f"head {head}; expected a graph, and numbers ≥ 1, of channels ≥ 2"
         )
-    keys = iter(jax.random.split(key, 4 + 2 * sum(graph.nodes for graph in graphs)))
     params: dict[str, Any] = {
-        "conv1": _kernel(next(keys), 3, 3, inputs, channels // 2),
-        "conv2": _kernel(next(keys), 3, 3, channels // 2, channels),
+        "conv1": _kernel(3, 3, inputs, channels // 2),
+        "conv2": _kernel(3, 3, channels // 2, channels),
     }
     before, width = channels, channels
     for n, graph in enumerate(graphs, start=1):
         stage: dict[str, Any] = {"edges": jnp.zeros(len(graph.edges))}
         for node in range(graph.nodes):
             fan_in = width if graph.sources(node) else before
-            depthwise = jax.random.normal(next(keys), (3, 3, fan_in)) * (2 / 9) ** 0.5
-            stage[f"node{node}"] = {"depthwise": depthwise, **_kernel(next(keys), fan_in, width)}
+            stage[f"node{node}"] = {
+                "depthwise": Normal((3, 3, fan_in), (2 / 9) ** 0.5),
+                **_kernel(fan_in, width),
+            }
         params[f"stage{n}"], before, width = stage, width, 2 * width
-    params["head"] = _kernel(next(keys), before, head)
-    w = jax.random.normal(next(keys), (head, classes)) * head**-0.5
-    params["scores"] = {"w": w, "b": jnp.zeros(classes)}
+    params["head"] = _kernel(before, head)
+    params["scores"] = {"w": Normal((head, classes), head**-0.5), "b": jnp.zeros(classes)}
+    params = _drawn(key, params)
     return params, _statistics(params)
 
 
-def _kernel(key: Array, *shape: int) -> dict[str, Array]:
+class Normal(NamedTuple):
+    """A parameter that is to be drawn."""
+
+    shape: tuple[int, ...]
+    deviation: float
+
+
+def _kernel(*shape: int) -> dict[str, Any]:
     """A kernel and the batch normalization behind it."""
-    w = jax.random.normal(key, shape) * (2 / np.prod(shape[:-1])) ** 0.5
+    w = Normal(shape, (2 / math.prod(shape[:-1])) ** 0.5)
     return {"w": w, "scale": jnp.ones(shape[-1]), "shift": jnp.zeros(shape[-1])}
+
+
+def _drawn(key: Array, params: Any) -> Any:
+    """The parameters with all that is to be drawn cut from one row of numbers: one draw compiles at once."""
+    leaves, structure = jax.tree.flatten(params, is_leaf=lambda leaf: isinstance(leaf, Normal))
+    sizes = [math.prod(leaf.shape) if isinstance(leaf, Normal) else 0 for leaf in leaves]
+    parts = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    return structure.unflatten(
+        leaf.deviation * part.reshape(leaf.shape) if isinstance(leaf, Normal) else leaf
+        for leaf, part in zip(leaves, parts, strict=True)
+    )
 
 
 def _statistics(params: Any) -> Any:
