@@ -8,6 +8,7 @@ day: a test with the marker `in_turns(n)` runs on every n-th day, another share 
 import datetime
 import gc
 import os
+import shutil
 import signal
 import zlib
 from collections import Counter
@@ -141,3 +142,18 @@ def fashion_mnist():
             "Fashion-MNIST is not installed; on Debian or Ubuntu: apt-get install dataset-fashion-mnist"
         )
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, as Debian installs it or as playwright does."""
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with api.sync_playwright() as playwright:
+        if path is None:
+            path = playwright.chromium.executable_path
+        if not shutil.which(path):
+            pytest.skip("no Chromium; on Debian or Ubuntu: apt-get install chromium")
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -13,6 +13,7 @@ Parameters are a plain pytree {"conv1": {"w", "b"}, …, "conv5", "fc6", "fc7", 
 channels last, and so has what the fully connected layers see of the last one.
 """
 
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ def alexnet(
     for n, layer in enumerate(net.convolutions, start=1):
         with jax.named_scope(f"conv{n}"):
             x = _convolved(net, layer, params[f"conv{n}"], x)
-    x = x.reshape(*x.shape[:-3], -1)
+    x = x.reshape(*x.shape[:-3], math.prod(x.shape[-3:]))
     keys = (None, None) if key is None else jax.random.split(key)
     for name, k in zip(("fc6", "fc7"), keys, strict=True):
         with jax.named_scope(name):

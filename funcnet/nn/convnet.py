@@ -6,6 +6,7 @@ halves the image, and the last image is a vector for two fully connected layers.
     {"conv1": {"w": [3, 3, in, out], "b": [out]}, …, "layer1": {"w", "b"}, "layer2": {"w", "b"}}
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -95,7 +96,7 @@ def convnet(
     for n in range(1, len(params) - 1):
         with jax.named_scope(f"conv{n}"):
             x = max_pool(relu(conv(x, params[f"conv{n}"]["w"], padding="same") + params[f"conv{n}"]["b"]))
-    x = x.reshape(*x.shape[:-3], -1)
+    x = x.reshape(*x.shape[:-3], math.prod(x.shape[-3:]))
     with jax.named_scope("layer1"):
         x = relu(affine(x, params["layer1"]["w"], params["layer1"]["b"]))
         x = x if key is None else dropout(x, key, rate=rate)

@@ -86,6 +86,8 @@ def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
 def evaluate_in_chunks(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
     """What `evaluate` gives, with the values of only so many images at once in memory."""
     parts = _chunks(config, len(y))
+    if len(parts) == 1:
+        return evaluate(config, params, x, y)
     each = [evaluate(config, params, x[part], y[part]) for part in parts]
     shares = [(part.stop - part.start) / len(y) for part in parts]
     weighted = (
@@ -98,7 +100,7 @@ def evaluate_in_chunks(config: Config, params: Params, x: Inputs, y: Labels) -> 
 def _chunks(config: Config, examples: int) -> list[slice]:
     """All examples at once for an mlp, so many images at a time for the other nets."""
     size = examples if config.net == "mlp" else IMAGES
-    return [slice(begin, min(begin + size, examples)) for begin in range(0, examples, max(1, size))]
+    return [slice(begin, min(begin + size, examples)) for begin in range(0, max(1, examples), max(1, size))]
 
 
 def check_labels(labels: Labels, classes: Sequence[str]) -> None:

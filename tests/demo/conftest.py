@@ -1,7 +1,6 @@
 """A running server of the demo, and what talks to it."""
 
 import json
-import shutil
 import threading
 from types import SimpleNamespace
 
@@ -57,18 +56,3 @@ def served():
         yield SimpleNamespace(port=port, token=TOKEN, address=address, connected=app.state.connected)
         running.should_exit = True
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, as Debian installs it or as playwright does."""
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with api.sync_playwright() as playwright:
-        if path is None:
-            path = playwright.chromium.executable_path
-        if not shutil.which(path):
-            pytest.skip("no Chromium; on Debian or Ubuntu: apt-get install chromium")
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()

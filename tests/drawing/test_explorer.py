@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections import Counter
 
 import jax
@@ -195,21 +194,6 @@ def test_a_notebook_shows_it_in_a_frame():
     shown = draw(neuron)(1.0, 1.0, 1.0, 1.0, 1.0).explorer
     assert shown._repr_html_().startswith('<iframe srcdoc="&lt;!doctype html&gt;')
     assert len(repr(shown)) < 60
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, as Debian installs it or as playwright does."""
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with api.sync_playwright() as playwright:
-        if path is None:
-            path = playwright.chromium.executable_path
-        if not shutil.which(path):
-            pytest.skip("no Chromium; on Debian or Ubuntu: apt-get install chromium")
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

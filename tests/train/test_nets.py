@@ -86,6 +86,11 @@ def test_chunks_measure_what_the_whole_does(config, monkeypatch):
     )
 
 
+def test_no_images_have_no_scores():
+    run = trained(CONVNET)
+    assert run.scores(DIGITS.test.x[:0]).shape == (0, 10)
+
+
 def test_only_matrices_are_turned():
     turned = transposed(initial(RANDWIRED, (8, 8, 1), 10, jax.random.key(0)))
     assert turned["conv1"]["w"].shape == (3, 3, 1, 2)
