@@ -16,7 +16,7 @@ from PIL import Image
 
 import funcnet
 from funcnet.__main__ import _sentences, main, parse
-from funcnet.cli import Evaluate, Predict, Train
+from funcnet.cli import Evaluate, Predict, Train, training
 from funcnet.data import load
 from funcnet.train import Config, load_run
 
@@ -131,7 +131,7 @@ def test_default_folders_are_numbered_and_never_reused(workplace, capsys):
     ],
 )
 def test_a_run_folder_is_named_after_its_data(workplace, spec, folder):
-    assert str(funcnet.cli._new_folder(spec)) == folder
+    assert str(training._new_folder(spec)) == folder
 
 
 def test_every_flag_reaches_the_run(workplace):
@@ -228,7 +228,7 @@ def test_a_run_starts_from_the_weights_that_fit(digits_run, workplace, capsys):
 def test_runs_that_start_together_take_different_folders(workplace):
     """Each makes its folder before it trains, and a folder is made by one only."""
     with ThreadPoolExecutor(8) as pool:
-        folders = [*pool.map(funcnet.cli._new_folder, ["spiral"] * 16)]
+        folders = [*pool.map(training._new_folder, ["spiral"] * 16)]
     assert sorted(folders) == sorted(path for path in Path("runs").iterdir())
     assert len({*folders}) == 16
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import funcnet
-from funcnet import cli, demo
+from funcnet import demo
 from funcnet.__main__ import main, parse
-from funcnet.cli import Check, Command, Demo, Draw, Evaluate, Predict, Rules, Stash, Train
+from funcnet.cli import Check, Command, Demo, Draw, Evaluate, Predict, Rules, Stash, Train, training
 from funcnet.data import load
 from funcnet.train import Config, fit
 from funcnet.train.folder import RunFolder
@@ -152,7 +152,7 @@ def outcome(home, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFolder, "save", counted)
-        patch.setattr(cli, "_draw", lambda run, folder: None)
+        patch.setattr(training, "_draw", lambda run, folder: None)
         patch.setattr(funcnet, "check_vjp", checked)
         patch.setattr(demo, "serve", lambda *args, **options: print(args, options))
         patch.setattr(sys, "path", [*sys.path])
