@@ -81,6 +81,15 @@ def test_it_uses_the_public_names_only(notebook):
     assert re.findall(r"funcnet\.(?:\w+\.)*_\w+|from funcnet\S* import _", source) == []
 
 
+def test_its_formulas_are_typeset(notebook):
+    """In TeX between dollars, which Jupyter and the site set; headings, which become links, stay plain."""
+    _, notebook = notebook
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose = re.sub(r"^#[^\n]*|```.*?```|`[^`\n]*`", "", "\n".join(texts), flags=re.MULTILINE | re.DOTALL)
+    plain = re.sub(r"\$\$[^$]+\$\$|\$[^$\n]+\$", "", prose)
+    assert re.findall("\\S*[$∂Σ√ᵀᵢⱼₖ₀-₉\u0304]\\S*", plain) == []
+
+
 def test_it_ends_in_asserts(notebook):
     _, notebook = notebook
     assert "assert " in code(notebook)[-1].source
