@@ -37,7 +37,7 @@ Backward = Callable[..., Sequence[Any]]
 Forward = Callable[..., tuple[Any, Any]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rule:
     """The hand-written gradient of one primitive; see `rule`.
 
@@ -62,6 +62,9 @@ class Rule:
 
     def __call__(self, *args: Any, **params: Any) -> Sequence[Any]:
         return self.backward(*args, **params)
+
+    def __repr__(self) -> str:
+        return f"<rule {': '.join(filter(None, (', '.join(self.primitives), self.formula)))}>"
 
 
 def rule(
