@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from funcnet import RULES, rule, vjp
 
@@ -60,6 +61,22 @@ class Row:
     def sample(self, seed: int) -> tuple[Any, ...]:
         """The inputs."""
         return tuple(self.inputs(np.random.default_rng(seed)) if callable(self.inputs) else self.inputs)
+
+
+def each(rows: Sequence[Row]) -> Callable[[Callable], Callable]:
+    """Decorator: a test is run for each of these rows, in float64; half of them have their turn each day."""
+    return _marked(2, pytest.mark.parametrize("row", rows, ids=str))
+
+
+def each_in_a_short_dtype(rows: Sequence[Row]) -> Callable[[Callable], Callable]:
+    """Decorator: a test is run for each of these rows, in float16 and bfloat16; a third each day."""
+    dtypes = pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda dtype: dtype.__name__)
+    return _marked(3, pytest.mark.parametrize("row", rows, ids=str), dtypes)
+
+
+def _marked(turns: int, *marks: pytest.MarkDecorator) -> Callable[[Callable], Callable]:
+    all_marks = (*marks, pytest.mark.usefixtures("x64"), pytest.mark.in_turns(turns))
+    return lambda test: functools.reduce(lambda made, mark: mark(made), all_marks, test)
 
 
 def check(row: Row) -> None:

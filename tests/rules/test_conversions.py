@@ -10,7 +10,7 @@ from jax import lax
 from jax._src.dtypes import ExtendedDType  # as other libraries do: there is no public one
 
 from funcnet import grad, vjp
-from tests.rules.rows import Row, check
+from tests.rules.rows import Row, check, each
 
 
 def normal(*shapes):
@@ -56,10 +56,8 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
+@each(ROWS)
 @pytest.mark.filterwarnings("ignore:Casting complex values to real")
-@pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):
     check(row)
 

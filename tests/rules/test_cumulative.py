@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 
 from funcnet import vjp
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 
 def normal(*shape):
@@ -66,9 +66,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -8,7 +8,7 @@ from jax.lax import linalg
 
 import funcnet
 from funcnet._errors import MissingRuleError
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 from tests.rules.test_without import equations
 
 
@@ -233,9 +233,7 @@ PRODUCTS = [
 ROWS = [*TRIANGULAR, *TRIDIAGONAL, *CHOLESKY, *LU, *QR, *PRODUCTS]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -10,7 +10,7 @@ from jax import lax
 
 import funcnet
 from funcnet._errors import MissingRuleError
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 ROWS_OF_X = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
 WINDOWS_OF_X = lax.GatherDimensionNumbers(offset_dims=(1, 2), collapsed_slice_dims=(), start_index_map=(0, 1))
@@ -255,9 +255,7 @@ EXTREMA = [
 ROWS = [*GATHERS, *SUMS, *REPLACEMENTS, *PRODUCTS, *EXTREMA]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from jax import lax
 from jax._src.lax.lax import tie_p  # in no public module, but in programs that JAX makes
 from jax.ad_checkpoint import checkpoint_name
@@ -11,7 +10,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from funcnet import RULES, vjp
-from tests.rules.rows import Row, check
+from tests.rules.rows import Row, check, each
 
 
 def normal(*shapes):
@@ -44,9 +43,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -9,7 +9,7 @@ from jax import lax
 
 import funcnet
 from funcnet import RULES
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 
 def normal(*shapes):
@@ -98,9 +98,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -9,7 +9,7 @@ from jax.lax import linalg
 
 import funcnet
 from funcnet._errors import MissingRuleError, ParameterError
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 
 def normal(*shape):
@@ -200,9 +200,7 @@ SVD = [
 ROWS = [*EIGH, *EIG, *SVD]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

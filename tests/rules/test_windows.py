@@ -8,7 +8,7 @@ from jax import lax
 from jax.extend.core import primitives
 
 from funcnet import vjp
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 
 def normal(*shape):
@@ -135,9 +135,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
