@@ -20,6 +20,9 @@ import pytest
 
 from funcnet import RULES, rule, vjp
 
+Sampler = Callable[[np.random.Generator], Sequence[Any]]
+"""From a generator to the arrays that a function is called with."""
+
 RIGHT = (1.0, 0.0, 0.0)
 """The knobs of `_breakable` that leave a rule as it is."""
 
@@ -43,7 +46,7 @@ class Row:
 
     primitive: str
     function: Callable[..., Any]
-    inputs: Sequence[Any] | Callable[[np.random.Generator], Sequence[Any]]
+    inputs: Sequence[Any] | Sampler
     name: str = ""
     jax: bool = True
     differences: bool = True
@@ -61,6 +64,26 @@ class Row:
     def sample(self, seed: int) -> tuple[Any, ...]:
         """The inputs."""
         return tuple(self.inputs(np.random.default_rng(seed)) if callable(self.inputs) else self.inputs)
+
+
+def normal(*shapes: tuple[int, ...]) -> Sampler:
+    """Arrays of these shapes, of independent standard normal numbers."""
+    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
+
+
+def complex_normal(*shapes: tuple[int, ...]) -> Sampler:
+    """The same with such real and imaginary parts."""
+    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+
+
+def positive(*shapes: tuple[int, ...]) -> Sampler:
+    """Arrays of these shapes, of numbers from ½ to 2."""
+    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
+
+
+def squared(function: Callable) -> Callable:
+    """A second order that is not zero, of a function that is linear, or is so between ties."""
+    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
 
 
 def each(rows: Sequence[Row]) -> Callable[[Callable], Callable]:

@@ -7,16 +7,15 @@ import pytest
 from jax import lax
 
 from funcnet import JAX_KINKS, RULES, grad, vjp
-from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype
-
-
-def normal(*shapes):
-    """Independent normal arrays of these shapes."""
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import (
+    Row,
+    check,
+    check_low_precision,
+    complex_normal,
+    each,
+    each_in_a_short_dtype,
+    normal,
+)
 
 
 def away_from(*points, size=12):

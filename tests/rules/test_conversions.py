@@ -10,16 +10,7 @@ from jax import lax
 from jax._src.dtypes import ExtendedDType  # as other libraries do: there is no public one
 
 from funcnet import grad, vjp
-from tests.rules.rows import Row, check, each
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
-
+from tests.rules.rows import Row, check, complex_normal, each, normal
 
 ROUNDED = {"differences": False, "reason": "differences see the steps of the rounding"}
 

@@ -7,15 +7,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision, each
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal
 
 
 def conv(strides, padding, x_dilation=None, w_dilation=None, layout=None, **options):

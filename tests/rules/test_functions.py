@@ -15,16 +15,7 @@ from jax.scipy.stats import bernoulli, poisson
 import funcnet
 from funcnet import RULES, grad
 from funcnet.rules.functions import DEFINED
-from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def positive(*shapes):
-    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
-
+from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
 
 STEPS = np.array([-7.0, -0.3, 0.4, 2.0, 5.9, 8.0])
 

@@ -7,17 +7,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision, each
-
-
-def normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) for shape in shapes]
-
-
-def squared(function):
-    """A second order that is not zero: between ties, the functions of this family are linear."""
-    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
-
+from tests.rules.rows import Row, check, check_low_precision, each, normal, squared
 
 TIE = "at a tie the derivative jumps"
 

@@ -10,11 +10,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from funcnet import RULES, vjp
-from tests.rules.rows import Row, check, each
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, each, normal
 
 
 def mesh(axis_type):

@@ -7,15 +7,7 @@ import pytest
 from jax import lax
 
 from funcnet import RULES, grad, vjp
-from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype
-
-
-def positive(*shapes):
-    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
 
 
 def complex_numbers(*shapes):

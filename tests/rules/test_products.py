@@ -9,15 +9,7 @@ from jax import lax
 
 import funcnet
 from funcnet import RULES
-from tests.rules.rows import Row, check, check_low_precision, each
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal
 
 
 def fixed(*shapes):
