@@ -59,6 +59,7 @@ def test_without_fashion_mnist_it_takes_the_digits(name, tmp_path, monkeypatch):
 
 def test_what_is_committed_was_run_from_top_to_bottom(notebook):
     _, notebook = notebook
+    nbformat.validate(notebook)
     assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
     assert noise(notebook) == []
 
