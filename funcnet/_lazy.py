@@ -1,6 +1,7 @@
 """Names that a package loads when they are first used (PEP 562)."""
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -14,15 +15,17 @@ def lazy(
     Args:
         package: its `__name__`.
         names: its `__all__`.
-        homes: the names that each of its modules gives it; the other names are modules themselves.
+        homes: the names that each of its modules gives it; the other names are modules themselves, and so
+            are some that are no names of it, as `funcnet.demo`.
     """
     home = {name: module for module, its in homes.items() for name in its}
 
     def __getattr__(name: str) -> object:  # noqa: N807
-        if name not in names:
+        if name in home:
+            return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        if name.startswith("_") or importlib.util.find_spec(f"{package}.{name}") is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(names)}")
-        module = importlib.import_module(f"{package}.{home.get(name, name)}")
-        return getattr(module, name) if name in home else module
+        return importlib.import_module(f"{package}.{name}")
 
     def __dir__() -> list[str]:  # noqa: N807
         return list(names)

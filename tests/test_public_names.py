@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import funcnet
+from funcnet._errors import GradientError
 
 MODULES = pkgutil.walk_packages(funcnet.__path__, "funcnet.")
 PACKAGES = ["funcnet", *(module.name for module in MODULES if module.ispkg)]
@@ -47,6 +48,19 @@ def test_top_level_names_are_pinned():
     others = ["JAX_KINKS", "RULES", "STRONG_ZERO", "Report", "VJPCheckError", "stash"]
     assert sorted(funcnet.__all__) == sorted([*modules, *functions, *checks, *numerical, *pictures, *others])
     assert set(funcnet.__all__) <= set(dir(funcnet))
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("name", ["draw", "explain", "find_nonfinite", "grad", "jacobian", "stash", "trace"])
+def test_what_takes_a_function_wants_one(name):
+    with pytest.raises(GradientError, match=rf"{name}: got 3.0, expected a function; write {name}\(f\)\(x\)"):
+        getattr(funcnet, name)(3.0)
+
+
+def test_a_package_is_there_without_being_imported():
+    """As the guides write it: `import funcnet`, then `funcnet.demo.widget(data="spiral")`."""
+    code = "import sys, funcnet; assert 'funcnet.demo' not in sys.modules; funcnet.demo, funcnet.rules.Table"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():

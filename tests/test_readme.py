@@ -1,9 +1,13 @@
 """README and the guides show code that runs, links that lead somewhere, and two commands that CI finds."""
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
+
+from funcnet.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -29,6 +33,24 @@ def test_python_blocks_run_and_give_the_values_in_their_comments(page, block, tm
     exec(compile(block, page, "exec"), names)
     for line, value in CLAIM.findall(block):
         assert float(eval(line, names)) == pytest.approx(float(value), rel=1e-4)
+
+
+COMMANDS = {
+    shlex.join(shlex.split(line, comments=True))
+    for text in TEXTS.values()
+    for line in re.findall(r"^funcnet ((?:rules|check|draw|stash) .*)$", text, re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_commands_run(command, tmp_path, monkeypatch, capsys):
+    """On functions of libraries, and on the one that README says to save as softplus.py."""
+    (softplus,) = (block for page, block in BLOCKS if page == "README.md" and "check_vjp" in block)
+    (tmp_path / "softplus.py").write_text(softplus, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(shlex.split(command)) == 0, capsys.readouterr().err
+    sys.modules.pop("softplus", None)
 
 
 def test_values_are_claimed():

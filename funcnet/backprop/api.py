@@ -109,7 +109,7 @@ def value_and_grad(
         >>> float(value), float(gradient)
         (8.0, 12.0)
     """
-    check_callable("value_and_grad", fun)
+    check_callable("grad", fun)
 
     @functools.wraps(fun)
     def with_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from funcnet import _jax
-from funcnet.backprop.checks import traced_without_values
+from funcnet.backprop.checks import check_callable, traced_without_values
 from funcnet.backprop.composed import with_calls
 from funcnet.backprop.graph import Graph
 from funcnet.backprop.tracing import Traced, trace_function
@@ -27,6 +27,9 @@ def trace(f: Callable, *, data: bool = False) -> Callable[..., Graph]:
     Returns:
         `trace(f)(*args, **kwargs)` is the graph of f for arguments of these shapes and dtypes.
 
+    Raises:
+        GradientError: f is no function.
+
     Source:
         CS231n 2019, lecture 4, slide 56.
 
@@ -36,6 +39,7 @@ def trace(f: Callable, *, data: bool = False) -> Callable[..., Graph]:
         >>> [node.primitive for node in graph.nodes]
         ['add', 'mul']
     """
+    check_callable("trace", f)
 
     @functools.wraps(f)
     def traced(*args: Any, **kwargs: Any) -> Graph:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from funcnet.backprop.checks import check_callable
 from funcnet.drawing.diagram import Diagram, Gate, Wire
 from funcnet.drawing.diagram.arrays import is_float
 from funcnet.drawing.diagram.assemble import diagram
@@ -124,6 +125,7 @@ def explain(
         rules: the table of rules.
 
     Raises:
+        GradientError: f is no function.
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
         ParameterError: a loop is too long to be told step by step.
@@ -146,6 +148,7 @@ def explain(
         add   ∂f/∂x     1 × −4            −4
         add   ∂f/∂y     1 × −4            −4
     """
+    check_callable("explain", f)
 
     def explained(*args: Any, **kwargs: Any) -> Explanation:
         d = diagram(f, args, kwargs, y_bar, Options(rules, depth, unroll, local=True))

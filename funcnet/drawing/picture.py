@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from funcnet._errors import MissingPackageError, ParameterError
 from funcnet._files import write_atomically
+from funcnet.backprop.checks import check_callable
 from funcnet.drawing.diagram import Diagram
 from funcnet.drawing.diagram.assemble import diagram
 from funcnet.drawing.diagram.fold import FOLDED
@@ -63,6 +64,7 @@ def draw(
         rules: the table of rules.
 
     Raises:
+        GradientError: f is no function.
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
         ParameterError: a loop is too long to be drawn step by step.
@@ -74,6 +76,7 @@ def draw(
         >>> [float(wire.gradient) for wire in picture.diagram.inputs]
         [-4.0, -4.0, 3.0]
     """
+    check_callable("draw", f)
 
     def drawn(*args: Any, **kwargs: Any) -> Picture:
         def shown(**options: Any) -> Diagram:

@@ -12,20 +12,22 @@ from funcnet.nn.alexnet import ALEXNETS, alexnet, init_alexnet, read_torchvision
 from funcnet.nn.convnet import convnet, init_convnet
 from funcnet.nn.convolutions import conv, depthwise_conv
 from funcnet.nn.dropout import dropout
+from funcnet.nn.local_response import local_response_norm
 from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss, weighted_mean
 from funcnet.nn.machine import Machine, ntm_start, ntm_step
 from funcnet.nn.many_classes import linear_softmax_loss
 from funcnet.nn.memory import circular_convolution, cosine_similarity, embedding
 from funcnet.nn.mlp import INITS, collapse, init_mlp, mlp, mlp_outputs, neuron, weights
 from funcnet.nn.names import ACTIVATIONS, LOSSES, REGULARIZERS
-from funcnet.nn.normalization import batch_norm, batch_norm_inference, layer_norm, local_response_norm
+from funcnet.nn.normalization import batch_norm, batch_norm_inference, layer_norm
 from funcnet.nn.ntm import Trace, init_ntm, ntm, ntm_trace
 from funcnet.nn.pooling import avg_pool, max_pool
-from funcnet.nn.randwired import Wiring, init_randwired, random_graph, randwired
+from funcnet.nn.randwired import init_randwired, randwired
 from funcnet.nn.recurrent import lstm_cell
 from funcnet.nn.regularizers import elastic_net, l1, l2
 from funcnet.nn.spectral import frechet, low_rank, matrix_function, nuclear_norm, polar, projector
 from funcnet.nn.through_time import through_time
+from funcnet.nn.wiring import Wiring, random_graph
 
 __all__ = [
     "ACTIVATIONS",

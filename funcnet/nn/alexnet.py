@@ -32,7 +32,7 @@ from funcnet.nn.activations import relu
 from funcnet.nn.affine import affine
 from funcnet.nn.convolutions import conv
 from funcnet.nn.dropout import dropout
-from funcnet.nn.normalization import local_response_norm
+from funcnet.nn.local_response import local_response_norm
 from funcnet.nn.pooling import max_pool
 
 

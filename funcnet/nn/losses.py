@@ -15,52 +15,20 @@ the logistic loss with both of its terms. p and its derivatives are those of `fu
 Losses of float16 and bfloat16 scores are worked out and returned in float32, since a loss can be
 twice as large as the largest score. Gradients have the scores' dtype.
 
-A label is 0 … classes − 1, or −1 for none: the loss of an example without a label is NaN, to be left out
-by `weighted_mean`. Another one is an error, and NaN where labels are traced (under jit and vmap), since there
-nothing can be raised.
+What is no label, and what its loss is then, stands in `_labels`.
 """
-
-from collections.abc import Callable
 
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._dtypes import at_least_float32, is_floating
 from funcnet.nn._gate import gate
+from funcnet.nn._labels import is_right_class, nan_unless_labelled, one_hot
 from funcnet.rules.softmax import below_best, others, probabilities, total
-
-
-def _is_right_class(name: str, scores: Array, labels: Array) -> Array:
-    """[j = y] as booleans [*batch, classes], for integer labels."""
-    if is_floating(labels) or scores.ndim == 0 or labels.shape != scores.shape[:-1]:
-        raise ShapeError(
-            f"{name}: scores have shape {list(scores.shape)}, labels {list(labels.shape)} with dtype "
-            f"{labels.dtype}; expected scores [*batch, classes] and integer labels [*batch]"
-        )
-    check_labels(name, labels, scores.shape[-1])
-    return _one_hot(labels, scores.shape[-1])
-
-
-def check_labels(name: str, labels: Array, classes: int) -> None:
-    """Raises for labels that are no class, if their values are known."""
-    if isinstance(labels, jax.core.Tracer):
-        return
-    y = np.ravel(labels)
-    wrong = y[(y < -1) | (y >= classes)]
-    if wrong.size:
-        raise ParameterError(
-            f"{name}: {wrong.size} of {y.size} labels are no class, the first is {wrong[0]}; expected 0 to "
-            f"{classes - 1}, as there are {classes} scores an example, or −1 for none"
-        )
-
-
-def _one_hot(labels: Array, classes: int) -> Array:
-    return labels[..., None] == jnp.arange(classes, dtype=jnp.promote_types(labels.dtype, jnp.int32))
 
 
 def _check_same_shape(name: str, scores: Array, targets: Array) -> None:
@@ -69,11 +37,6 @@ def _check_same_shape(name: str, scores: Array, targets: Array) -> None:
             f"{name}: scores have shape {list(scores.shape)} and targets {list(targets.shape)}; expected "
             f"equal shapes: broadcasting would compare each example with the targets of others"
         )
-
-
-def _nan_unless_labelled(loss: Array, right: Array) -> Array:
-    """The loss, or NaN for a label that is none of the classes: a traced function cannot raise."""
-    return jnp.where(jnp.any(right, axis=-1), loss, jnp.nan)
 
 
 @gate(
@@ -104,8 +67,8 @@ def softmax_loss(
     if is_floating(labels):
         _check_same_shape("softmax_loss", scores, labels)
         return jnp.sum(at_least_float32(labels) * minus_log_p, axis=-1)
-    right = _is_right_class("softmax_loss", scores, labels)
-    return _nan_unless_labelled(jnp.sum(minus_log_p, axis=-1, where=right), right)
+    right = is_right_class("softmax_loss", scores, labels)
+    return nan_unless_labelled(jnp.sum(minus_log_p, axis=-1, where=right), right)
 
 
 @softmax_loss.forward
@@ -122,7 +85,7 @@ def softmax_loss_backward(stash, y_bar):
         q = at_least_float32(labels)
         s_bar = _upstream_times(y_bar, p * _sum_of_others(q) - q * _sum_of_others(p), scores)
         return s_bar, _upstream_times(y_bar, _minus_log_p(s), labels)
-    right = _one_hot(labels, scores.shape[-1])
+    right = one_hot(labels, scores.shape[-1])
     local = jnp.where(right, jnp.where(p > 0.5, -others(p, axes), p - 1), p)
     return _upstream_times(y_bar, local, scores), None
 
@@ -173,9 +136,9 @@ def svm_loss(
     >>> f"{svm_loss(jnp.array([3.2, 5.1, -1.7]), 0):.1f}"  # the course's cat, car and frog
     '2.9'
     """
-    right = _is_right_class("svm_loss", scores, labels)
+    right = is_right_class("svm_loss", scores, labels)
     margins = _margins(scores, right, margin)
-    return _nan_unless_labelled(jnp.sum(jax.nn.relu(margins), axis=-1, where=~right), right)
+    return nan_unless_labelled(jnp.sum(jax.nn.relu(margins), axis=-1, where=~right), right)
 
 
 def _margins(scores: Array, right: Array, margin: float) -> Array:
@@ -193,7 +156,7 @@ def svm_loss_forward(scores, labels, *, margin=1.0):
 @svm_loss.backward
 def svm_loss_backward(stash, y_bar, *, margin=1.0):
     scores, labels = stash
-    right = _one_hot(labels, scores.shape[-1])
+    right = one_hot(labels, scores.shape[-1])
     violated = ((_margins(scores, right, margin) > 0) & ~right).astype(y_bar.dtype)
     local = jnp.where(right, -jnp.sum(violated, axis=-1, keepdims=True), violated)
     return _upstream_times(y_bar, local, scores), None
@@ -293,14 +256,3 @@ def weighted_mean(
     total = jnp.sum(w)
     counted = jnp.sum(jnp.where(w == 0, 0, w * jnp.where(w == 0, 0, losses)))
     return counted / jnp.where(total == 0, 1, total)
-
-
-def of_labels(name: str, loss: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """A loss of scores and labels out of one that takes a target for each class, 1 for the right one or 0."""
-
-    def labelled(scores: Float[ArrayLike, "*batch classes"], labels: Integer[ArrayLike, "*batch"]) -> Array:
-        scores, labels = jnp.asarray(scores), jnp.asarray(labels)
-        right = _is_right_class(name, scores, labels)
-        return _nan_unless_labelled(loss(scores, right.astype(scores.dtype)), right)
-
-    return labelled

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Integer
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.nn._dtypes import is_floating
 from funcnet.nn._gate import gate
-from funcnet.nn.losses import check_labels
+from funcnet.nn._labels import check_labels
 from funcnet.rules.softmax import below, total
 
 T = TypeVar("T")

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from funcnet.nn._labels import of_labels
 from funcnet.nn.activations import elu, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from funcnet.nn.affine import maxout
-from funcnet.nn.losses import logistic_loss, mse_loss, of_labels, softmax_loss, svm_loss
+from funcnet.nn.losses import logistic_loss, mse_loss, softmax_loss, svm_loss
 from funcnet.nn.regularizers import elastic_net, l1, l2
 
 ACTIVATIONS: dict[str, Callable | None] = {

@@ -18,6 +18,7 @@ from funcnet import _jax
 from funcnet._errors import GradientError
 from funcnet.backprop import argument_names, trace
 from funcnet.backprop.activity import Mask, differentiable
+from funcnet.backprop.checks import check_callable
 from funcnet.backprop.program import CALLS
 from funcnet.nonfinite.backward import Gradients, engines
 from funcnet.nonfinite.finding import Gate, Operand, Where
@@ -47,7 +48,8 @@ def find_nonfinite(
         upstream gradient of the result is 1 everywhere.
 
     Raises:
-        GradientError: an argument has no value, as under jit; or argnums names an argument that is not there.
+        GradientError: f is no function; an argument has no value, as under jit; or argnums names an argument
+            that is not there.
         MissingRuleError: a primitive on the way back has no rule.
 
     Example:
@@ -56,6 +58,7 @@ def find_nonfinite(
         >>> found.direction, found.name, found.inputs[0].value.item()
         ('backward', 'sqrt', 0.0)
     """
+    check_callable("find_nonfinite", f)
 
     @functools.wraps(f)
     def found(*args: Any, **kwargs: Any) -> Gate | None:

@@ -45,10 +45,11 @@ from funcnet.rules import (
     trigonometric,
     windows,
 )
+from funcnet.rules._formula import Formula, parse_formula
 from funcnet.rules._named import for_call, function_of
 from funcnet.rules._routing import ROUTING, SELECTING
 from funcnet.rules._sparing import with_strong_zero
-from funcnet.rules._table import Formula, Rule, Table, parse_formula, rule, table
+from funcnet.rules._table import Rule, Table, rule, table
 from funcnet.rules._without import PIECEWISE_CONSTANT, REFUSED
 
 RULES = table(

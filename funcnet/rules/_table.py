@@ -13,15 +13,12 @@ has None for its cotangent. What a rule does not read is not kept from the forwa
 nobody asks of it is not computed: the engine traces each rule once for each signature and drops the
 rest, so a rule states all its gradients and its formula stays whole.
 
-A formula is a text that people and programs read: `parse_formula` has its grammar.
+A formula is a text that people and programs read; `_formula` has its grammar.
 
 Complex numbers follow JAX: x̄ is the transpose of the local derivative applied to ȳ, without
 conjugation, so that `grad` of a holomorphic function is its complex derivative.
 """
 
-import functools
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,7 +34,7 @@ Backward = Callable[..., Sequence[Any]]
 Forward = Callable[..., tuple[Any, Any]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rule:
     """The hand-written gradient of one primitive; see `rule`.
 
@@ -62,6 +59,9 @@ class Rule:
 
     def __call__(self, *args: Any, **params: Any) -> Sequence[Any]:
         return self.backward(*args, **params)
+
+    def __repr__(self) -> str:
+        return f"<rule {': '.join(filter(None, (', '.join(self.primitives), self.formula)))}>"
 
 
 def rule(
@@ -149,52 +149,6 @@ def _as_rule(name: str, given: Rule | Backward) -> Rule:
         f"rules: {name!r} is {type(given).__name__}, expected a rule; write a function "
         f"`(y_bar, y, *xs, **params) -> x_bars` or decorate it with funcnet.rule"
     )
-
-
-@dataclass(frozen=True)
-class Formula:
-    """A formula of a way back in its parts; see `parse_formula`.
-
-    Attributes:
-        symbols: what the inputs are called whose gradients it states: x₁, x₂; none where it is prose.
-        gradients: for each of them the right side of x̄ = …
-        remark: what stands behind: special cases.
-        text: all of it.
-    """
-
-    symbols: tuple[str, ...]
-    gradients: tuple[str, ...]
-    remark: str
-    text: str
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """What may stand on a line of its own."""
-        return tuple(re.split("[,;]  ", self.text))
-
-
-@functools.cache
-def parse_formula(text: str) -> Formula:
-    """A formula in its parts.
-
-    Two spaces separate, so that a comma or a semicolon may stand within a part:
-
-        formula   = gradient {",  " gradient} [";  " remark]
-        gradient  = letter macron {subscript} " = " expression
-
-    A text that is not of this form, as one that defines letters of its own, is prose and has no symbols.
-
-    >>> parse_formula("x̄₁ = ȳ · x₂,  x̄₂ = ȳ · x₁;  complex: as it stands").gradients
-    ('ȳ · x₂', 'ȳ · x₁')
-    """
-    head, _, remark = text.partition(";  ")
-    barred = unicodedata.normalize("NFD", head)  # the letter, then its bar
-    parts = [
-        re.fullmatch("(\\w)\u0304([₀-₉ₐ-ₜᵢ-ᵪⱼ]*) = (.+)", part, re.DOTALL) for part in barred.split(",  ")
-    ]
-    found = [part for part in parts if part] if all(parts) else []
-    symbols = tuple(part[1] + part[2] for part in found)
-    return Formula(symbols, tuple(unicodedata.normalize("NFC", part[3]) for part in found), remark, text)
 
 
 def table(modules: Sequence[Any]) -> Table:

@@ -1,6 +1,7 @@
 """The table of rules in print: what `funcnet rules` shows."""
 
 import ast
+import difflib
 import functools
 import importlib.util
 import inspect
@@ -119,8 +120,11 @@ def _of_library(name: str) -> str:
         ParameterError: there is no such library, and no such primitive either.
     """
     if not name.isidentifier() or importlib.util.find_spec(name) is None:
+        similar = difflib.get_close_matches(name.lower(), [full.rpartition(".")[2] for full in RULES], n=1)
+        hint = f"; did you mean {similar[0]}?" if similar else "."
         raise ParameterError(
-            f"{name}: no such primitive, nor a library; `funcnet rules` lists the {len(RULES)} with a rule."
+            f"{name}: no such primitive, nor a library{hint} "
+            f"`funcnet rules` lists the {len(RULES)} with a rule."
         )
     importlib.import_module(name)
     authors = sorted(_jax.foreign_primitives().items())

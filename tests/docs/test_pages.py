@@ -1,7 +1,9 @@
 """The pages of the site, without building it: what is on them, and where their links lead."""
 
 import importlib
+import json
 import re
+from html import escape
 
 import pytest
 
@@ -102,3 +104,15 @@ def test_tex_becomes_mathml(html, mathml):
     pytest.importorskip("latex2mathml")
     assert f'display="{mathml}"' in pages.with_mathml(f"<p>{html}</p>")
     assert "arithmatex" not in pages.with_mathml(html)
+
+
+@pytest.mark.parametrize("path", sorted(pages.ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
+def test_every_formula_of_a_notebook_becomes_mathml(path):
+    pytest.importorskip("latex2mathml")
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    formulas = re.findall(r"\$\$([^$]+)\$\$|\$([^$\n]+)\$", text)
+    assert formulas
+    for block, inline in formulas:
+        html = rf'<span class="arithmatex">\({escape(block or inline)}\)</span>'
+        assert "\\" not in pages.with_mathml(html), block or inline

@@ -59,6 +59,7 @@ def test_without_fashion_mnist_it_takes_the_digits(name, tmp_path, monkeypatch):
 
 def test_what_is_committed_was_run_from_top_to_bottom(notebook):
     _, notebook = notebook
+    nbformat.validate(notebook)
     assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
     assert noise(notebook) == []
 
@@ -79,6 +80,15 @@ def test_it_uses_the_public_names_only(notebook):
     _, notebook = notebook
     source = "\n".join(cell.source for cell in code(notebook))
     assert re.findall(r"funcnet\.(?:\w+\.)*_\w+|from funcnet\S* import _", source) == []
+
+
+def test_its_formulas_are_typeset(notebook):
+    """In TeX between dollars, which Jupyter and the site set; headings, which become links, stay plain."""
+    _, notebook = notebook
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose = re.sub(r"^#[^\n]*|```.*?```|`[^`\n]*`", "", "\n".join(texts), flags=re.MULTILINE | re.DOTALL)
+    plain = re.sub(r"\$\$[^$]+\$\$|\$[^$\n]+\$", "", prose)
+    assert re.findall("\\S*[$∂Σ√ᵀᵢⱼₖ₀-₉\u0304]\\S*", plain) == []
 
 
 def test_it_ends_in_asserts(notebook):

@@ -16,8 +16,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from funcnet import RULES, rule, vjp
+
+Sampler = Callable[[np.random.Generator], Sequence[Any]]
+"""From a generator to the arrays that a function is called with."""
 
 RIGHT = (1.0, 0.0, 0.0)
 """The knobs of `_breakable` that leave a rule as it is."""
@@ -42,7 +46,7 @@ class Row:
 
     primitive: str
     function: Callable[..., Any]
-    inputs: Sequence[Any] | Callable[[np.random.Generator], Sequence[Any]]
+    inputs: Sequence[Any] | Sampler
     name: str = ""
     jax: bool = True
     differences: bool = True
@@ -60,6 +64,42 @@ class Row:
     def sample(self, seed: int) -> tuple[Any, ...]:
         """The inputs."""
         return tuple(self.inputs(np.random.default_rng(seed)) if callable(self.inputs) else self.inputs)
+
+
+def normal(*shapes: tuple[int, ...]) -> Sampler:
+    """Arrays of these shapes, of independent standard normal numbers."""
+    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
+
+
+def complex_normal(*shapes: tuple[int, ...]) -> Sampler:
+    """The same with such real and imaginary parts."""
+    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+
+
+def positive(*shapes: tuple[int, ...]) -> Sampler:
+    """Arrays of these shapes, of numbers from ½ to 2."""
+    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
+
+
+def squared(function: Callable) -> Callable:
+    """A second order that is not zero, of a function that is linear, or is so between ties."""
+    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
+
+
+def each(rows: Sequence[Row]) -> Callable[[Callable], Callable]:
+    """Decorator: a test is run for each of these rows, in float64; half of them have their turn each day."""
+    return _marked(2, pytest.mark.parametrize("row", rows, ids=str))
+
+
+def each_in_a_short_dtype(rows: Sequence[Row]) -> Callable[[Callable], Callable]:
+    """Decorator: a test is run for each of these rows, in float16 and bfloat16; a third each day."""
+    dtypes = pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda dtype: dtype.__name__)
+    return _marked(3, pytest.mark.parametrize("row", rows, ids=str), dtypes)
+
+
+def _marked(turns: int, *marks: pytest.MarkDecorator) -> Callable[[Callable], Callable]:
+    all_marks = (*marks, pytest.mark.usefixtures("x64"), pytest.mark.in_turns(turns))
+    return lambda test: functools.reduce(lambda made, mark: mark(made), all_marks, test)
 
 
 def check(row: Row) -> None:

@@ -1,6 +1,5 @@
 """Small sparse arrays of every format and layout, for the tests of their rules."""
 
-import jax
 import numpy as np
 from jax.experimental.sparse import BCOO, BCSR, COO, CSR
 
@@ -19,19 +18,6 @@ KEPT = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1], [1, 1, 0, 0,
 STRETCHED = "jax.vjp gives d a gradient of another shape than it has"
 NOT_REVERSED = "jax.vjp raises NotImplementedError"
 """Reasons why JAX is no oracle."""
-
-
-def squared(function):
-    """A second order that is not zero: most of this family is linear."""
-    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
-
-
-def normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) for shape in shapes]
-
-
-def complex_normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes]
 
 
 def fixed(*shapes):

@@ -7,16 +7,15 @@ import pytest
 from jax import lax
 
 from funcnet import JAX_KINKS, RULES, grad, vjp
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shapes):
-    """Independent normal arrays of these shapes."""
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import (
+    Row,
+    check,
+    check_low_precision,
+    complex_normal,
+    each,
+    each_in_a_short_dtype,
+    normal,
+)
 
 
 def away_from(*points, size=12):
@@ -125,17 +124,12 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
 
-@pytest.mark.in_turns(3)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda d: d.__name__)
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name == "scalar"], ids=str)
+@each_in_a_short_dtype([row for row in ROWS if row.name == "scalar"])
 def test_rule_in_a_short_dtype(row, dtype):
     check_low_precision(row, dtype)
 

@@ -10,16 +10,7 @@ from jax import lax
 from jax._src.dtypes import ExtendedDType  # as other libraries do: there is no public one
 
 from funcnet import grad, vjp
-from tests.rules.rows import Row, check
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
-
+from tests.rules.rows import Row, check, complex_normal, each, normal
 
 ROUNDED = {"differences": False, "reason": "differences see the steps of the rounding"}
 
@@ -56,10 +47,8 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
+@each(ROWS)
 @pytest.mark.filterwarnings("ignore:Casting complex values to real")
-@pytest.mark.parametrize("row", ROWS, ids=str)
 def test_rule(row):
     check(row)
 

@@ -7,15 +7,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal
 
 
 def conv(strides, padding, x_dilation=None, w_dilation=None, layout=None, **options):
@@ -88,9 +80,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

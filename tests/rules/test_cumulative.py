@@ -10,11 +10,7 @@ import pytest
 from jax import lax
 
 from funcnet import vjp
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shape):
-    return lambda rng: (rng.normal(size=shape),)
+from tests.rules.rows import Row, check, check_low_precision, each, normal
 
 
 def of_complex(*shape):
@@ -31,15 +27,17 @@ TIES = np.array([3.0, 3, 1, 3, 3, 3, 4, 4, 0, 4, 4])
 
 ROWS = [
     *(
-        Row(op.__name__, along(op, 0, reverse=True), normal(5, 2), name="reverse", second=False, reason=SAME)
+        Row(
+            op.__name__, along(op, 0, reverse=True), normal((5, 2)), name="reverse", second=False, reason=SAME
+        )
         for op in (lax.cumsum, lax.cumprod, lax.cumlogsumexp, lax.cummax)
     ),
     *(
-        Row(op.__name__, along(op, 1), normal(2, 6))
+        Row(op.__name__, along(op, 1), normal((2, 6)))
         for op in (lax.cumsum, lax.cumprod, lax.cumlogsumexp, lax.cummax, lax.cummin)
     ),
     *(
-        Row(op.__name__, along(op), normal(n), name=f"of {n}", second=False, reason=SAME)
+        Row(op.__name__, along(op), normal((n,)), name=f"of {n}", second=False, reason=SAME)
         for op in (lax.cumprod, lax.cumlogsumexp)
         for n in (0, 1)
     ),
@@ -66,9 +64,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
@@ -79,7 +75,7 @@ def test_rule(row):
     "op", [lax.cumsum, lax.cumprod, lax.cumlogsumexp, lax.cummax], ids=lambda op: op.__name__
 )
 def test_short_dtypes(op, dtype):
-    check_low_precision(Row(op.__name__, along(op), normal(5, 2)), dtype)
+    check_low_precision(Row(op.__name__, along(op), normal((5, 2))), dtype)
 
 
 @pytest.mark.usefixtures("x64")

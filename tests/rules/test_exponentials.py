@@ -6,15 +6,7 @@ import pytest
 from jax import lax
 
 from funcnet import grad, vjp
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shape):
-    return lambda rng: (rng.normal(size=shape),)
-
-
-def positive(*shape):
-    return lambda rng: (rng.uniform(0.5, 2, size=shape),)
+from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
 
 
 def complex_numbers(*shape):
@@ -26,8 +18,8 @@ ENTIRE = [lax.exp, lax.exp2, lax.expm1, lax.tanh, lax.logistic, lax.sinh, lax.co
 LOGARITHMS = [getattr(lax, name) for name in ("log", "log1p", "log2") if hasattr(lax, name)]
 
 ROWS = [
-    *(Row(f.__name__, f, normal(3, 4)) for f in ENTIRE),
-    *(Row(f.__name__, f, positive(3, 4)) for f in LOGARITHMS),
+    *(Row(f.__name__, f, normal((3, 4))) for f in ENTIRE),
+    *(Row(f.__name__, f, positive((3, 4))) for f in LOGARITHMS),
     *(Row(f.__name__, f, complex_numbers(3), name="complex") for f in ENTIRE + LOGARITHMS),
     *(
         Row(f.__name__, f, (np.array([0, -3e-9, 1e-5, -1, 1, 3, -5.0]),), name="near 0 and beyond 1")
@@ -37,22 +29,17 @@ ROWS = [
     Row(
         "logistic", lax.logistic, lambda rng: (complex_numbers(3)(rng)[0] * -2,), name="complex, on the left"
     ),
-    Row("exp", lax.exp, normal(0), name="zero-size"),
-    Row("log1p", lax.log1p, positive(), name="rank 0"),
+    Row("exp", lax.exp, normal((0,)), name="zero-size"),
+    Row("log1p", lax.log1p, positive(()), name="rank 0"),
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
 
-@pytest.mark.in_turns(3)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda d: d.__name__)
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name == ""], ids=str)
+@each_in_a_short_dtype([row for row in ROWS if row.name == ""])
 def test_rule_in_a_short_dtype(row, dtype):
     check_low_precision(row, dtype)
 

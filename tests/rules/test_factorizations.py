@@ -8,16 +8,8 @@ from jax.lax import linalg
 
 import funcnet
 from funcnet._errors import MissingRuleError
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal
 from tests.rules.test_without import equations
-
-
-def normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) for shape in shapes]
-
-
-def complex_normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes]
 
 
 def strong_diagonal(sample):
@@ -233,9 +225,7 @@ PRODUCTS = [
 ROWS = [*TRIANGULAR, *TRIDIAGONAL, *CHOLESKY, *LU, *QR, *PRODUCTS]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -7,11 +7,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check
-
-
-def normal(*shape):
-    return lambda rng: (rng.normal(size=shape),)
+from tests.rules.rows import Row, check, normal
 
 
 def reduce(op, start, *axes):
@@ -46,19 +42,19 @@ def then(a, b):
 NO_JAX = "jax.vjp raises: a general reduce_window has forward mode only"
 
 ROWS = [
-    Row("reduce", reduce(root_of_squares, 0.0, 1), normal(2, 5, 2)),
-    Row("reduce", reduce(lambda a, b: a * b, 2.0, 0, 2), normal(3, 2, 2), name="product with a factor"),
+    Row("reduce", reduce(root_of_squares, 0.0, 1), normal((2, 5, 2))),
+    Row("reduce", reduce(lambda a, b: a * b, 2.0, 0, 2), normal((3, 2, 2)), name="product with a factor"),
     Row(
         "reduce",
         reduce(lambda a, b: a * b, 1.0, 0),
         (np.array([3.0, 0, 2, 0, 5]),),
         name="product with zeros",
     ),
-    Row("reduce", reduce(root_of_squares, 0.0, 0), normal(0, 2), name="of none"),
+    Row("reduce", reduce(root_of_squares, 0.0, 0), normal((0, 2)), name="of none"),
     Row(
         "reduce",
         lambda x: lax.reduce((x, lax.iota("int32", 5)), (-np.inf, np.int32(-1)), largest, (0,)),
-        normal(5),
+        normal((5,)),
         name="maximum and its place",
         jax=False,
         reason="jax.vjp raises TypeError where an operand is an integer",
@@ -83,7 +79,7 @@ ROWS = [
         Row(
             "reduce_window",
             windows(op, start, size, **options),
-            normal(*shape),
+            normal(shape),
             name=name,
             jax=False,
             reason=NO_JAX,

@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 FFT, IFFT, RFFT, IRFFT = lax.FftType
 
@@ -42,9 +42,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

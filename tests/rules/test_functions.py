@@ -15,16 +15,7 @@ from jax.scipy.stats import bernoulli, poisson
 import funcnet
 from funcnet import RULES, grad
 from funcnet.rules.functions import DEFINED
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def positive(*shapes):
-    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
-
+from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
 
 STEPS = np.array([-7.0, -0.3, 0.4, 2.0, 5.9, 8.0])
 
@@ -98,19 +89,12 @@ NOT_SHORT = {"jax.scipy.special." + name for name in ("log_ndtr", "ndtri", "wofz
 """JAX refuses float16 here, or its coefficients leave the range of float16."""
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
 
-@pytest.mark.in_turns(3)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda dtype: dtype.__name__)
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if not row.name and row.primitive not in NOT_SHORT], ids=str
-)
+@each_in_a_short_dtype([row for row in ROWS if not row.name and row.primitive not in NOT_SHORT])
 def test_rule_in_a_short_dtype(row, dtype):
     check_low_precision(row, dtype)
 

@@ -10,7 +10,7 @@ from jax import lax
 
 import funcnet
 from funcnet._errors import MissingRuleError
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal, squared
 
 ROWS_OF_X = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
 WINDOWS_OF_X = lax.GatherDimensionNumbers(offset_dims=(1, 2), collapsed_slice_dims=(), start_index_map=(0, 1))
@@ -33,19 +33,6 @@ NOWHERE = np.zeros((0, 1), np.int32)
 OVERLAPPING = np.array([[0, 0], [1, 1], [2, 2], [1, 0]], np.int32)
 PARTLY_OUTSIDE = np.array([[0, 0], [3, 1], [-1, 0], [1, 2]], np.int32)
 PER_BATCH = np.array([[[1], [1]], [[3], [-1]]], np.int32)
-
-
-def squared(function):
-    """A second order that is not zero: most of this family is linear."""
-    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
-
-
-def normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) for shape in shapes]
-
-
-def complex_normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes]
 
 
 def reads(places, i, sizes, **at):
@@ -255,9 +242,7 @@ EXTREMA = [
 ROWS = [*GATHERS, *SUMS, *REPLACEMENTS, *PRODUCTS, *EXTREMA]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -72,8 +72,11 @@ def test_entry_of_a_function_whose_own_rule_stands_says_why(name):
 
 
 def test_unknown_primitive():
-    with pytest.raises(ParameterError, match="tangh: no such primitive, nor a library; `funcnet rules`"):
+    said = r"tangh: no such primitive, nor a library; did you mean tanh\? `funcnet rules` lists"
+    with pytest.raises(ParameterError, match=said):
         entry("tangh")
+    with pytest.raises(ParameterError, match=r"xyz: no such primitive, nor a library\. `"):
+        entry("xyz")
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) for shape in shapes]
-
-
-def squared(function):
-    """A second order that is not zero: between ties, the functions of this family are linear."""
-    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
-
+from tests.rules.rows import Row, check, check_low_precision, each, normal, squared
 
 TIE = "at a tie the derivative jumps"
 
@@ -73,9 +63,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

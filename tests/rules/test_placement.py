@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from jax import lax
 from jax._src.lax.lax import tie_p  # in no public module, but in programs that JAX makes
 from jax.ad_checkpoint import checkpoint_name
@@ -11,11 +10,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from funcnet import RULES, vjp
-from tests.rules.rows import Row, check
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, each, normal
 
 
 def mesh(axis_type):
@@ -44,9 +39,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -7,15 +7,7 @@ import pytest
 from jax import lax
 
 from funcnet import RULES, grad, vjp
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def positive(*shapes):
-    return lambda rng: tuple(rng.uniform(0.5, 2, size=shape) for shape in shapes)
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
 
 
 def complex_numbers(*shapes):
@@ -95,17 +87,12 @@ if hasattr(lax, "polynomial"):
     ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
 
-@pytest.mark.in_turns(3)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda d: d.__name__)
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name in ("", "scalar", "-1")], ids=str)
+@each_in_a_short_dtype([row for row in ROWS if row.name in ("", "scalar", "-1")])
 def test_rule_in_a_short_dtype(row, dtype):
     check_low_precision(row, dtype)
 

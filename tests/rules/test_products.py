@@ -9,15 +9,7 @@ from jax import lax
 
 import funcnet
 from funcnet import RULES
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) for shape in shapes)
-
-
-def complex_normal(*shapes):
-    return lambda rng: tuple(rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes)
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal
 
 
 def fixed(*shapes):
@@ -98,9 +90,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -7,11 +7,7 @@ import pytest
 from jax import lax
 
 from funcnet import vjp
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shape):
-    return lambda rng: (rng.normal(size=shape),)
+from tests.rules.rows import Row, check, check_low_precision, each, normal
 
 
 def of_complex(*shape):
@@ -25,19 +21,19 @@ def reduce(op, *axes):
 TIE = "differences straddle the tie"
 
 ROWS = [
-    Row("reduce_sum", reduce(lax.reduce_sum, 1), normal(2, 3, 2)),
-    Row("reduce_sum", reduce(lax.reduce_sum, 0, 1), normal(2, 3), name="to rank 0"),
-    Row("reduce_sum", reduce(lax.reduce_sum), normal(2), name="over no axis"),
+    Row("reduce_sum", reduce(lax.reduce_sum, 1), normal((2, 3, 2))),
+    Row("reduce_sum", reduce(lax.reduce_sum, 0, 1), normal((2, 3)), name="to rank 0"),
+    Row("reduce_sum", reduce(lax.reduce_sum), normal((2,)), name="over no axis"),
     Row("reduce_sum", reduce(lax.reduce_sum, 0), of_complex(3, 2), name="complex"),
-    Row("reduce_sum", reduce(lax.reduce_sum, 1), normal(2, 0), name="over nothing"),
-    Row("reduce_max", reduce(lax.reduce_max, 1), normal(2, 3, 2)),
-    Row("reduce_max", reduce(lax.reduce_max, 0, 2), normal(2, 3, 2), name="two axes"),
-    Row("reduce_max", reduce(lax.reduce_max), normal(), name="rank 0"),
-    Row("reduce_max", reduce(lax.reduce_max, 0), normal(2, 0), name="of size zero"),
+    Row("reduce_sum", reduce(lax.reduce_sum, 1), normal((2, 0)), name="over nothing"),
+    Row("reduce_max", reduce(lax.reduce_max, 1), normal((2, 3, 2))),
+    Row("reduce_max", reduce(lax.reduce_max, 0, 2), normal((2, 3, 2)), name="two axes"),
+    Row("reduce_max", reduce(lax.reduce_max), normal(()), name="rank 0"),
+    Row("reduce_max", reduce(lax.reduce_max, 0), normal((2, 0)), name="of size zero"),
     Row(
         "reduce_max",
         reduce(lax.reduce_max, 1),
-        normal(2, 0),
+        normal((2, 0)),
         name="over nothing",
         differences=False,
         second=False,
@@ -59,7 +55,7 @@ ROWS = [
         differences=False,
         reason="∞ has no neighborhood",
     ),
-    Row("reduce_min", reduce(lax.reduce_min, 0), normal(3, 2)),
+    Row("reduce_min", reduce(lax.reduce_min, 0), normal((3, 2))),
     Row(
         "reduce_min",
         reduce(lax.reduce_min, 0),
@@ -68,21 +64,19 @@ ROWS = [
         differences=False,
         reason=TIE,
     ),
-    Row("reduce_prod", reduce(lax.reduce_prod, 1), normal(2, 5, 2)),
-    Row("reduce_prod", reduce(lax.reduce_prod, 0, 2), normal(3, 2, 2), name="two axes"),
+    Row("reduce_prod", reduce(lax.reduce_prod, 1), normal((2, 5, 2))),
+    Row("reduce_prod", reduce(lax.reduce_prod, 0, 2), normal((3, 2, 2)), name="two axes"),
     Row("reduce_prod", reduce(lax.reduce_prod, 0), of_complex(3), name="complex"),
-    Row("reduce_prod", reduce(lax.reduce_prod, 0), normal(1), name="of one"),
-    Row("reduce_prod", reduce(lax.reduce_prod), normal(), name="rank 0"),
-    Row("reduce_prod", reduce(lax.reduce_prod, 0), normal(0, 2), name="of none"),
+    Row("reduce_prod", reduce(lax.reduce_prod, 0), normal((1,)), name="of one"),
+    Row("reduce_prod", reduce(lax.reduce_prod), normal(()), name="rank 0"),
+    Row("reduce_prod", reduce(lax.reduce_prod, 0), normal((0, 2)), name="of none"),
     Row("reduce_prod", reduce(lax.reduce_prod, 0), (np.array([2.0, 0, 3, -1, 5]),), name="one zero"),
     Row("reduce_prod", reduce(lax.reduce_prod, 0), (np.array([2.0, 0, 3, 0]),), name="two zeros"),
     Row("reduce_prod", reduce(lax.reduce_prod, 0), (np.array([0.0, 0, 3, 0]),), name="three zeros"),
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
@@ -91,7 +85,7 @@ def test_rule(row):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("op", [lax.reduce_sum, lax.reduce_max, lax.reduce_prod], ids=lambda op: op.__name__)
 def test_short_dtypes(op, dtype):
-    check_low_precision(Row(op.__name__, reduce(op, 0), normal(5, 2)), dtype)
+    check_low_precision(Row(op.__name__, reduce(op, 0), normal((5, 2))), dtype)
 
 
 def test_a_bfloat16_maximum_counts_all_its_winners():

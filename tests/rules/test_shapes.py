@@ -1,27 +1,12 @@
 """The rules of shapes: rearrangements, copies, parts, parts put together, choices."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) for shape in shapes]
-
-
-def complex_normal(*shapes):
-    return lambda rng: [rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in shapes]
-
-
-def squared(function):
-    """A second order that is not zero: the functions of this family are linear."""
-    return lambda *xs: jax.tree.map(lambda y: y * y, function(*xs))
-
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal, squared
 
 OUTSIDE = {"just before the start": -2, "far before the start": -7, "beyond the end": 9}
 
@@ -151,9 +136,7 @@ CHOICES = [
 ROWS = [*REARRANGEMENTS, *COPIES, *PARTS, *TOGETHER, *CHOICES]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

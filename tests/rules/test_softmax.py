@@ -11,7 +11,7 @@ from jax import lax
 
 import funcnet
 from funcnet import RULES, grad, nn
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, normal
 from tests.rules.ulp import errors
 
 softmax = jax.jit(jax.nn.softmax, static_argnames="axis")
@@ -19,20 +19,22 @@ logsumexp = jax.jit(jax.nn.logsumexp, static_argnames=("axis", "keepdims"))
 log_softmax = jax.nn.log_softmax
 
 
-def normal(*shape):
-    return lambda rng: (rng.normal(size=shape),)
-
-
 ROWS = [
-    Row("jax.nn.softmax", softmax, normal(3, 4)),
-    Row("jax.nn.softmax", functools.partial(softmax, axis=(0, 2)), normal(2, 3, 4), name="over two axes"),
-    Row("jax.nn.log_softmax", log_softmax, normal(3, 4)),
+    Row("jax.nn.softmax", softmax, normal((3, 4))),
+    Row("jax.nn.softmax", functools.partial(softmax, axis=(0, 2)), normal((2, 3, 4)), name="over two axes"),
+    Row("jax.nn.log_softmax", log_softmax, normal((3, 4))),
     Row(
-        "jax.nn.log_softmax", functools.partial(log_softmax, axis=0), normal(3, 4), name="over the first axis"
+        "jax.nn.log_softmax",
+        functools.partial(log_softmax, axis=0),
+        normal((3, 4)),
+        name="over the first axis",
     ),
-    Row("jax.nn.logsumexp", logsumexp, normal(3, 4)),
+    Row("jax.nn.logsumexp", logsumexp, normal((3, 4))),
     Row(
-        "jax.nn.logsumexp", functools.partial(logsumexp, axis=1, keepdims=True), normal(3, 4), name="keepdims"
+        "jax.nn.logsumexp",
+        functools.partial(logsumexp, axis=1, keepdims=True),
+        normal((3, 4)),
+        name="keepdims",
     ),
 ]
 

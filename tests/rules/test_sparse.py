@@ -11,7 +11,7 @@ from jax.experimental import sparse
 from jax.experimental.sparse import BCOO, BCSR, COO, CSC, CSR
 
 import funcnet
-from tests.rules.rows import Row, check
+from tests.rules.rows import Row, check, complex_normal, normal, squared
 from tests.rules.sparse_arrays import (
     COLUMNS,
     COLUMNS_PER_BATCH,
@@ -26,13 +26,10 @@ from tests.rules.sparse_arrays import (
     STRETCHED,
     bcoo,
     bcsr,
-    complex_normal,
     coo,
     csr,
     fixed,
-    normal,
     padded_csr,
-    squared,
 )
 
 

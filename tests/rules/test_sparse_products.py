@@ -8,7 +8,7 @@ from jax.experimental import sparse
 from jax.experimental.sparse import BCOO
 
 import funcnet
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, normal, squared
 from tests.rules.sparse_arrays import (
     COL,
     COLUMNS_PER_BATCH,
@@ -22,13 +22,10 @@ from tests.rules.sparse_arrays import (
     STRETCHED,
     bcoo,
     bcsr,
-    complex_normal,
     coo,
     csr,
     fixed,
-    normal,
     padded_csr,
-    squared,
 )
 
 JAX_RIGHT = jax.__version_info__ >= (0, 12)

@@ -11,7 +11,7 @@ from jax import lax
 
 import funcnet
 from funcnet.rules import RULES
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each
 
 
 def normal(scale=1.0, shape=(3,)):
@@ -122,9 +122,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

@@ -9,16 +9,7 @@ from jax.lax import linalg
 
 import funcnet
 from funcnet._errors import MissingRuleError, ParameterError
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shape):
-    return lambda rng: [rng.normal(size=shape)]
-
-
-def complex_normal(*shape):
-    return lambda rng: [rng.normal(size=shape) + 1j * rng.normal(size=shape)]
-
+from tests.rules.rows import Row, check, check_low_precision, complex_normal, each, normal
 
 SAME = "the second order of the same formula is in the rows above"
 LAPACK_PHASE = "the phase that LAPACK gives a vector is no smooth function of the matrix"
@@ -30,26 +21,28 @@ def without_phase(function):
 
 
 EIGH = [
-    Row("eigh", linalg.eigh, normal(4, 4)),
+    Row("eigh", linalg.eigh, normal((4, 4))),
     Row(
         "eigh",
         lambda x: linalg.eigh(x, lower=False)[1],
-        normal(2, 3, 3),
+        normal((2, 3, 3)),
         name="values alone, stacked",
         second=False,
         reason=SAME,
     ),
-    Row("eigh", lambda x: linalg.eigh(x)[0], normal(3, 3), name="vectors alone", second=False, reason=SAME),
-    Row("eigh", linalg.eigh, complex_normal(2, 3, 3), name="complex", differences=False, reason=LAPACK_PHASE),
+    Row("eigh", lambda x: linalg.eigh(x)[0], normal((3, 3)), name="vectors alone", second=False, reason=SAME),
+    Row(
+        "eigh", linalg.eigh, complex_normal((2, 3, 3)), name="complex", differences=False, reason=LAPACK_PHASE
+    ),
     Row(
         "eigh",
         without_phase(linalg.eigh),
-        complex_normal(3, 3),
+        complex_normal((3, 3)),
         name="complex, without phase",
         second=False,
         reason=SAME,
     ),
-    Row("eigh", linalg.eigh, normal(0, 0), name="empty", second=False, reason=SAME),
+    Row("eigh", linalg.eigh, normal((0, 0)), name="empty", second=False, reason=SAME),
 ]
 
 
@@ -69,14 +62,14 @@ def eig(left, right):
 
 
 EIG = [
-    Row("eig", eig(False, False), normal(4, 4), name="values alone"),
-    Row("eig", eig(False, True), normal(4, 4), name="right vectors"),
-    Row("eig", eig(True, False), complex_normal(3, 3), name="left vectors, complex"),
-    Row("eig", eig(True, True), normal(2, 3, 3), name="both, stacked", second=False, reason=SAME),
+    Row("eig", eig(False, False), normal((4, 4)), name="values alone"),
+    Row("eig", eig(False, True), normal((4, 4)), name="right vectors"),
+    Row("eig", eig(True, False), complex_normal((3, 3)), name="left vectors, complex"),
+    Row("eig", eig(True, True), normal((2, 3, 3)), name="both, stacked", second=False, reason=SAME),
     Row(
         "eig",
         lambda x: eig(True, True)(x)[1],
-        complex_normal(3, 3),
+        complex_normal((3, 3)),
         name="of both the left alone",
         second=False,
         reason=SAME,
@@ -84,7 +77,7 @@ EIG = [
     Row(
         "eig",
         lambda x: eig(True, False)(x)[0],
-        normal(3, 3),
+        normal((3, 3)),
         name="values beside left vectors",
         second=False,
         reason=SAME,
@@ -92,7 +85,7 @@ EIG = [
     Row(
         "eig",
         lambda x: jnp.linalg.eig(x)[1] ** 2,
-        normal(3, 3),
+        normal((3, 3)),
         name="numpy's",
         jax=False,
         reason="JAX has the gradients of eigenvectors on request only, and jnp.linalg.eig cannot ask",
@@ -100,7 +93,7 @@ EIG = [
     Row(
         "eig",
         eig(False, True),
-        normal(0, 0),
+        normal((0, 0)),
         name="empty",
         jax=False,
         reason="JAX takes an argmax of nothing",
@@ -124,22 +117,22 @@ def wide_without_gauge(x):
 
 
 SVD = [
-    Row("svd", svd(compute_uv=False), normal(4, 3), name="values alone"),
+    Row("svd", svd(compute_uv=False), normal((4, 3)), name="values alone"),
     Row(
         "svd",
         lambda x: linalg.svd(x)[1],
-        complex_normal(3, 4),
+        complex_normal((3, 4)),
         name="values beside full vectors",
         jax=False,
         reason="JAX has no gradient of full matrices",
     ),
-    Row("svd", svd(), normal(3, 3), name="square"),
-    Row("svd", svd(full_matrices=False), normal(5, 3), name="tall"),
-    Row("svd", svd(full_matrices=False), normal(2, 3, 4), name="wide, stacked", second=False, reason=SAME),
+    Row("svd", svd(), normal((3, 3)), name="square"),
+    Row("svd", svd(full_matrices=False), normal((5, 3)), name="tall"),
+    Row("svd", svd(full_matrices=False), normal((2, 3, 4)), name="wide, stacked", second=False, reason=SAME),
     Row(
         "svd",
         svd(full_matrices=False),
-        complex_normal(4, 3),
+        complex_normal((4, 3)),
         name="complex, tall",
         differences=False,
         reason=LAPACK_PHASE,
@@ -147,7 +140,7 @@ SVD = [
     Row(
         "svd",
         svd(full_matrices=False),
-        complex_normal(2, 2, 3),
+        complex_normal((2, 2, 3)),
         name="complex, wide, stacked",
         differences=False,
         second=False,
@@ -156,7 +149,7 @@ SVD = [
     Row(
         "svd",
         without_phase(svd()),
-        complex_normal(3, 3),
+        complex_normal((3, 3)),
         name="complex, without phase",
         second=False,
         reason=SAME,
@@ -164,7 +157,7 @@ SVD = [
     Row(
         "svd",
         lambda x: svd(full_matrices=False)(x)[0],
-        normal(4, 3),
+        normal((4, 3)),
         name="U alone",
         second=False,
         reason=SAME,
@@ -172,7 +165,7 @@ SVD = [
     Row(
         "svd",
         lambda x: svd(full_matrices=False)(x)[2],
-        normal(3, 4),
+        normal((3, 4)),
         name="V alone",
         second=False,
         reason=SAME,
@@ -180,7 +173,7 @@ SVD = [
     Row(
         "svd",
         tall_without_gauge,
-        normal(4, 2),
+        normal((4, 2)),
         name="full, tall",
         jax=False,
         reason="JAX has no gradient of full matrices",
@@ -193,16 +186,14 @@ SVD = [
         jax=False,
         reason="JAX has no gradient of full matrices",
     ),
-    Row("svd", svd(full_matrices=False), normal(0, 3), name="empty", second=False, reason=SAME),
+    Row("svd", svd(full_matrices=False), normal((0, 3)), name="empty", second=False, reason=SAME),
 ]
 
 
 ROWS = [*EIGH, *EIG, *SVD]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 

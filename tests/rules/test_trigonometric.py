@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 from funcnet import grad, vjp
-from tests.rules.rows import Row, check, check_low_precision
+from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype
 
 
 def between(low, high, *shape):
@@ -69,17 +69,12 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
 
-@pytest.mark.in_turns(3)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda d: d.__name__)
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name == "" and row.primitive != "tan"], ids=str)
+@each_in_a_short_dtype([row for row in ROWS if row.name == "" and row.primitive != "tan"])
 def test_rule_in_a_short_dtype(row, dtype):
     check_low_precision(row, dtype)
 

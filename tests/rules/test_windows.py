@@ -8,11 +8,7 @@ from jax import lax
 from jax.extend.core import primitives
 
 from funcnet import vjp
-from tests.rules.rows import Row, check, check_low_precision
-
-
-def normal(*shape):
-    return lambda rng: (rng.normal(size=shape),)
+from tests.rules.rows import Row, check, check_low_precision, each, normal
 
 
 def pool(op, size, strides=None, padding=None, base=None, window=None):
@@ -56,21 +52,21 @@ GEOMETRIES = {
 
 ROWS = [
     *(
-        Row(name, pool(op, size, **options), normal(*shape), name=what)
+        Row(name, pool(op, size, **options), normal(shape), name=what)
         for name, op in [("reduce_window_sum", lax.add), ("reduce_window_max", lax.max)]
         for what, (size, shape, options) in GEOMETRIES.items()
     ),
-    Row("reduce_window_min", pool(lax.min, (2, 2), (1, 2), ((0, 1), (1, 0))), normal(3, 4)),
+    Row("reduce_window_min", pool(lax.min, (2, 2), (1, 2), ((0, 1), (1, 0))), normal((3, 4))),
     Row(
         "reduce_window_sum",
         pool(lax.add, (2, 3), (1, 2), ((1, 0), (2, 3)), (2, 1), (2, 3)),
-        normal(5, 6),
+        normal((5, 6)),
         name="both dilations",
     ),
-    Row("reduce_window_sum", pool(lax.add, (2,), padding=((-1, 1),)), normal(4), name="cropped"),
-    Row("reduce_window_sum", pool(lax.add, ()), normal(), name="rank 0"),
-    Row("reduce_window_sum", pool(lax.add, (1, 2)), normal(0, 3), name="of none"),
-    Row("reduce_window_sum", pool(lax.add, (4,)), normal(3), name="to none"),
+    Row("reduce_window_sum", pool(lax.add, (2,), padding=((-1, 1),)), normal((4,)), name="cropped"),
+    Row("reduce_window_sum", pool(lax.add, ()), normal(()), name="rank 0"),
+    Row("reduce_window_sum", pool(lax.add, (1, 2)), normal((0, 3)), name="of none"),
+    Row("reduce_window_sum", pool(lax.add, (4,)), normal((3,)), name="to none"),
     Row(
         "reduce_window_sum",
         pool(lax.add, (2,), (2,)),
@@ -81,7 +77,7 @@ ROWS = [
         Row(
             "reduce_window_max",
             pool(lax.max, size, **options),
-            normal(*shape),
+            normal(shape),
             name=name,
             jax=False,
             second=False,
@@ -99,8 +95,15 @@ ROWS = [
             ("cropped", (2,), (5,), {"padding": ((-1, 1),)}, JAX_CROP),
         ]
     ),
-    Row("reduce_window_max", pool(lax.max, (1, 2)), normal(0, 3), name="of none"),
-    Row("reduce_window_max", pool(lax.max, (4,)), normal(3), name="to none", jax=False, reason="XLA crashes"),
+    Row("reduce_window_max", pool(lax.max, (1, 2)), normal((0, 3)), name="of none"),
+    Row(
+        "reduce_window_max",
+        pool(lax.max, (4,)),
+        normal((3,)),
+        name="to none",
+        jax=False,
+        reason="XLA crashes",
+    ),
     Row(
         "reduce_window_max",
         pool(lax.max, (2, 2)),
@@ -135,9 +138,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.in_turns(2)
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@each(ROWS)
 def test_rule(row):
     check(row)
 
@@ -147,7 +148,7 @@ def test_rule(row):
 @pytest.mark.parametrize("op", [lax.add, lax.max], ids=lambda op: op.__name__)
 def test_short_dtypes(op, dtype):
     name = {lax.add: "reduce_window_sum", lax.max: "reduce_window_max"}[op]
-    check_low_precision(Row(name, pool(op, (2, 2)), normal(3, 4)), dtype)
+    check_low_precision(Row(name, pool(op, (2, 2)), normal((3, 4))), dtype)
 
 
 @pytest.mark.parametrize("op", [lax.add, lax.max], ids=["average pooling", "max pooling"])

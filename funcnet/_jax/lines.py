@@ -1,0 +1,117 @@
+"""Lines and names: which line of the user's code an equation is of, and which function it calls."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxtyping
+from jax.extend import core, source_info_util
+
+from funcnet._jax.jaxprs import Equation, Jaxpr, called, called_by, open_jaxpr, with_programs
+
+_PACKAGE, _JAX = Path(__file__).parents[1], Path(jax.__file__).parent
+_NOT_THE_USERS = [
+    _PACKAGE / "backprop",
+    _PACKAGE / "rules",
+    _PACKAGE / "nonfinite",
+    _PACKAGE / "kept",
+    _PACKAGE / "nn/_gate.py",
+    _PACKAGE / "_jax",
+    Path(jaxtyping.__file__).parent,
+]
+for _place in _NOT_THE_USERS:  # a source line is never one of these: they only pass on what the user wrote
+    source_info_util.register_exclusion(str(_place))
+
+
+def source_line(eqn: Equation) -> str:
+    """Where the user's code wrote this equation: `file:line:column (function)`."""
+    return _readable(eqn.source_info)
+
+
+def blamed_line(eqn: Equation) -> str:
+    """The user's line of an equation, or of the call that is planned around it if JAX's own code wrote it."""
+    return source_line(eqn) or _readable(source_info_util.current())
+
+
+def _readable(info: Any) -> str:
+    return readable(source_info_util.summarize(info))
+
+
+def readable(line: str) -> str:
+    """A source line; a notebook's cell, which is a file that nobody knows, is called that."""
+    return re.sub(r"^.*[/\\]ipykernel_\d+[/\\]\d+\.py", "notebook cell", line)
+
+
+def scope(eqn: Equation) -> str:
+    """The `jax.named_scope` names around an equation, joined by slashes."""
+    return str(eqn.source_info.name_stack)
+
+
+def is_scoped(eqn: Equation) -> bool:
+    """Whether there is a `jax.named_scope` around an equation."""
+    return bool(eqn.source_info.name_stack.stack)
+
+
+def function_name(eqn: Equation) -> str:
+    """The Python name of the function that an equation calls; empty where there is none."""
+    if "name" in eqn.params:
+        return str(eqn.params["name"])
+    if not any(name in eqn.params for name in ("jaxpr", "call_jaxpr")) or "length" in eqn.params:
+        return ""
+    return called(eqn)[0].debug_info.func_name.strip("<>")
+
+
+def name_of(function: Any) -> str:
+    """How a function that JAX has wrapped is called."""
+    return function.debug_info.func_name
+
+
+def function_info(f: Callable) -> str:
+    """Name and place of a function, for JAX's messages."""
+    code = getattr(inspect.unwrap(f), "__code__", None)
+    return f"{f.__name__} at {code.co_filename}:{code.co_firstlineno}" if code else repr(f)
+
+
+NAMED_CALLS = frozenset({"jit", "custom_jvp_call"})
+"""Primitives that call a function of which it is known where that is defined."""
+
+
+def called_function(primitive: Any, params: Mapping[str, Any]) -> str:
+    """Where in JAX, or here, the function of a call is defined, `nn.functions.relu`; empty for all else."""
+    if primitive.name not in NAMED_CALLS:
+        return ""
+    return defined_in(called_by(params)[0].debug_info.func_src_info)
+
+
+@functools.lru_cache(maxsize=4096)
+def defined_in(place: str | None) -> str:
+    """The module and the name of a function of JAX's or of ours, from JAX's word for where a function is."""
+    name, _, line = (place or "").partition(" at ")
+    path = Path(line.rpartition(":")[0])
+    for home, package in ((_JAX, ()), (_PACKAGE, ("funcnet",))):
+        if path.is_relative_to(home):
+            module = path.relative_to(home).with_suffix("").parts
+            return ".".join([*package, *module[module[0] == "_src" :], name])
+    return ""
+
+
+def is_of_jax(eqn: Equation) -> bool:
+    """Whether an equation calls a function of JAX's own, which may have been traced for another call."""
+    names = ("jaxpr", "call_jaxpr")
+    infos = [open_jaxpr(eqn.params[name])[0].debug_info for name in names if name in eqn.params]
+    places = [defined_in(info.func_src_info) for info in infos]
+    return any(place and not place.startswith("funcnet.") for place in places)
+
+
+def nameless(eqn: Equation) -> Equation:
+    """The same call of a function, of which it is no longer known where that is defined."""
+
+    def without_place(jaxpr: Jaxpr, consts: Sequence[Any]) -> Any:
+        info = jaxpr.debug_info._replace(func_src_info=None)
+        return core.ClosedJaxpr(jaxpr.replace(debug_info=info), consts)
+
+    return with_programs(eqn, without_place)

@@ -1,0 +1,130 @@
+"""Types and values: arrays of numbers, keys, what JAX was told of, mutable arrays; zeros and sums of them."""
+
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jax.extend import core, source_info_util
+from jax.interpreters import ad
+
+from funcnet._jax.tracing import eval_trace, set_current_trace, writes
+
+Zero, UndefinedPrimal = ad.Zero, ad.UndefinedPrimal
+"""In the rules of primitives: a tangent or cotangent that is zero, and the operand a transpose is for."""
+
+
+def type_of(x: Any) -> Any:
+    """The type of an array or a number; a type is its own."""
+    return x if isinstance(x, jax.core.AbstractValue) else jax.typeof(x)
+
+
+def with_shape(aval: Any, shape: tuple[int, ...]) -> Any:
+    """The type of arrays of this shape of the same numbers, on no device in particular."""
+    return jax.core.ShapedArray(shape, aval.dtype, aval.weak_type)
+
+
+def bools(aval: Any) -> Any:
+    """The type of arrays of bools of the shape of this type, where it lies."""
+    return aval.update(dtype=np.dtype(bool), weak_type=False)
+
+
+def is_of_numbers(aval: Any) -> bool:
+    """Whether this is the type of arrays of numbers, and not one that says itself how to add its values."""
+    return isinstance(aval, jax.core.ShapedArray) and isinstance(aval.dtype, np.dtype)
+
+
+def has_own_tangents(aval: Any) -> bool:
+    """Whether this is a type that is none of numbers, but has tangents: of hijax, or of an extended dtype."""
+    if isinstance(aval, jax.core.ShapedArray):
+        return not is_of_numbers(aval) and aval.to_tangent_aval().dtype != jax.dtypes.float0
+    return hasattr(aval, "vspace_zero")
+
+
+def is_ref(x: Any) -> bool:
+    """Whether this is a mutable array."""
+    return hasattr(getattr(x, "aval", None) or getattr(x, "_aval", None), "inner_aval")
+
+
+def is_value(x: Any) -> bool:
+    """Whether this is an array to JAX, a number, or a value of a type that JAX was told of; a ref is none."""
+    try:
+        return not hasattr(jax.typeof(x), "inner_aval")
+    except TypeError:
+        return False
+
+
+def as_value(x: Any) -> Any:
+    """A number as an array."""
+    return x if isinstance(x, jax.Array) or hasattr(jax.typeof(x), "vspace_zero") else jnp.asarray(x)
+
+
+def canonical(x: Any) -> Any:
+    """A number or an array of NumPy's as an array of JAX's, whatever is being traced."""
+    with set_current_trace(eval_trace):
+        return as_value(x)
+
+
+def in_dtype(x: Any, aval: Any) -> Any:
+    """An array or a number as an array of this type's dtype, as weak as it was if it had that."""
+    x = jnp.asarray(x)
+    return x if x.dtype == aval.dtype else x.astype(aval.dtype)
+
+
+def weak(x: Any) -> Any:
+    """The same number as weakly typed as a Python scalar: it does not widen what it is combined with."""
+    if jax.typeof(x).weak_type:
+        return x
+    convert = core.primitives.convert_element_type_p
+    return convert.bind(x, new_dtype=x.dtype, weak_type=True, sharding=None)
+
+
+def add(x: Any, y: Any) -> Any:
+    """The sum, as the type of the two defines it."""
+    if not is_of_numbers(jax.typeof(x)):
+        return ad.add_jaxvals(x, y)
+    trace = core.find_top_trace((x, y))
+    traced = getattr(x, "_trace", None) is trace and getattr(y, "_trace", None) is trace
+    if not (traced and writes(trace) and x.aval == y.aval):
+        return jax.lax.add(x, y)
+    info = source_info_util.current()
+    return trace.emit_eqn([x, y], [x.aval], jax.lax.add_p, {}, core.no_effects, source_info=info)[0]
+
+
+def zeros(aval: Any) -> Any:
+    """Zeros of this type, varying over the same mesh axes."""
+    if not is_of_numbers(aval):
+        return ad.zeros_like_aval(aval.to_ct_aval())
+    array = jax.lax.full(aval.shape, 0, aval.dtype)
+    array = weak(array) if aval.weak_type else array
+    axes = tuple(getattr(aval, "vma", ()))
+    return jax.lax.pcast(array, axes, to="varying") if axes else array
+
+
+def float0(aval: Any) -> Any:
+    """JAX's cotangent of an integer, a bool or a key: an array of nothing."""
+    return np.zeros(aval.shape, jax.dtypes.float0)
+
+
+def zero_tangent(aval: Any) -> Any:
+    """Zeros of the type of this type's tangents."""
+    is_float = not is_of_numbers(aval) or jnp.issubdtype(aval.dtype, jnp.inexact)
+    return zeros(aval) if is_float else float0(aval)
+
+
+def symbolic_zero(aval: Any) -> Any:
+    """What JAX hands to rules that want to know which tangents and cotangents are zero."""
+    return SymbolicZero(aval.to_tangent_aval())
+
+
+def internal_zero(aval: Any) -> Any:
+    """What the rules of primitives get for a tangent or cotangent that is zero."""
+    return Zero(aval.to_tangent_aval())
+
+
+def varies_like(x: Any, other: Any) -> bool:
+    """Whether one array varies over all mesh axes over which another does."""
+    over, also = (getattr(getattr(jax.typeof(one), "mat", None), "varying", ()) for one in (other, x))
+    return set(over) <= set(also)

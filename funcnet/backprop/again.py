@@ -1,0 +1,72 @@
+"""What a plan makes again on the way back rather than keep: cheap functions of what is kept.
+
+The rules of tanh and its like read their input x, the product behind them reads y = f(x). To keep both is
+twice the memory, so y is made of x once more when its cotangent has come.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax import lax
+
+from funcnet import _jax
+from funcnet.backprop.activity import Mask
+from funcnet.backprop.program import Program, program
+from funcnet.backprop.pullback import Pullback
+
+CHEAP = frozenset({"tanh", "logistic", "sin", "cos", "erf"})
+"""Primitives whose rule reads x, and which may be run once more for whoever reads y."""
+
+
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+"""Primitives beside whose way back such a run costs little."""
+
+
+def computed_again(
+    jaxpr: _jax.Jaxpr, pullbacks: Mapping[int, Pullback], wanted: Mask
+) -> dict[_jax.Var, _jax.Equation]:
+    """Values y = f(x) that need not be kept: x is, and f is cheap.
+
+    Only products may read y. What acts on each element takes no longer than f itself: a step of an LSTM is a
+    fifth slower then. And whoever else keeps y makes it of no use.
+    """
+    held = {v for v, one in zip(jaxpr.outvars, wanted, strict=True) if one and not _jax.is_literal(v)}
+    for i in pullbacks:
+        eqn = jaxpr.eqns[i]
+        reads = [True] * len(eqn.invars) if pullbacks[i].forward else pullbacks[i].reads[len(eqn.outvars) :]
+        if eqn.primitive.name not in PRODUCTS:
+            held.update(v for v, one in zip(eqn.invars, reads, strict=True) if one and not _jax.is_literal(v))
+    again: dict[_jax.Var, _jax.Equation] = {}
+    for i, eqn in enumerate(jaxpr.eqns):
+        if eqn.primitive.name in CHEAP and i in pullbacks and pullbacks[i].reads == (False, True):
+            (y,) = eqn.outvars
+            if y not in held:
+                again[y] = eqn
+    return again
+
+
+@functools.lru_cache(maxsize=512)
+def maker(primitive: Any, params: tuple[tuple[str, Any], ...], x: Any, y_bar: Any, context: Any) -> Program:
+    """How y = f(x) is made again once a cotangent has come, from the two."""
+
+    def again(x: Any, y_bar: Any) -> Any:
+        return primitive.bind(tied(x, y_bar), **dict(params))
+
+    return program(again, x, y_bar)[0]
+
+
+def tied(x: Any, y_bar: Any) -> Any:
+    """x, which XLA cannot know before ȳ: else it would find that what is made of x is there, and keep it.
+
+    t = t or t ≠ t holds for every number, NaN too: for the first of ȳ, or for the largest where an explicit
+    sharding lets none be taken out.
+    """
+    if not y_bar.size:
+        return x
+    if any(jax.typeof(y_bar).sharding.spec):
+        t = lax.reduce_max(y_bar, range(y_bar.ndim))
+        return lax.select((t == t) | (t != t), x, lax.full_like(x, 0))
+    t = lax.reshape(lax.slice(y_bar, [0] * y_bar.ndim, [1] * y_bar.ndim), ())
+    return lax.select(lax.broadcast((t == t) | (t != t), x.shape), x, lax.full_like(x, 0))
