@@ -18,6 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from funcnet.demo import server
 
+UNLIMITED = ("--disable-frame-rate-limit", "--disable-gpu-vsync")  # else no page has more than a display's 60
 SIZES = {"desktop": (1280, 800), "tablet": (820, 1100), "phone": (390, 844)}
 IDLE = "() => demo.page?.frame && !demo.page.talk.outstanding && !demo.page.stale"
 COUNTS = "() => [demo.page.painter.drawn, demo.page.frame.step, performance.now()]"
@@ -99,7 +100,7 @@ def main() -> None:
         running = server.server(server.application(port, "token"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
-        flags = ["--no-sandbox", "--enable-precise-memory-info"]
+        flags = ["--no-sandbox", "--enable-precise-memory-info", *UNLIMITED]
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         tab = chromium.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True).new_page()
         tab.set_default_timeout(120_000)
