@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import funcnet
@@ -55,6 +56,8 @@ def test_top_level_names_are_pinned():
 def test_what_takes_a_function_wants_one(name):
     with pytest.raises(GradientError, match=rf"{name}: got 3.0, expected a function; write {name}\(f\)\(x\)"):
         getattr(funcnet, name)(3.0)
+    with pytest.raises(GradientError, match=rf"{name}: got .{{,60}}, expected a function"):
+        getattr(funcnet, name)(np.arange(100.0))
 
 
 def test_a_package_is_there_without_being_imported():

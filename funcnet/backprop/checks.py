@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,7 +37,8 @@ def traced_without_values() -> Iterator[None]:
 
 def check_callable(name: str, fun: Any) -> None:
     if not callable(fun):
-        raise GradientError(f"{name}: got {fun!r}, expected a function; write {name}(f)(x)")
+        got = textwrap.shorten(repr(fun), 60, placeholder=" …")
+        raise GradientError(f"{name}: got {got}, expected a function; write {name}(f)(x)")
 
 
 def check_arrays(name: str, fun: Callable, primals: Any) -> None:
