@@ -1,6 +1,7 @@
 """A memory budget for backpropagation: what to keep of the forward run, and what to run again.
 
-A program becomes a chain of stages (`chain`), the schedule of least cost within the budget is found
+A program is cut (`cutting`) into a chain of stages (`chain`), each with what it may keep and what it holds
+(`holding`). The recurrence of Beaumont et al. finds the schedule of least cost within the budget
 (`checkpointing`), and what runs again is written into the program as segments (`segment`, `writing`), which
 the engine walks back like any call.
 """
@@ -15,8 +16,9 @@ from funcnet._errors import ParameterError
 from funcnet._memory import amount
 from funcnet.backprop.activity import Mask
 from funcnet.backprop.budget.bodies import variants
-from funcnet.backprop.budget.chain import Chain, chain_of
+from funcnet.backprop.budget.chain import Chain
 from funcnet.backprop.budget.checkpointing import Checkpointing, Schedule
+from funcnet.backprop.budget.cutting import chain_of
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.sweep import Engine
 
