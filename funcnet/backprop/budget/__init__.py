@@ -19,6 +19,7 @@ from funcnet.backprop.budget.bodies import variants
 from funcnet.backprop.budget.chain import Chain
 from funcnet.backprop.budget.checkpointing import Checkpointing, Schedule, fullest
 from funcnet.backprop.budget.cutting import chain_of
+from funcnet.backprop.budget.facts import is_ruled
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.sweep import Engine
 
@@ -120,10 +121,11 @@ def _too_small(budget: Budget, checkpointing: Checkpointing, name: str) -> str:
     holds, s, r = fullest(chain, checkpointing.schedule(least))
     run = chain.plan.jaxpr.eqns[chain.stages[s].begin : chain.stages[r - 1].end]
     biggest = max(run, key=lambda eqn: max([getattr(v.aval, "size", 0) for v in eqn.outvars], default=0))
+    called = biggest.params["rule"].name if is_ruled(biggest) else biggest.primitive.name
     place = _jax.source_line(biggest)
     return (
         f"budget={budget!r} of {name}: the smallest possible one is {-(-1000 * least // chain.plain) / 1000} "
-        f"({amount(least)} of {amount(chain.plain)}); the way back through {biggest.primitive.name!r}"
+        f"({amount(least)} of {amount(chain.plain)}); the way back through {called!r}"
         f"{f', at {place},' if place else ''} holds {amount(holds)} at once, with what must be kept until "
         f"then. Take a larger budget, or smaller batches there"
     )
