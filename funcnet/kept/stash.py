@@ -19,6 +19,7 @@ from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import check_callable
 from funcnet.backprop.engine import engine
 from funcnet.kept.alive import course
+from funcnet.kept.held import BACK, FORWARD, OWN, Held, held
 from funcnet.kept.marking import marking
 from funcnet.kept.rows import Kept, rows
 from funcnet.kept.table import as_html, table, text, total
@@ -45,7 +46,7 @@ class Stash:
         forward: for each operation of the forward pass the bytes that are alive while it runs, with what is
             kept so far; elementwise operations fused as XLA fuses them.
         backward: likewise for the way back.
-        compiled: compiles the value and the gradient, for what XLA says of it.
+        compiled: compiles the value and the gradient, for what XLA says and holds of it.
     """
 
     rows: tuple[Kept, ...]
@@ -70,9 +71,18 @@ class Stash:
         return max((*self.forward, *self.backward), default=0)
 
     @functools.cached_property
+    def _program(self) -> Any:
+        return self.compiled()
+
+    @property
     def temporary(self) -> int:
         """The bytes of temporary memory of the compiled value and gradient, as XLA says, once compiled."""
-        return self.compiled().memory_analysis().temp_size_in_bytes
+        return self._program.memory_analysis().temp_size_in_bytes
+
+    @functools.cached_property
+    def held(self) -> tuple[Held, ...]:
+        """The arrays that make these up: what XLA's program holds when it holds most, the largest first."""
+        return tuple(held(self._program.as_text()))
 
     def picture(self) -> "Figure":
         """The bytes that are kept after each operation, forward and on the way back, by why they are kept."""
@@ -106,7 +116,14 @@ class Stash:
             some = ", ".join(names[:MENTIONED]) + ", …" * (len(names) > MENTIONED)
             lines.append(f"{amount(total(there))} read in {_arrays(there)} there anyway: {some}")
         most = f"{amount(self.peak)} at most alive at once, elementwise operations fused"
-        return [*lines, f"{most}; XLA's program takes {amount(self.temporary)}"]
+        lines.append(f"{most}; XLA's program takes {amount(self.temporary)}")
+        return [*lines, *self._of_xla()]
+
+    def _of_xla(self) -> list[str]:
+        """Where the bytes come from that XLA's program holds."""
+        sums = {of: total(one for one in self.held if one.of == of) for of in (FORWARD, BACK, OWN)}
+        parts = [f"{amount(count)} of {of}" for of, count in sums.items() if count]
+        return [f"when it holds most, {', '.join(parts)}"] if parts else []
 
     def __str__(self) -> str:
         return "\n".join([text(table(self.rows)), "", *self._sums()])
@@ -142,8 +159,8 @@ def stash(
 
     Returns:
         A function of f's arguments that returns a `Stash`. `print` shows it as a table, beside the temporary
-        memory of the compiled gradient, for which it compiles that; `.rows` has it as data, `.bytes` the sum,
-        and `.picture()` draws how it grows and goes.
+        memory of the compiled gradient, for which it compiles that, and what that memory is for; `.rows` has
+        it as data, `.bytes` the sum, `.held` what XLA holds, and `.picture()` draws how it grows and goes.
 
     Raises:
         GradientError: f is no function, an argument no array, or none of those asked for a float.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import jax.core
 
 from funcnet._memory import amount
+from funcnet.kept.held import Held
 from funcnet.kept.rows import Kept
 
 WIDTH = 100
@@ -41,7 +42,7 @@ def table(rows: Sequence[Kept]) -> list[Sequence[str]]:
     return lines
 
 
-def total(rows: Iterable[Kept]) -> int:
+def total(rows: Iterable[Kept | Held]) -> int:
     """The bytes of all."""
     return sum(row.bytes for row in rows)
 

@@ -28,6 +28,7 @@ from funcnet.backprop.program import program
 from funcnet.backprop.sweep import Engine
 from funcnet.backprop.tape import record
 from funcnet.backprop.user_rules import ruled
+from funcnet.kept.held import BACK, FORWARD
 from funcnet.kept.straight import Operation, Place, Straight
 
 
@@ -111,12 +112,14 @@ class Question:
         args, kwargs = self.tree.unflatten(leaves)
         of_arguments, primals, _ = differentiated(self.f, self.argnums, args, kwargs)
         tape = record(of_arguments, primals, self.has_aux, engine, where(self.f), self.budget)
-        y, aux, stash = tape.forward(primals)
+        with jax.named_scope(FORWARD):
+            y, aux, stash = tape.forward(primals)
         data = [eqn.params["rule"].aside for eqn in tape.plan.jaxpr.eqns if eqn.primitive is ruled]
         y_bar = jax.tree.map(lambda y: lax.full_like(y, 1) if differentiable(jax.typeof(y)) else None, y)
-        x_bars = [bar for bar in jax.tree.leaves(tape.pull(stash, y_bar)) if bar.dtype != jax.dtypes.float0]
+        with jax.named_scope(BACK):
+            x_bars = jax.tree.leaves(tape.pull(stash, y_bar))
         values = list(filter(_jax.is_value, jax.tree.leaves((y, aux))))
-        return values, (stash, data), x_bars
+        return values, (stash, data), [bar for bar in x_bars if bar.dtype != jax.dtypes.float0]
 
     def ways(self, engine: Engine) -> Ways:
         """Both ways, by the rules of this engine."""

@@ -210,11 +210,11 @@ PROGRAMS = [
 ]
 
 
-def possible(program, budget):
+def possible(program, budget, arguments):
     """The function from the arguments to value and gradient within a budget, or within the smallest one."""
     function = funcnet.value_and_grad(program.plain(), budget=budget)
     try:
-        jax.eval_shape(function, *program.sample())
+        jax.eval_shape(function, *arguments)
     except ParameterError as error:
         (least,) = re.findall(r"the smallest possible one is ([\d.]+)", str(error))
         return funcnet.value_and_grad(program.plain(), budget=float(least)), "*"
@@ -225,7 +225,7 @@ def contenders(program):
     """By name, functions from the arguments to value and gradient; the first is the measure."""
     found = {"jax": (jax.value_and_grad(program.plain()), "")}
     for budget in BUDGETS:
-        found[f"{budget}"] = possible(program, budget)
+        found[f"{budget}"] = possible(program, budget, program.sample())
     for name, policy in POLICIES.items():
         around = functools.partial(jax.checkpoint, policy=policy)
         found[name] = jax.value_and_grad(functools.partial(program.loss, around)), ""

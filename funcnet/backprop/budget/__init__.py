@@ -1,6 +1,7 @@
 """A memory budget for backpropagation: what to keep of the forward run, and what to run again.
 
-A program becomes a chain of stages (`chain`), the schedule of least cost within the budget is found
+A program is cut (`cutting`) into a chain of stages (`chain`), each with what it may keep and what it holds
+(`holding`). The recurrence of Beaumont et al. finds the schedule of least cost within the budget
 (`checkpointing`), and what runs again is written into the program as segments (`segment`, `writing`), which
 the engine walks back like any call.
 """
@@ -15,8 +16,10 @@ from funcnet._errors import ParameterError
 from funcnet._memory import amount
 from funcnet.backprop.activity import Mask
 from funcnet.backprop.budget.bodies import variants
-from funcnet.backprop.budget.chain import Chain, chain_of
-from funcnet.backprop.budget.checkpointing import Checkpointing, Schedule
+from funcnet.backprop.budget.chain import Chain
+from funcnet.backprop.budget.checkpointing import Checkpointing, Schedule, fullest
+from funcnet.backprop.budget.cutting import chain_of
+from funcnet.backprop.budget.facts import is_ruled
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.sweep import Engine
 
@@ -67,7 +70,7 @@ def within(
         return jaxpr, consts
     checkpointing = Checkpointing(chain)
     if size < checkpointing.least:
-        raise ParameterError(_too_small(budget, chain, checkpointing.least, name))
+        raise ParameterError(_too_small(budget, checkpointing, name))
     return written(chain, checkpointing.schedule(size)), consts
 
 
@@ -112,16 +115,17 @@ def costless(chain: Chain) -> Schedule:
     return list(chosen.values())
 
 
-def _too_small(budget: Budget, chain: Chain, least: int, name: str) -> str:
+def _too_small(budget: Budget, checkpointing: Checkpointing, name: str) -> str:
     """What to say of a budget for which there is no schedule."""
-    largest = max(chain.stages, key=lambda stage: min(max(o.ahead, o.back) for o in stage.options))
-    holds = min(max(option.ahead, option.back) for option in largest.options)
-    run = chain.plan.jaxpr.eqns[largest.begin : largest.end]
+    chain, least = checkpointing.chain, checkpointing.least
+    holds, s, r = fullest(chain, checkpointing.schedule(least))
+    run = chain.plan.jaxpr.eqns[chain.stages[s].begin : chain.stages[r - 1].end]
     biggest = max(run, key=lambda eqn: max([getattr(v.aval, "size", 0) for v in eqn.outvars], default=0))
+    called = biggest.params["rule"].name if is_ruled(biggest) else biggest.primitive.name
     place = _jax.source_line(biggest)
     return (
         f"budget={budget!r} of {name}: the smallest possible one is {-(-1000 * least // chain.plain) / 1000} "
-        f"({amount(least)} of {amount(chain.plain)}); the way back through {biggest.primitive.name!r}"
-        f"{f', at {place},' if place else ''} holds {amount(holds)} at once. Take a larger budget, or "
-        f"smaller batches there"
+        f"({amount(least)} of {amount(chain.plain)}); the way back through {called!r}"
+        f"{f', at {place},' if place else ''} holds {amount(holds)} at once, with what must be kept until "
+        f"then. Take a larger budget, or smaller batches there"
     )

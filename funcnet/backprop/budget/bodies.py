@@ -12,8 +12,9 @@ from typing import Any
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask, in_any_step
-from funcnet.backprop.budget.chain import Chain, chain_of
+from funcnet.backprop.budget.chain import Chain
 from funcnet.backprop.budget.checkpointing import Again, Checkpointing, Schedule
+from funcnet.backprop.budget.cutting import chain_of
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.loops import through_the_loop
 from funcnet.backprop.sweep import Engine

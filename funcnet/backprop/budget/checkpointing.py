@@ -122,6 +122,27 @@ class Checkpointing:
         return parts
 
 
+def fullest(chain: Chain, schedule: Schedule) -> tuple[int, int, int]:
+    """When a schedule holds most: how many bytes, and from which stage up to which it is then."""
+    return max(_moments(chain, schedule, 0, 0))
+
+
+def _moments(chain: Chain, schedule: Schedule, s: int, held: int) -> Iterator[tuple[int, int, int]]:
+    """At each step of a schedule from stage s on, where so much is held: bytes, and the stages."""
+    bars = chain.cotangents[s + sum(part.stages for part in schedule)]
+    for part in schedule:
+        r = s + part.stages
+        if isinstance(part, Again):
+            for i in range(s, r):
+                yield held + chain.held_more(s, i) + chain.stages[i].ahead + bars, i, i + 1
+            yield from _moments(chain, part.parts, s, held)
+            held += chain.held_more(s, r)
+        else:
+            yield held + max(part.ahead + bars, part.back), s, r
+            held += part.kept
+        s = r
+
+
 def _less(costs: np.ndarray, slots: int) -> np.ndarray:
     """The costs where so much less is left."""
     less = np.full_like(costs, np.inf)
