@@ -1,42 +1,13 @@
 """Several processes: the bits of one, a lost one that is named, and a run that goes on elsewhere."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import pytest
 
 from funcnet._errors import ParameterError
 from funcnet.train import processes
-from tests.train.test_devices import ROOT, SPREAD, on_eight_devices
-
-
-def started(*arguments, count=1, devices=1):
-    """So many processes of one run, with so many devices each."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    several = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": str(count)}
-    environment = {
-        **os.environ,
-        **(several if count > 1 else {}),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-        "NPROC": "16",
-        "PYTHONPATH": str(ROOT),
-    }
-    return [
-        subprocess.Popen(
-            [sys.executable, SPREAD, *map(str, arguments)],
-            env=environment | ({"JAX_PROCESS_ID": str(index)} if count > 1 else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(count)
-    ]
+from tests.train.spread import started
+from tests.train.test_devices import on_eight_devices
 
 
 def ended(runs):
