@@ -12,12 +12,15 @@ with stride s, dilation d and p zeros before x. Each product x w is read backwar
 
 and both are convolutions again (Dumoulin and Visin 2016, chapter 4). A depthwise kernel w [*taps, channels]
 has one filter for each channel and sums over taps alone: y is a sum of shifted products, and so are x̄ and w̄.
-XLA fuses these into few passes over memory; its grouped convolution is several times slower on a CPU.
+XLA fuses these into few passes over memory; its grouped convolution is several times slower on a CPU, and
+where examples are spread over devices each of these first gets all of them. So a few groups are convolved one
+after the other.
 """
 
 import functools
 import math
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,6 +32,9 @@ from funcnet.nn._dtypes import at_least_float32
 from funcnet.nn._gate import gate
 from funcnet.nn._windows import Lengths, Padding, Windows, windows
 from funcnet.rules.convolutions import conv_general_dilated
+
+FEW = 8
+"""Groups that are convolved one after the other."""
 
 
 @gate(
@@ -67,6 +73,10 @@ def conv(
     Array([0., 3., 0.], dtype=float32)
     """
     options = _options(x, w, stride, padding, dilation, groups)
+    if 1 < groups <= FEW:
+        parts = _parts(groups, x, w)
+        ways = {"stride": stride, "padding": padding, "dilation": dilation}
+        return jnp.concatenate([conv.primal(*each, **ways) for each in parts], axis=-1)
     y = lax.conv_general_dilated(_examples(x, w), w, **options)
     return y.reshape(*x.shape[: x.ndim + 1 - w.ndim], *y.shape[1:])
 
@@ -79,12 +89,22 @@ def conv_forward(x, w, **params):
 @conv.backward
 def conv_backward(stash, y_bar, *, stride=1, padding="valid", dilation=1, groups=1):
     x, w = stash
+    if 1 < groups <= FEW:
+        parts = _parts(groups, y_bar, x, w)
+        ways = {"stride": stride, "padding": padding, "dilation": dilation}
+        bars = [conv_backward(stash, y_bar, **ways) for y_bar, *stash in parts]
+        return tuple(jnp.concatenate(each, axis=-1) for each in zip(*bars, strict=True))
     y_bar = y_bar.reshape(-1, *y_bar.shape[x.ndim + 1 - w.ndim :])
     x_bar, w_bar = conv_general_dilated(
         y_bar, y_bar, _examples(x, w), w, **_options(x, w, stride, padding, dilation, groups),
         lhs_dilation=(1,) * (w.ndim - 2), batch_group_count=1, precision=None, preferred_element_type=None,
     )  # fmt: skip
     return x_bar.reshape(x.shape), w_bar
+
+
+def _parts(groups: int, *arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Of each array the channels of one group after the other."""
+    return zip(*(jnp.split(array, groups, axis=-1) for array in arrays), strict=True)
 
 
 def _examples(x: Array, w: Array) -> Array:

@@ -9,14 +9,16 @@ for each, its value, metrics and gradients, is added in one balanced tree,
 of which a device has the subtree over its own chunks; so 1, 2, 4 and 8 devices add the same numbers in the
 same order. Between devices each adds a part of every array: an all-to-all brings it that part of all
 subtrees, an all-gather hands its sum to all. That is the traffic of a ring's all-reduce (Rabenseifner 2004),
-2 (N − 1) / N times the bytes of the gradients.
+2 (N − 1) / N times the bytes of the gradients. Small arrays go together, since a collective takes its time
+however little it brings.
 
 A chunk's gradients stand between barriers, so that XLA compiles them alike in any program around them. Loops
 hold one sum for each level of the tree, not one for each chunk; convolutions on a CPU, which are slow in
 loops, are written out.
 """
 
-import functools
+import collections
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -33,6 +35,9 @@ from funcnet.train.checkpoint import named_leaves
 
 CHUNKS = 8
 """Into which a batch is cut; the number of devices divides it."""
+
+SMALL = 2**16
+"""Entries of an array that is sent together with others."""
 
 DATA = "data"
 """The axis of a mesh over which a batch is spread."""
@@ -79,7 +84,7 @@ def in_one_order(
 
     def spread(params: Any, rows: Any, key: Key[Array, ""]) -> Tree:
         subtree = local(params, rows, key, lax.axis_index(DATA))
-        return jax.tree.map(functools.partial(_sum_over_devices, devices=devices), subtree)
+        return _sums_over_devices(subtree, devices)
 
     def mean(params: Any, batch: Any, key: Key[Array, ""]) -> Tree:
         _check_rows(batch)
@@ -118,14 +123,29 @@ def _sum(of: Callable[[Array], Tree], first: Array, count: int, in_loops: bool) 
     return lax.fori_loop(0, 2, add, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like))
 
 
+def _sums_over_devices(tree: Tree, devices: int) -> Tree:
+    """The sum of each leaf over the devices; the small ones of a dtype are added as one array."""
+    leaves, structure = jax.tree.flatten(tree)
+    together = collections.defaultdict(list)
+    for i, leaf in enumerate(leaves):
+        together[leaf.dtype if leaf.size <= SMALL else i].append(i)
+    for places in together.values():
+        arrays = [leaves[i] for i in places]
+        total = _sum_over_devices(jnp.concatenate([array.reshape(-1) for array in arrays]), devices)
+        parts = jnp.split(total, list(itertools.accumulate(array.size for array in arrays))[:-1])
+        for i, array, part in zip(places, arrays, parts, strict=True):
+            leaves[i] = part.reshape(array.shape)
+    return structure.unflatten(leaves)
+
+
 def _sum_over_devices(x: Array, devices: int) -> Array:
-    """The balanced tree over the devices, each of which adds one part of the array."""
+    """The balanced tree over the devices, each of which adds one part of the vector."""
     size = math.ceil(x.size / devices)
-    parts = jnp.pad(x.reshape(-1), (0, size * devices - x.size)).reshape(devices, size)
+    parts = jnp.pad(x, (0, size * devices - x.size)).reshape(devices, size)
     parts = lax.all_to_all(parts, DATA, 0, 0)
     while len(parts) > 1:
         parts = parts[0::2] + parts[1::2]
-    return lax.all_gather(parts[0], DATA, tiled=True)[: x.size].reshape(x.shape)
+    return lax.all_gather(parts[0], DATA, tiled=True)[: x.size]
 
 
 def _check_rows(batch: Any) -> None:

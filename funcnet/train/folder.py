@@ -24,7 +24,7 @@ from funcnet._errors import CheckpointError
 from funcnet._files import write_atomically
 from funcnet.train import checkpoint
 from funcnet.train.config import CONFIG_FILE, read_settings
-from funcnet.train.mesh import on_one_device, placed
+from funcnet.train.mesh import on_the_host, placed
 from funcnet.train.run import Log, write_metrics
 from funcnet.train.state import State
 
@@ -86,7 +86,7 @@ class RunFolder:
 
     def save(self, state: State, log: Log) -> None:
         """Writes checkpoint and metrics; several processes first bring their parts of the state together."""
-        whole = on_one_device(state) if jax.process_count() > 1 else state
+        whole = on_the_host(state, self.mine)
         if not self.mine:
             return
         metadata = {"settings": self.settings, "data": self.data, "log": log.to_json()}

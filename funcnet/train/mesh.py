@@ -229,11 +229,26 @@ def spread(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
 
 def on_one_device(tree: Tree) -> Tree:
     """A tree of arrays, each whole, on one device of this process."""
+    return jax.tree.map(lambda leaf: jnp.asarray(_whole(leaf).addressable_data(0)), tree)
 
-    def whole(leaf: jax.Array) -> jax.Array:
-        where = leaf.sharding
-        if isinstance(where, NamedSharding) and not where.is_fully_replicated:
-            leaf = jax.jit(jnp.copy, out_shardings=NamedSharding(where.mesh, PartitionSpec()))(leaf)
-        return jnp.asarray(leaf.addressable_data(0))
 
-    return jax.tree.map(whole, tree)
+def on_the_host(tree: Any, mine: bool = True) -> Any:
+    """A tree of NumPy's arrays, each whole, of which a device has no more than one at a time.
+
+    All processes take part; those of which it is not have None for each array.
+    """
+
+    def fetched(leaf: jax.Array) -> np.ndarray | None:
+        whole = leaf if leaf.is_fully_addressable else _whole(leaf).addressable_data(0)
+        whole.block_until_ready()  # before the next one is asked for
+        return np.asarray(whole) if mine else None
+
+    return jax.tree.map(fetched, tree)
+
+
+def _whole(leaf: jax.Array) -> jax.Array:
+    """An array whole on each of its devices, for which all their processes must ask."""
+    where = leaf.sharding
+    if not isinstance(where, NamedSharding) or where.is_fully_replicated:
+        return leaf
+    return jax.jit(jnp.copy, out_shardings=NamedSharding(where.mesh, PartitionSpec()))(leaf)

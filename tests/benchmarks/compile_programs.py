@@ -28,6 +28,7 @@ os.environ |= {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nothing runs there, so nobody is in the way
 }
 
 import jax  # noqa: E402 — the environment comes first

@@ -10,7 +10,11 @@ import hashlib
 import itertools
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +108,32 @@ def with_fault(kind, rank, step):
             FAULTS[kind]()
 
     return hook
+
+
+def started(*arguments, count=1, devices=1):
+    """So many processes of one run of this program, with so many devices each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    several = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": str(count)}
+    environment = {
+        **os.environ,
+        **(several if count > 1 else {}),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "NPROC": "16",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, __file__, *map(str, arguments)],
+            env=environment | ({"JAX_PROCESS_ID": str(index)} if count > 1 else {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(count)
+    ]
 
 
 def main():

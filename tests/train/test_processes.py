@@ -1,42 +1,13 @@
 """Several processes: the bits of one, a lost one that is named, and a run that goes on elsewhere."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import pytest
 
 from funcnet._errors import ParameterError
 from funcnet.train import processes
-from tests.train.test_devices import ROOT, SPREAD
-
-
-def started(*arguments, count=1, devices=1):
-    """So many processes of one run, with so many devices each."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    several = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": str(count)}
-    environment = {
-        **os.environ,
-        **(several if count > 1 else {}),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-        "NPROC": "16",
-        "PYTHONPATH": str(ROOT),
-    }
-    return [
-        subprocess.Popen(
-            [sys.executable, SPREAD, *map(str, arguments)],
-            env=environment | ({"JAX_PROCESS_ID": str(index)} if count > 1 else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(count)
-    ]
+from tests.train.spread import started
+from tests.train.test_devices import on_eight_devices
 
 
 def ended(runs):
@@ -77,6 +48,42 @@ def test_two_processes_end_together(kind, tmp_path):
     else:
         assert [code for code, _, _ in last] == [1, 1]
         assert all("Interrupted: stopped at step 8 of 400; the run is saved in" in line for *_, line in last)
+
+
+SAVED_ON_EIGHT = """
+import shutil, sys
+from pathlib import Path
+from funcnet import train
+from tests.train.spread import digest, trained
+
+home = Path(sys.argv[1])
+
+def ended(steps, devices, **ways):
+    return digest(trained("mlp", "float32", steps, mesh=train.data_mesh(devices), **ways))
+
+ended(8, 8, folder=home / "one")
+for copy in "two", "processes":
+    shutil.copytree(home / "one", home / copy)
+on_two, on_one = (ended(16, n, folder=home / to, resume=True) for n, to in ((2, "two"), (1, "one")))
+print(ended(16, 8), on_two, on_one)
+"""
+
+
+@pytest.mark.in_turns(2)
+def test_what_eight_devices_have_saved_goes_on_on_two_on_one_and_in_two_processes(tmp_path):
+    ((whole, on_two, on_one),) = on_eight_devices("-c", SAVED_ON_EIGHT, tmp_path)
+    assert on_two == on_one == whole
+    last = ended(started("--steps", 16, "--folder", tmp_path / "processes", "--resume", count=2))
+    assert [line.split()[-1:] for _, line, _ in last] == [[whole]] * 2, last
+
+
+@pytest.mark.in_turns(2)
+def test_what_two_processes_have_in_parts_is_saved_whole(tmp_path):
+    ways = "--steps", 8, "--folder", tmp_path / "run", "--all-reduce"
+    parts = ended(started(*ways, "--layout", "zero3", count=2))
+    (whole,) = ended(started(*ways, "--resume"))
+    assert [code for code, *_ in (*parts, whole)] == [0] * 3, (parts, whole)
+    assert {line.split()[-1] for _, line, _ in (*parts, whole)} == {whole[1].split()[-1]}
 
 
 @pytest.mark.parametrize(
