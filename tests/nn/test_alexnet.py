@@ -31,6 +31,8 @@ LAYERS = {  # parameters, multiply-adds of one image (BVLC Caffe, bvlc_alexnet)
 }
 IMAGES = {"conv1": (55, 96), "conv2": (27, 256), "conv3": (13, 384), "conv4": (13, 384), "conv5": (13, 256)}
 """Height and channels of what each convolution gives (BVLC Caffe)."""
+GROUPS = {"conv2": 2, "conv4": 2, "conv5": 2}
+"""Halves of these layers see half of the channels each (Krizhevsky et al. 2012, figure 2)."""
 
 
 def shapes(variant="paper"):
@@ -62,7 +64,12 @@ def test_each_layer_has_its_parameters():
 def test_multiply_adds_are_those_of_the_paper():
     jaxpr = jax.make_jaxpr(nn.alexnet)(shapes(), jax.ShapeDtypeStruct((227, 227, 3), jnp.float32))
     found = list(multiply_adds(jaxpr.jaxpr))
-    assert found == [(IMAGES.get(name, (1,))[0], count) for name, (_, count) in LAYERS.items()]
+    expected = [
+        product
+        for name, (_, count) in LAYERS.items()
+        for product in GROUPS.get(name, 1) * [(IMAGES.get(name, (1,))[0], count // GROUPS.get(name, 1))]
+    ]
+    assert found == expected
     assert sum(count for _, count in found) == 724_406_816
 
 
