@@ -24,6 +24,11 @@ def is_float(value: Any) -> bool:
     return all(jnp.issubdtype(jnp.result_type(one), jnp.inexact) for one in arrays)
 
 
+def type_of(value: Any) -> tuple[Any, ...]:
+    """Shape and dtype of a value; of a bundle or another thing, its type's name."""
+    return (getattr(value, "shape", ()), str(getattr(value, "dtype", type(value).__name__)))
+
+
 def plain(array: Any) -> np.ndarray:
     """Numbers as bool, an integer type of numpy's own, float64 or complex128; those of a bundle in a row."""
     if isinstance(array, tuple):

@@ -19,7 +19,10 @@ from importlib.resources import files
 from funcnet.drawing.diagram import Diagram
 from funcnet.drawing.explorer.data import data
 
-SCRIPTS = ("dagre.min.js", "graph.js", "layout.js", "view.js", "details.js", "main.js")
+SCRIPTS = (
+    "dagre.min.js", "graph.js", "layout.js", "view.js", "details.js", "boxes.js", "search.js", "pointer.js",
+    "main.js",
+)  # fmt: skip
 """The programs of the page in the order in which they stand in it."""
 
 
