@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_drawing [FOLDER] [PICTURE …]
 
 From a function to its SVG, after one picture that warms JAX up; a page is 1000 points wide. With a folder the
-pictures are put there too, as PNG, to be looked at. The last table is in pictures.md beside this file.
+pictures are put there too, as PNG, to be looked at. The last table is in funcnet/docs/pictures.md.
 """
 
 import re
@@ -86,7 +86,11 @@ class Block(flax.linen.Module):
 def transformer(depth: int) -> Program:
     """A block of flax's, closed to its layers or open to its gates."""
     block, x = Block(), jax.random.normal(KEY, (2, 6, 16))
-    return lambda params, x: jnp.mean(block.apply(params, x) ** 2), (block.init(KEY, x), x), {"depth": depth}
+    return (
+        lambda params, x: jnp.mean(jnp.square(block.apply(params, x))),
+        (block.init(KEY, x), x),
+        {"depth": depth},
+    )
 
 
 def convnet() -> Program:
@@ -166,7 +170,8 @@ def different(x: Any) -> Program:
         values, random = [x], np.random.default_rng(0)
         for _ in range(500):
             other = values[random.integers(len(values))]
-            values.append(random.choice([lax.add, lax.sub, lax.atan2])(values[-1], other))
+            gate = (lax.add, lax.sub, lax.atan2)[random.integers(3)]
+            values.append(gate(values[-1], other))
         return jnp.sum(values[-1])
 
     return tangle, (x,), {}

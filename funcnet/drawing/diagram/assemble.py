@@ -16,6 +16,7 @@ from funcnet.drawing.diagram.fold import repeated
 from funcnet.drawing.diagram.model import Diagram
 from funcnet.drawing.diagram.prune import with_constants, without_dead, without_zeros
 from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.diagram.running import uncollected
 from funcnet.drawing.diagram.steps import Flow, Step, Use
 from funcnet.drawing.diagram.wire import wired, with_copies
 
@@ -36,7 +37,14 @@ def diagram(
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
     """
-    graph = trace(f, data=options.data)(*args, **kwargs)
+    return diagram_of(trace(f, data=options.data)(*args, **kwargs), args, kwargs, y_bar, options)
+
+
+@uncollected()
+def diagram_of(
+    graph: Graph, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any, options: Options
+) -> Diagram:
+    """Likewise, of a function that has been traced."""
     leaves = jax.tree.leaves((args, kwargs))
     flows = [
         Flow(jnp.asarray(x), "input", argument_path(name))

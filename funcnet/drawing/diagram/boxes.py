@@ -7,11 +7,14 @@ closed        the steps of a box that is deeper than what is shown open become o
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from funcnet.drawing.diagram.model import Box
+import numpy as np
+
+from funcnet.drawing.diagram.model import Box, Inside
 from funcnet.drawing.diagram.steps import Flow, Step, Use, add
 
 MANY = 40
@@ -109,7 +112,26 @@ def together(steps: Sequence[Step], start: int, end: int, results: Sequence[Use]
         group[0].depth,
         line=box.line or "",
         kept=sum(step.kept for step in group),
+        inside=tuple(one for step in group for one in contents(step)),
+        reads=numbers_read(sums),
     )
+
+
+def numbers_read(flows: Iterable[Flow]) -> Counter[str]:
+    """How many numbers of each argument that has parts there are among some flows."""
+    counts: Counter[str] = Counter()
+    for flow in flows:
+        if flow.role == "input" and "/" in flow.name:
+            values = flow.value if isinstance(flow.value, tuple) else (flow.value,)
+            counts[flow.name.partition("/")[0]] += sum(map(np.size, values))
+    return counts
+
+
+def contents(step: Step) -> tuple[Inside, ...]:
+    """What a step adds to what is in a box: itself, or what is in it."""
+    values = (use.flow.value for use in step.inputs)
+    shapes = tuple(np.shape(value[0] if isinstance(value, tuple) else value) for value in values)
+    return step.inside or (Inside(step.name, step.primitive, step.parameters, shapes),)
 
 
 def _scope(box: Box) -> str | Box:

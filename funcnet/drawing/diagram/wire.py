@@ -82,6 +82,8 @@ def wired(inputs: Sequence[Flow], steps: Sequence[Step], results: Sequence[Use])
             step.local,
             (),
             step.kept,
+            step.inside,
+            step.reads,
         )
         for i, step in enumerate(steps)
     ]

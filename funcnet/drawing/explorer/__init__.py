@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from funcnet.drawing.diagram import Diagram
+from funcnet.drawing.diagram.running import uncollected
 from funcnet.drawing.explorer.data import data
 
 SCRIPTS = (
@@ -44,6 +45,7 @@ class Explorer:
         return f'<iframe srcdoc="{html.escape(self.page)}" style="{style}"></iframe>'
 
 
+@uncollected()
 def explorer(diagram: Diagram, title: str) -> Explorer:
     """The page of a diagram.
 
