@@ -27,6 +27,7 @@ In what JAX 0.10 and later versions differ, by who knows of it:
 from funcnet._jax.custom import (
     as_cotangent,
     backward_function,
+    backward_parameters,
     call,
     call_backward,
     checkpointed,

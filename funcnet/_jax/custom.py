@@ -52,6 +52,14 @@ def backward_function(eqn: Equation) -> Callable:
     return function
 
 
+def backward_parameters(eqn: Equation) -> dict[str, Any]:
+    """The keyword arguments that are bound to that function."""
+    function, bound = eqn.params["bwd"].f, {}
+    while isinstance(function, functools.partial):
+        function, bound = function.func, {**function.keywords, **bound}
+    return bound
+
+
 def is_gate(eqn: Equation) -> bool:
     """Whether an equation calls a gate: a function whose backward has a formula on record."""
     return eqn.primitive.name == "custom_vjp_call" and hasattr(backward_function(eqn), "gate")

@@ -1,10 +1,10 @@
 """Pictures of a computational graph with every value and every gradient, and the same in words.
 
-    draw       the picture; render/dot lays it out by way of Graphviz: nodes, thumbnails, labels
-    explain    the walk through it, forward and backward, as a table; render/words
-    Diagram    what both show, as data: gates, and wires with a value and a gradient each; diagram/
-
-A function is traced, run forward and backward (record), made fit to be looked at (fold), and wired up.
+diagram/      what is shown, as data: a function traced, run both ways, put in boxes, folded, wired up
+render/dot    a picture of few gates, with a table for each wire: nodes, thumbnails, labels
+compact       one of many, a line for each gate; both are laid out and drawn by graphviz
+explorer/     one of any size, as a page that one walks into
+explanation   the walk through it in words, forward and backward; render/words
 """
 
 from funcnet.drawing.diagram import Box, Diagram, Gate, Mark, Wire

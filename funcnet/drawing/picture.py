@@ -1,37 +1,41 @@
 """One picture of a function's graph, its forward values and its backward gradients.
 
-    funcnet.draw(f)(x, y)                       shows itself in a notebook
-    funcnet.draw(f)(x, y).save("graph.svg")     svg, png, pdf or dot
-    funcnet.draw(f)(x, y).save("graph.html")    a page to walk into it
-    funcnet.draw(f, depth=1, local=True)(x, y)
-
-Graphviz lays it out and draws it, through pygraphviz, whose wheels bring Graphviz along.
+funcnet.draw(f)(x, y)                       shows itself in a notebook
+funcnet.draw(f)(x, y).save("graph.svg")     svg, png, pdf or dot
+funcnet.draw(f)(x, y).save("graph.html")    a page to walk into it
+funcnet.draw(f, depth=1, local=True)(x, y)
 """
 
-import contextlib
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from funcnet._errors import MissingPackageError, ParameterError
+from funcnet._errors import ParameterError
 from funcnet._files import write_atomically
+from funcnet.backprop import trace
 from funcnet.backprop.checks import check_callable
 from funcnet.drawing.diagram import Diagram
-from funcnet.drawing.diagram.assemble import diagram
+from funcnet.drawing.diagram.assemble import diagram_of
 from funcnet.drawing.diagram.fold import FOLDED
 from funcnet.drawing.diagram.record import Options
 from funcnet.drawing.explorer import Explorer, explorer
 from funcnet.drawing.render.bundles import with_bundles
-from funcnet.drawing.render.compact import compact_dot
+from funcnet.drawing.render.compact import COLUMNS, compact_dot
 from funcnet.drawing.render.dot import dot
+from funcnet.drawing.render.graphviz import has_graphviz, render, width_of
 from funcnet.rules import RULES, Table
 
 MANY = 40
 """A picture of more gates and inputs is compact."""
+
+PAGE = 1000
+"""A page is so many points wide: A4 on its side, and a little more."""
+
+LARGEST = 1000
+"""A picture of more gates is laid out only once."""
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html")
 
@@ -60,7 +64,7 @@ def draw(
         local: whether each gate shows its formula and its local gradients.
         data: whether what depends on no argument is drawn gate by gate, not as one constant.
         compact: whether each gate has one line, without tables; by default in a graph of
-            more than 40 gates and inputs or with folded layers.
+            more than 40 gates and inputs or with folded layers, and where tables are wider than a page.
         rules: the table of rules.
 
     Raises:
@@ -79,13 +83,15 @@ def draw(
     check_callable("draw", f)
 
     def drawn(*args: Any, **kwargs: Any) -> Picture:
+        graph = trace(f, data=data)(*args, **kwargs)
+
         def shown(**options: Any) -> Diagram:
-            return diagram(f, args, kwargs, y_bar, Options(rules, unroll=unroll, data=data, **options))
+            return diagram_of(graph, args, kwargs, y_bar, Options(rules, unroll=unroll, data=data, **options))
 
         found = shown(depth=depth, local=local)
         whole = functools.partial(shown, depth=sys.maxsize, local=True, folded=False)
         name = getattr(f, "__name__", "graph")
-        return Picture(found, whole, name, is_large(found) if compact is None else compact)
+        return Picture(found, whole, name, compact)
 
     return drawn
 
@@ -104,19 +110,40 @@ class Picture:
         diagram: what the picture shows, as data.
         whole: makes the same with every box open.
         name: what the function is called.
-        compact: whether each gate has one line.
+        asked: whether each gate is to have one line; None for what suits the graph.
     """
 
     diagram: Diagram
     whole: Callable[[], Diagram]
     name: str
-    compact: bool = False
+    asked: bool | None = None
 
-    @functools.cached_property
+    @property
     def dot(self) -> str:
         """The picture in Graphviz's language DOT."""
-        shown = with_bundles(self.diagram)
-        return compact_dot(shown) if self.compact else dot(shown)
+        return self._laid_out[0]
+
+    @property
+    def compact(self) -> bool:
+        """Whether each gate has one line."""
+        return self._laid_out[2]
+
+    @functools.cached_property
+    def _laid_out(self) -> tuple[str, str | None, bool]:
+        """DOT, SVG and style of the first way to draw it that is no wider than a page, else of the narrowest.
+
+        Without pygraphviz, and of a graph too large to be laid out in vain, it is the first way.
+        """
+        shown, ways = with_bundles(self.diagram), []
+        for compact, text in written(shown, self.asked, is_large(self.diagram)):
+            if not has_graphviz() or len(shown.gates) > LARGEST:
+                return text, None, compact
+            svg = render(text, "svg").decode()
+            ways.append((width_of(svg), text, svg, compact))
+            if ways[-1][0] <= PAGE:
+                break
+        _, text, svg, compact = min(ways, key=lambda way: way[0])
+        return text, svg, compact
 
     @functools.cached_property
     def explorer(self) -> Explorer:
@@ -156,11 +183,11 @@ class Picture:
 
     @functools.cached_property
     def _svg(self) -> str | None:
-        """The picture as SVG; None without pygraphviz."""
-        return render(self.dot, "svg").decode() if has_graphviz() else None
+        text, svg, _ = self._laid_out
+        return svg or (render(text, "svg").decode() if has_graphviz() else None)
 
     def _repr_svg_(self) -> str | None:
-        """What a notebook keeps and web pages show."""
+        """What a notebook keeps and web pages show; None without pygraphviz."""
         return self._svg
 
     def _repr_html_(self) -> str | None:
@@ -172,41 +199,11 @@ class Picture:
         printer.text(repr(self) if has_graphviz() else self.dot)
 
 
-def has_graphviz() -> bool:
-    """Whether pygraphviz is installed."""
-    with contextlib.suppress(ImportError):
-        import pygraphviz  # noqa: F401
-
-        return True
-    return False
-
-
-def render(text: str, format: str) -> bytes:
-    """DOT text laid out and drawn.
-
-    Raises:
-        MissingPackageError: pygraphviz is not installed.
-    """
-    try:
-        import pygraphviz
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{format}: Graphviz draws it and is not installed; `pip install pygraphviz` brings it along, or "
-            f"save the picture as .dot, which needs nothing"
-        ) from error
-    graph = pygraphviz.AGraph(string=text)
-    with quiet():
-        return cast(bytes, graph.draw(format=format, prog="dot"))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing on standard error, where Graphviz tells of sizes and fonts and a notebook shows that."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def written(diagram: Diagram, compact: bool | None, large: bool) -> Iterator[tuple[bool, str]]:
+    """The ways to draw a diagram, the one that says most first: whether it is compact, and its DOT text."""
+    if not (large if compact is None else compact):
+        yield False, dot(diagram)
+    if compact is not False:
+        yield True, compact_dot(diagram)
+        for columns in (COLUMNS, 2, 1):
+            yield True, compact_dot(diagram, columns, stacked=True)

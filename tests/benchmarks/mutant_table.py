@@ -356,7 +356,7 @@ MUTANTS = (
         "closed_box_gradient",
         "a closed box shows only the last of the gradients that its uses of one value send back",
         Edit(
-            "funcnet/drawing/diagram/fold.py",
+            "funcnet/drawing/diagram/boxes.py",
             "sums[use.flow] = add(sums.get(use.flow), use.gradient)",
             "sums[use.flow] = use.gradient",
         ),

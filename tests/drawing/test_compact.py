@@ -9,11 +9,8 @@ import pytest
 from jax import lax
 
 import funcnet
-from funcnet.drawing.picture import MANY
-from funcnet.drawing.render.compact import COLUMNS, FAR, in_short
-
-PAGE = 900
-"""A page is so many points wide: A4 on its side, with a little more."""
+from funcnet.drawing.picture import MANY, PAGE
+from funcnet.drawing.render.compact import COLUMNS, FAR, compact_dot, in_short
 
 
 def tangle(x):
@@ -77,7 +74,7 @@ def test_a_gate_has_one_line_with_name_shape_and_the_norms_of_value_and_gradient
 
 def test_a_tangle_of_hundreds_of_gates_fits_a_page(tangled):
     assert len(tangled.diagram.gates) > 250
-    assert size(tangled)[0] <= 1.5 * PAGE
+    assert size(tangled)[0] <= PAGE
     assert len(tangled.dot) < 2000 * len(tangled.diagram.gates)
 
 
@@ -97,8 +94,9 @@ def test_wires_that_run_far_begin_with_the_name_and_number_of_their_gate(tangled
 
 
 def test_no_row_has_more_gates_than_columns(tangled):
-    shown = [int(n) for n in re.findall(r"(?m)^g(\d+) \[label", tangled.dot)]
-    hidden = set(re.findall(r"g(\d+) -> g(\d+) \[style=invis", tangled.dot))
+    text = compact_dot(tangled.diagram)
+    shown = [int(n) for n in re.findall(r"(?m)^g(\d+) \[label", text)]
+    hidden = set(re.findall(r"g(\d+) -> g(\d+) \[style=invis", text))
     shown.sort()
     assert hidden == {(str(a), str(b)) for a, b in zip(shown, shown[COLUMNS:], strict=False)}
 
@@ -167,3 +165,97 @@ def test_pythons_sum_begins_without_a_zero():
 )
 def test_a_value_in_short(value, shaped, text):
     assert in_short(value, shaped=shaped) == text
+
+
+def wired_nodes(params, x):
+    """A flat graph: each node takes the one before and one drawn at random, weighted."""
+    draws, values = np.random.default_rng(0), [x]
+    for name, p in params.items():
+        first, second = values[-1], values[draws.integers(len(values))]
+        values.append(jnp.tanh((p["edges"][0] * first + p["edges"][1] * second) @ p["w"]))
+        assert name == f"node{len(values) - 2:02}"
+    return jnp.sum(values[-1] ** 2)
+
+
+def node_parameters(count):
+    return {f"node{i:02}": {"edges": [0.5, -0.5], "w": jnp.eye(4) * 0.9} for i in range(count)}
+
+
+def test_a_flat_graph_has_a_box_for_each_part_of_its_arguments():
+    params, x = node_parameters(12), jnp.ones((2, 4))
+    d = funcnet.draw(wired_nodes)(params, x).diagram
+    assert [gate.name for gate in d if gate.name != "copy"] == list(params)
+    expected = jax.grad(wired_nodes)(params, x)
+    for name in ("node00", "node07"):
+        np.testing.assert_allclose(d[f"params/{name}/w"].gradient, expected[name]["w"], rtol=1e-5)
+        np.testing.assert_allclose(
+            d[f"params/{name}/edges/1"].gradient, expected[name]["edges"][1], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_such_boxes_open_as_others_do_and_the_explorer_has_them():
+    picture = funcnet.draw(wired_nodes, depth=1)(node_parameters(12), jnp.ones((2, 4)))
+    for d in (picture.diagram, picture.whole()):
+        (product,) = [gate for gate in d.named("dot_general") if gate.path[0].name == "node05"]
+        assert product.inputs[1].name == "params/node05/w"
+
+
+def test_few_gates_or_named_scopes_need_no_boxes_of_arguments():
+    def scoped(params, x):
+        with jax.named_scope("all"):
+            y = wired_nodes(params, x)
+        return y * 2
+
+    few = funcnet.draw(wired_nodes)(node_parameters(3), jnp.ones((2, 4))).diagram
+    assert "dot_general" in [gate.name for gate in few]
+    named = funcnet.draw(scoped)(node_parameters(12), jnp.ones((2, 4))).diagram
+    assert [gate.name for gate in named] == ["all", "mul"]
+
+
+def test_in_a_box_arguments_go_without_the_names_of_the_boxes_around():
+    found = lines(funcnet.draw(wired_nodes)(node_parameters(12), jnp.ones((2, 4))))
+    assert re.search(r"edges/0 0\.5 \S+ edges/1 −0\.5 \S+ w 4×4 ‖1\.8‖", " ".join(found.values()))
+
+
+def test_an_argument_that_many_read_stands_in_each_gate_with_what_that_use_sends_back():
+    def f(w, x):
+        for _ in range(3):
+            x = jnp.tanh(w * x)
+        return x
+
+    picture = funcnet.draw(f, compact=True)(0.5, 1.0)
+    found = lines(picture)
+    assert found["shared"].startswith("read in several places w 0.5 ")
+    total = float(found["shared"].split()[-1])
+    uses = [float(text.split(" w ")[1]) for text in found.values() if text.startswith("×")]
+    assert len(uses) == 3
+    assert sum(uses) == pytest.approx(total, abs=0.002)  # three digits of each are shown
+
+
+def test_an_unrolled_loop_is_no_wider_than_a_page():
+    def f(w, xs):
+        def step(c, x):
+            with jax.named_scope("cell"):
+                c = jnp.tanh(w["in"] @ x + w["again"] @ c)
+            with jax.named_scope("read"):
+                return c, w["out"] @ c + w["shift"]
+
+        return jax.lax.scan(step, jnp.zeros(6), xs)[1]
+
+    shapes = {"in": (6, 5), "again": (6, 6), "out": (3, 6), "shift": (3,)}
+    w = {name: jnp.full(shape, 0.1) for name, shape in shapes.items()}
+    picture = funcnet.draw(f, unroll=True, depth=9)(w, jnp.ones((4, 5)))
+    assert size(picture)[0] <= PAGE
+    assert picture.compact
+
+
+def test_what_is_wider_than_a_page_with_tables_is_compact():
+    def f(*xs):
+        return sum(jnp.sin(x) for x in xs).sum()
+
+    args = [jnp.linspace(i, i + 1, 24).reshape(4, 6) for i in range(12)]
+    assert funcnet.draw(f)(*args[:2]).compact is False
+    wide = funcnet.draw(f)(*args)
+    assert wide.compact is True
+    assert size(wide)[0] <= PAGE
+    assert funcnet.draw(f, compact=False)(*args).compact is False

@@ -299,3 +299,30 @@ def test_the_legend_says_what_is_above_and_below_and_an_upstream_gradient_of_one
     legend = re.search("^rankdir.*label=<(.*)>$", draw(f, y_bar=y_bar)(x).dot, re.MULTILINE)
     assert " ".join(words(legend[1])).startswith("above the wire: value → below: gradient ←")
     assert ("upstream gradient of the result: ones" in legend[1]) == ones
+
+
+def test_a_closed_layer_says_its_windows_and_how_many_numbers_it_reads():
+    params = nn.init_convnet(jax.random.key(0), (8, 8, 1), 3, channels=(4, 6), hidden=5)
+    x = jnp.ones((2, 8, 8, 1))
+    written = gates(draw(nn.convnet)(params, x))
+    assert written[0].startswith("conv1 conv 3×3 pad same max_pool 2×2 stride 2 40 numbers of params")
+    assert written[1].startswith("conv2 conv 3×3 pad same max_pool 2×2 stride 2 222 numbers of params")
+
+
+@pytest.mark.parametrize(
+    ("f", "shape", "label"),
+    [
+        (lambda x: nn.conv(x, jnp.ones((3, 3, 2, 4)), stride=2), (7, 7, 2), "conv 3×3 stride 2"),
+        (lambda x: nn.conv(x, jnp.ones((3, 1, 2, 4)), padding=1), (7, 7, 2), "conv 3×1 pad 1"),
+        (
+            lambda x: nn.conv(x, jnp.ones((3, 3, 1, 4)), dilation=2, groups=2),
+            (7, 7, 2),
+            "conv 3×3 dilation 2×2 2 groups",
+        ),
+        (lambda x: nn.depthwise_conv(x, jnp.ones((3, 3, 2))), (7, 7, 2), "depthwise_conv 3×3 pad same"),
+        (lambda x: nn.max_pool(x, size=(3, 3), stride=2), (7, 7, 2), "max_pool 3×3 stride 2"),
+        (lambda x: nn.avg_pool(x, size=(2,)), (8, 2), "avg_pool 2 stride 2"),
+    ],
+)
+def test_a_gate_with_a_window_says_kernel_stride_and_padding(f, shape, label):
+    assert gates(draw(f)(jnp.ones(shape)))[-1].startswith(label)

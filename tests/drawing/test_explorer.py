@@ -12,8 +12,9 @@ import pytest
 from funcnet import nn
 from funcnet.drawing import Diagram, Gate, Wire, draw
 from funcnet.drawing.explorer import explorer
-from funcnet.drawing.explorer.data import SHARED, brief, data
+from funcnet.drawing.explorer.data import SHARED, data
 from funcnet.drawing.explorer.outline import LONG, Frame, outline
+from funcnet.drawing.explorer.texts import brief
 from funcnet.drawing.render.nodes import is_copy
 
 

@@ -1,4 +1,5 @@
 // The page: state, questions, loop and drawing come together here. `mount` serves the browser and the notebook alike.
+import { acts } from "./acts.js";
 import { Clock } from "./clock.js";
 import { ClassChoice, Controls, LayerButtons, WarpChoice } from "./controls.js";
 import { History } from "./curves.js";
@@ -57,6 +58,7 @@ class Page {
     this.editing = new Editing(this);
     this.painter = new Painter(root, this);
     this.labels = new ClassChoice(root);
+    this.acts = acts(this);
     this.strip = new Strip(find(".strip"), root, welcome.extent, (n) => this.show(n));
     root.addEventListener("click", ({ target }) => this.pressed(target.closest("[data-act]")?.dataset.act));
     find("[name=compare]").addEventListener("change", ({ target }) => this.compare(target.value));
@@ -177,22 +179,7 @@ class Page {
   }
 
   pressed(act) {
-    const acts = {
-      play: () => (this.clock.playing ? this.pause() : this.play()),
-      step: () => (this.pause(), this.act("run", { steps: 1 })),
-      back: () => (this.pause(), this.act("back")),
-      restart: () => this.act("restart"),
-      reseed: () => this.change({ seed: (this.state.settings.seed + 1) % 2 ** 31 }),
-      undo: () => this.editing.undo(),
-      clear: () => this.editing.edit([], this.state.points ?? []),
-      backward: () => this.questions.backward(),
-      check: () => this.questions.check(),
-      landscape: () => this.questions.landscape(),
-      share: () => this.share(),
-      theme: () => this.theme(this.root.dataset.theme === "dark" ? "light" : "dark"),
-      help: () => this.find(".help").showModal(),
-    };
-    acts[act]?.();
+    this.acts[act]?.();
   }
 
   play() {
@@ -224,17 +211,6 @@ class Page {
     this.state.shown = n;
     this.refresh();
     this.look(this.state.view.example);
-  }
-
-  async share() {
-    const link = location.origin === "null" ? this.state.text : location.href;
-    const done = await navigator.clipboard?.writeText(link).then(
-      () => true,
-      () => false,
-    );
-    this.say(
-      done ? "The link is copied. Whoever runs “funcnet demo” can open it with what follows the #." : `Copy this: ${link}`,
-    );
   }
 
   theme(name) {

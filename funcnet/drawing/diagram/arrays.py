@@ -1,5 +1,6 @@
 """Questions that marks, labels and pictures ask of arrays of all kinds, and of bundles (tuples) of them."""
 
+import functools
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -14,14 +15,18 @@ def is_numeric(value: Any) -> bool:
     """Whether an array, or all of a bundle, is made of numbers or truth values: a random key is not."""
     if isinstance(value, tuple):
         return all(map(is_numeric, value))
-    dtype = getattr(value, "dtype", None)
-    return dtype is None or jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
+    return _sort(dtype_of(value)) != ""
 
 
 def is_float(value: Any) -> bool:
     """Whether an array, or all of a bundle, has gradients: real and complex floats do."""
     arrays = value if isinstance(value, tuple) else (value,)
-    return all(jnp.issubdtype(jnp.result_type(one), jnp.inexact) for one in arrays)
+    return all(_sort(dtype_of(one)) in ("real", "complex") for one in arrays)
+
+
+def type_of(value: Any) -> tuple[Any, ...]:
+    """Shape and dtype of a value; of a bundle or another thing, its type's name."""
+    return (getattr(value, "shape", ()), str(getattr(value, "dtype", type(value).__name__)))
 
 
 def plain(array: Any) -> np.ndarray:
@@ -29,11 +34,34 @@ def plain(array: Any) -> np.ndarray:
     if isinstance(array, tuple):
         return np.concatenate([plain(one).ravel() for one in array])
     array = np.asarray(array)
-    if jnp.issubdtype(array.dtype, jnp.integer):
+    sort = _sort(array.dtype)
+    if sort == "integer":
         return array if array.dtype.isbuiltin == 1 else array.astype(np.int64)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+    if sort == "complex":
         return array.astype(np.complex128)
-    return array if array.dtype == bool else array.astype(np.float64)
+    return array if sort == "bool" else array.astype(np.float64)
+
+
+def dtype_of(value: Any) -> Any:
+    """The dtype of an array, or of a number as JAX takes it."""
+    return value.dtype if hasattr(value, "dtype") else jnp.result_type(value)
+
+
+def eps_of(value: Any) -> float:
+    """The distance from 1 to the next number of an array of floats."""
+    return _eps(dtype_of(value))
+
+
+@functools.cache
+def _eps(dtype: Any) -> float:
+    return float(jnp.finfo(dtype).eps)
+
+
+@functools.cache
+def _sort(dtype: Any) -> str:
+    """What the elements are: "real", "complex", "integer", "bool"; empty for a random key."""
+    sorts = {"real": jnp.floating, "complex": jnp.complexfloating, "integer": jnp.integer, "bool": jnp.bool_}
+    return next((name for name, sort in sorts.items() if jnp.issubdtype(dtype, sort)), "")
 
 
 def total_bytes(arrays: Iterable[Any], without: Collection[int]) -> int:

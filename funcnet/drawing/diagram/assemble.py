@@ -10,20 +10,15 @@ import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
 from funcnet.backprop.activity import differentiable
+from funcnet.drawing.diagram.boxes import boxed, by_argument, closed
 from funcnet.drawing.diagram.filling import filled_record
-from funcnet.drawing.diagram.fold import (
-    boxed,
-    closed,
-    repeated,
-    with_constants,
-    with_copies,
-    without_dead,
-    without_zeros,
-)
-from funcnet.drawing.diagram.marks import marks
-from funcnet.drawing.diagram.model import Diagram, Gate, Wire
+from funcnet.drawing.diagram.fold import repeated
+from funcnet.drawing.diagram.model import Diagram
+from funcnet.drawing.diagram.prune import with_constants, without_dead, without_zeros
 from funcnet.drawing.diagram.record import Options
+from funcnet.drawing.diagram.running import uncollected
 from funcnet.drawing.diagram.steps import Flow, Step, Use
+from funcnet.drawing.diagram.wire import wired, with_copies
 
 
 def diagram(
@@ -42,7 +37,14 @@ def diagram(
         ShapeError: y_bar does not have the result's structure, shapes and dtypes.
         MissingRuleError: an operation on the way back has no rule.
     """
-    graph = trace(f, data=options.data)(*args, **kwargs)
+    return diagram_of(trace(f, data=options.data)(*args, **kwargs), args, kwargs, y_bar, options)
+
+
+@uncollected()
+def diagram_of(
+    graph: Graph, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any, options: Options
+) -> Diagram:
+    """Likewise, of a function that has been traced."""
     leaves = jax.tree.leaves((args, kwargs))
     flows = [
         Flow(jnp.asarray(x), "input", argument_path(name))
@@ -58,6 +60,7 @@ def diagram(
     steps = closed(boxed(steps), results)
     if options.folded:
         steps = repeated(steps, results)
+    steps = closed(boxed(by_argument(steps, results)), results)
     used = _used(steps, results)
     inputs = [flow for flow in flows if flow in used | unused]
     inputs += [flow for step in steps for flow in _bundles(step) if flow not in flows]
@@ -85,50 +88,6 @@ def ones(graph: Graph) -> Any:
     outs = [v.aval for v in graph.jaxpr.outvars]
     leaves = [jnp.ones(aval.shape, aval.dtype) if differentiable(aval) else None for aval in outs]
     return jax.tree.unflatten(graph.out_tree, leaves)
-
-
-def wired(inputs: Sequence[Flow], steps: Sequence[Step], results: Sequence[Use]) -> Diagram:
-    """The diagram of steps between which each flow has one use; a constant may have more."""
-    source = {flow: i for i, step in enumerate(steps) for flow in step.outputs}
-    target = {use.flow: i for i, step in enumerate(steps) for use in step.inputs}
-    gradient = {use.flow: use.gradient for step in steps for use in step.inputs}
-    gradient |= {use.flow: use.gradient for use in results}
-    last = {use.flow for use in results}
-
-    def wire(flow: Flow) -> Wire:
-        role = "result" if flow in last else flow.role
-        return Wire(flow.value, gradient.get(flow), flow.name, role, source.get(flow), target.get(flow))
-
-    wires = {flow: wire(flow) for flow in (*inputs, *source, *last)}
-    constants: list[Wire] = []
-
-    def operand(use: Use, i: int) -> Wire:
-        if use.flow in wires and use.flow.role != "constant":
-            return wires[use.flow]
-        constants.append(Wire(use.flow.value, None, "", "constant", None, i))
-        return constants[-1]
-
-    gates = [
-        Gate(
-            i,
-            step.name,
-            step.primitive,
-            tuple(operand(use, i) for use in step.inputs),
-            tuple(wires[flow] for flow in step.outputs),
-            step.path,
-            step.formula,
-            step.source,
-            step.line,
-            step.parameters,
-            step.local,
-            (),
-            step.kept,
-        )
-        for i, step in enumerate(steps)
-    ]
-    found = marks(gates)
-    marked = tuple(dataclasses.replace(gate, marks=tuple(found[gate.number])) for gate in gates)
-    return Diagram(marked, (*wires.values(), *constants), tuple(wires[use.flow] for use in results))
 
 
 def _used(steps: Sequence[Step], results: Sequence[Use]) -> set[Flow]:

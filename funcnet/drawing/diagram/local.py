@@ -5,8 +5,9 @@ x̄ = ȳ · L (CS231n 2019, lecture 4, slides 56 to 60), and L = Jᵀ·1. Whethe
 random numbers r: Jᵀ·r = r · (Jᵀ·1) for all of them only where no element of y reads another's x.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 from funcnet import _jax
 from funcnet.backprop import vjp
 from funcnet.backprop.activity import differentiable
+from funcnet.drawing.diagram.running import part
 from funcnet.rules import PIECEWISE_CONSTANT, Table
 
 
@@ -31,11 +33,47 @@ def local_gradients(eqn: Any, xs: Sequence[Any], rules: Table) -> tuple["Candida
     flat = eqn.primitive.name in PIECEWISE_CONSTANT or not any(map(differentiable, xs))
     if len(eqn.outvars) != 1 or flat or not differentiable(y):
         return (None,) * len(xs)
-    _, pullback = vjp(lambda *xs: _jax.bind(eqn, xs)[0], *xs, rules=rules)
-    r = jnp.asarray(np.random.default_rng(0).standard_normal(y.shape), y.dtype)
-    ones, probe = (pullback(y_bar) for y_bar in (jnp.ones(y.shape, y.dtype), r))
-    triples = zip(xs, ones, probe, strict=True)
-    return tuple(_elementwise(x, y, r, one, random) for x, one, random in triples)
+    params = tuple(sorted(eqn.params.items()))
+    try:
+        found = iter(_probe(Kind(eqn.primitive, params, y, id(rules), eqn, rules))(*xs))
+    except TypeError:  # parameters that cannot be hashed
+        found = iter(probe(eqn, rules)(*xs))
+    return tuple(Candidate(next(found), next(found)) if fits(x, y) else None for x in xs)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an equation has in common with others whose local gradients are computed alike."""
+
+    primitive: Any
+    params: tuple[Any, ...]
+    y: Any
+    table: int
+    eqn: Any = field(compare=False)
+    rules: Table = field(compare=False)
+
+
+@functools.lru_cache(maxsize=256)
+def _probe(kind: Kind) -> Callable[..., Sequence[Any]]:
+    return probe(kind.eqn, kind.rules)
+
+
+def probe(eqn: Any, rules: Table) -> Callable[..., Sequence[Any]]:
+    """A function of an equation's operands: for each that fits, Jᵀ·1, and whether Jᵀ·r is r times that."""
+    y = eqn.outvars[0].aval
+    r = np.random.default_rng(0).standard_normal(y.shape)
+
+    def probed(*xs: Any) -> list[Any]:
+        _, pullback = vjp(lambda *xs: _jax.bind(eqn, xs)[0], *xs, rules=rules)
+        random = jnp.asarray(r, y.dtype)
+        ones, probes = (pullback(y_bar) for y_bar in (jnp.ones(y.shape, y.dtype), random))
+        found = []
+        for x, one, sent in zip(xs, ones, probes, strict=True):
+            if fits(x, y):
+                found += [one, _is_product(y, random, one, sent)]
+        return found
+
+    return part(probed)
 
 
 @dataclass(frozen=True)
@@ -46,13 +84,13 @@ class Candidate:
     holds: Any
 
 
-def _elementwise(x: jax.Array, y: Any, r: jax.Array, one: Any, random: Any) -> "Candidate | None":
-    """Jᵀ·1, if Jᵀ·r is r times that."""
-    if not differentiable(x):
-        return None
+def fits(x: Any, y: Any) -> bool:
+    """Whether downstream can be local × upstream for an operand: y is one number, or of its shape."""
+    return differentiable(x) and y.shape in ((), x.shape)
+
+
+def _is_product(y: Any, r: jax.Array, one: Any, sent: Any) -> Any:
     if y.shape == ():
-        return Candidate(one, True)
-    if x.shape != y.shape:
-        return None
+        return jnp.bool_(True)
     digits = 16 * float(jnp.finfo(y.dtype).eps)  # two products of the same numbers, rounded differently
-    return Candidate(one, jnp.allclose(random, r * one, rtol=digits, atol=0, equal_nan=True))
+    return jnp.allclose(sent, r * one, rtol=digits, atol=0, equal_nan=True)

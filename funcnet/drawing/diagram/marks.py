@@ -9,10 +9,9 @@ ReLUs and saturated sigmoids (CS231n 2019, lecture 4, slide 21).
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from funcnet.drawing.diagram.arrays import is_float, is_numeric, norm, plain
+from funcnet.drawing.diagram.arrays import eps_of, is_float, is_numeric, norm, plain
 from funcnet.drawing.diagram.model import Gate, Mark, Wire
 from funcnet.rules import PIECEWISE_CONSTANT
 
@@ -39,6 +38,10 @@ NOISE = 16
 def marks(gates: Sequence[Gate]) -> list[list[Mark]]:
     """The marks of each gate."""
     found: list[list[Mark]] = [list(_changes(gate)) for gate in gates]
+    wires = [wire for gate in gates for wire in (*gate.inputs, *gate.outputs)]
+    arrays = {id(x): x for wire in wires for x in (wire.value, wire.gradient) if x is not None}
+    if not any(_any(_is_not_finite, [x]) for x in arrays.values()):
+        return found
     for name, test in (("inf", np.isinf), ("NaN", np.isnan)):
         for gate in gates:
             if _makes(test, gate.inputs, gate.outputs, "value"):
@@ -49,6 +52,10 @@ def marks(gates: Sequence[Gate]) -> list[list[Mark]]:
                 found[gate.number].append(Mark("non-finite gradient", f"sends back the first {name}", True))
                 break
     return found
+
+
+def _is_not_finite(array: Any) -> Any:
+    return ~np.isfinite(array)
 
 
 def _makes(test: Callable, given: Sequence[Wire], made: Sequence[Wire], what: str) -> bool:
@@ -98,7 +105,7 @@ def is_rounding(gate: Gate, size: float, up: float) -> bool:
     """
     wires = (*gate.inputs, *gate.outputs)
     arrays = [wire.value for wire in wires if is_float(wire.value) and not isinstance(wire.value, tuple)]
-    eps = max((float(jnp.finfo(jnp.result_type(x)).eps) for x in arrays), default=0.0)
+    eps = max(map(eps_of, arrays), default=0.0)
     return len(set(map(np.shape, arrays))) > 1 and size <= NOISE * eps * up
 
 

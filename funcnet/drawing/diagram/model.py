@@ -8,9 +8,11 @@ wire is what its one use sends back:
     local gradient × upstream gradient = downstream gradient
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 from funcnet._errors import ParameterError
 
@@ -70,6 +72,23 @@ class Mark:
     severe: bool
 
 
+@dataclass(frozen=True)
+class Inside:
+    """An operation in a closed box.
+
+    Attributes:
+        name: the function or primitive.
+        primitive: the primitive.
+        parameters: what else it needs to know.
+        shapes: of its operands.
+    """
+
+    name: str
+    primitive: str
+    parameters: dict[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Gate:
     """One operation of a diagram.
@@ -90,6 +109,8 @@ class Gate:
         marks: what to look at.
         kept: the bytes that its way back reads of the forward pass, without arguments and constants; what two
             gates read counts for both.
+        inside: what is in a closed box, in the order of the forward pass.
+        reads: how many numbers it reads of the parts of each argument that has parts.
     """
 
     number: int
@@ -105,6 +126,14 @@ class Gate:
     local: tuple[Any, ...]
     marks: tuple[Mark, ...]
     kept: int = 0
+    inside: tuple[Inside, ...] = ()
+    reads: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of its operands; of the first array of a bundle."""
+        values = (wire.value[0] if isinstance(wire.value, tuple) else wire.value for wire in self.inputs)
+        return tuple(map(np.shape, values))
 
     def __repr__(self) -> str:
         return f"Gate({self.number}: {self.name})"

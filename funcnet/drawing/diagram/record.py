@@ -6,6 +6,7 @@ which box they stand. A scan that is opened is run step by step, and rolled up a
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,9 +123,19 @@ def closed_step(
         node.line,
         formula,
         source,
-        dict(node.parameters),
+        parameters(node, eqn),
         local,
     )
+
+
+def parameters(node: Node, eqn: Any) -> dict[str, Any]:
+    """What else a node was told: of a gate of ours its keyword arguments, else its primitive's parameters."""
+    gate = getattr(_jax.backward_function(eqn), "gate", None) if _jax.is_gate(eqn) else None
+    if gate is None:
+        return dict(node.parameters)
+    signature = inspect.signature(gate.primal)
+    usual = {name: p.default for name, p in signature.parameters.items() if p.kind == p.KEYWORD_ONLY}
+    return usual | _jax.backward_parameters(eqn)
 
 
 def opened(

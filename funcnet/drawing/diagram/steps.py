@@ -10,7 +10,7 @@ from typing import Any
 
 from jax import lax
 
-from funcnet.drawing.diagram.model import Box, Role
+from funcnet.drawing.diagram.model import Box, Inside, Role
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,8 @@ class Step:
         source: where the formula stands in print.
         parameters: what else the primitive needs to know.
         local: its local gradients, where they were asked for.
+        inside: what is in it, if it is a closed box.
+        reads: how many numbers of each argument that has parts, if it is a closed box.
         kept: the bytes that its way back reads of the forward pass, without arguments and constants.
     """
 
@@ -65,6 +67,8 @@ class Step:
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     local: tuple[Any, ...] = ()
     kept: int = 0
+    inside: tuple[Inside, ...] = ()
+    reads: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def add(a: Any, b: Any) -> Any:

@@ -17,9 +17,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from funcnet.drawing.diagram import Diagram
+from funcnet.drawing.diagram.running import uncollected
 from funcnet.drawing.explorer.data import data
 
-SCRIPTS = ("dagre.min.js", "graph.js", "layout.js", "view.js", "details.js", "main.js")
+SCRIPTS = (
+    "dagre.min.js", "graph.js", "layout.js", "view.js", "details.js", "boxes.js", "search.js", "pointer.js",
+    "main.js",
+)  # fmt: skip
 """The programs of the page in the order in which they stand in it."""
 
 
@@ -41,6 +45,7 @@ class Explorer:
         return f'<iframe srcdoc="{html.escape(self.page)}" style="{style}"></iframe>'
 
 
+@uncollected()
 def explorer(diagram: Diagram, title: str) -> Explorer:
     """The page of a diagram.
 

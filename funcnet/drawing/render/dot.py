@@ -17,6 +17,9 @@ from funcnet.drawing.render.nodes import (
 )
 from funcnet.drawing.render.thumbnails import thumbnail_width
 
+BESIDE = 3
+"""So many arguments of one gate stand beside each other if a graph is drawn downwards."""
+
 PAGE_WIDTH = 760
 """A graph that would be wider than this, in points, is drawn downwards."""
 
@@ -56,7 +59,16 @@ def dot(diagram: Diagram) -> str:
         *framed(nodes),
         *(line for gate in diagram for line in edges(diagram, gate, numbers, rightwards)),
     ]
+    if not rightwards:
+        lines += [line for gate in diagram for line in in_rows(diagram, gate, numbers)]
     return "\n".join([*lines, "}\n"])
+
+
+def in_rows(diagram: Diagram, gate: Gate, numbers: dict[Wire, int]) -> list[str]:
+    """Arrows that nobody sees, so that no more than a few of a gate's arguments stand beside each other."""
+    ends = [wire for wire in gate.inputs if wire.source is None and not is_on_label(diagram, wire)]
+    pairs = zip(ends, ends[BESIDE:], strict=False)
+    return [f"w{numbers[above]} -> w{numbers[below]} [style=invis weight=0]" for above, below in pairs]
 
 
 def width(diagram: Diagram, formulas: bool) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from funcnet.drawing.diagram import Gate, Wire
+from funcnet.drawing.diagram import Gate, Inside, Wire
 from funcnet.drawing.diagram.arrays import uniform
 from funcnet.drawing.render.numbers import number, signed
 
@@ -101,7 +101,25 @@ def constant_on_label(gate: Gate, wire: Wire) -> str:
 def detail(gate: Gate) -> str:
     """The parameters of an operation that a reader needs: axes, bounds, the new shape or dtype."""
     write = _DETAILS.get(gate.primitive)
-    return write(gate) if write else ""
+    return write(gate) if write else window(gate)
+
+
+def window(one: Gate | Inside) -> str:
+    """What a convolution or a pool slides over its input: kernel, stride, padding, dilation, groups."""
+    write = _WINDOWS.get(one.name if one.primitive == "custom_vjp_call" else one.primitive)
+    return write(one) if write else ""
+
+
+def windows(gate: Gate) -> list[str]:
+    """The windows in a closed box."""
+    names = (NAMES.get(one.primitive, one.name) for one in gate.inside)
+    lines = [f"{name} {text}" for name, one in zip(names, gate.inside, strict=True) if (text := window(one))]
+    return list(dict.fromkeys(lines))
+
+
+def counts(gate: Gate) -> list[str]:
+    """How many numbers of each argument's parts a closed box reads."""
+    return [f"{count:,} numbers of {name}" for name, count in gate.reads.items()]
 
 
 def shape(value: Any) -> tuple[int, ...]:
@@ -142,22 +160,38 @@ def _permutation(gate: Gate) -> str:
     return "" if order == (1, 0) else signed(str(order))
 
 
-def _windows(gate: Gate) -> str:
+def _windows(gate: Gate | Inside) -> str:
     """Of a pool: window, stride, padding, without the axes that it leaves alone."""
     p = gate.parameters
     axes = [i for i, n in enumerate(p["window_dimensions"]) if n > 1 or p["window_strides"][i] > 1]
     return _kernel(*([p[key][i] for i in axes] for key in ("window_dimensions", "window_strides", "padding")))
 
 
-def _convolved(gate: Gate) -> str:
+def _convolved(gate: Gate | Inside) -> str:
     """Of a convolution: kernel, stride, padding, dilation, groups."""
     p = gate.parameters
     places = p["dimension_numbers"].rhs_spec[2:]
-    kernel = [shape(gate.inputs[1].value)[i] for i in places]
+    kernel = [gate.shapes[1][i] for i in places]
     more = [f"dilation {_sizes(p['rhs_dilation'])}"] if set(p["rhs_dilation"]) - {1} else []
     more += [f"from {_sizes(p['lhs_dilation'])}"] if set(p["lhs_dilation"]) - {1} else []
     more += [f"{p['feature_group_count']} groups"] if p["feature_group_count"] > 1 else []
     return " ".join([_kernel(kernel, p["window_strides"], p["padding"]), *more])
+
+
+def _of_gate(gate: Gate | Inside, sizes: Sequence[int]) -> str:
+    """Of a gate that slides a window of these sizes."""
+    p, axes = gate.parameters, len(sizes)
+
+    def each(lengths: Any) -> tuple[Any, ...]:
+        return lengths if isinstance(lengths, tuple) else (lengths,) * axes
+
+    padding = p["padding"] if p["padding"] != "valid" else 0
+    same = padding == "same"
+    pairs = [one if isinstance(one, tuple) else (one, one) for one in each(0 if same else padding)]
+    more = ["pad same"] if same else []
+    more += [f"dilation {_sizes(each(p['dilation']))}"] if set(each(p.get("dilation", 1))) - {1} else []
+    more += [f"{p['groups']} groups"] if p.get("groups", 1) > 1 else []
+    return " ".join([_kernel(sizes, each(p["stride"] or tuple(sizes)), pairs), *more])
 
 
 def _kernel(sizes: Sequence[int], strides: Sequence[int], padding: Sequence[tuple[int, int]]) -> str:
@@ -179,11 +213,17 @@ _DETAILS: dict[str, Callable[[Gate], str]] = {
     **dict.fromkeys(("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "argmax", "argmin"), _axes),
     **dict.fromkeys(("concatenate", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _axis),
     **dict.fromkeys(("broadcast_in_dim", "reshape", "squeeze"), _shape),
-    **dict.fromkeys(
-        ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window"), _windows
-    ),
-    "conv_general_dilated": _convolved,
     "convert_element_type": lambda gate: str(gate.parameters["new_dtype"]),
     "slice": _bounds,
     "transpose": _permutation,
+}
+
+_WINDOWS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(
+        ("reduce_window_max", "reduce_window_min", "reduce_window_sum", "reduce_window"), _windows
+    ),
+    **dict.fromkeys(("max_pool", "avg_pool"), lambda gate: _of_gate(gate, gate.parameters["size"])),
+    "conv_general_dilated": _convolved,
+    "conv": lambda gate: _of_gate(gate, gate.shapes[1][:-2]),
+    "depthwise_conv": lambda gate: _of_gate(gate, gate.shapes[1][:-1]),
 }

@@ -18,7 +18,7 @@ from typing import Any
 from funcnet._memory import amount
 from funcnet.drawing.diagram import Gate, Wire
 from funcnet.drawing.diagram.arrays import is_float
-from funcnet.drawing.render.labels import label, sign
+from funcnet.drawing.render.labels import counts, label, sign, windows
 from funcnet.drawing.render.numbers import array_type, full, in_line
 from funcnet.drawing.render.thumbnails import escaped, fits_a_table, html_table, thumbnail
 from funcnet.rules import parse_formula
@@ -82,7 +82,8 @@ def gate_node(gate: Gate, *, formulas: bool) -> str:
         return node(name, "copy", tooltip, shape="oval", **small)
     written = label(gate)
     text = f'<FONT POINT-SIZE="{13 if len(written) == 1 else 10}">{escaped(written)}</FONT>'
-    more = [*(formula_lines(gate) if formulas else []), *map(badge, gate.marks)]
+    known = [f'<FONT POINT-SIZE="9">{escaped(line)}</FONT>' for line in [*windows(gate), *counts(gate)]]
+    more = [*known, *(formula_lines(gate) if formulas else []), *map(badge, gate.marks)]
     width = max((3 if mark.severe else 2 for mark in gate.marks), default=1)
     border = {"fillcolor": "#fff1d0" if gate.marks else "#eef2f8", "penwidth": width}
     if more:

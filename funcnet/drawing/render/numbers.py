@@ -5,7 +5,7 @@ The minus sign is a real one, which is as wide as a digit.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -37,9 +37,9 @@ def number(x: Number) -> str:
         return str(x)
     if isinstance(x, complex):
         return f"{number(x.real)} {'−' if x.imag < 0 else '+'} {number(abs(x.imag))}j"
-    if np.isnan(x):
+    if math.isnan(x):
         return "NaN"
-    if np.isinf(x):
+    if math.isinf(x):
         return "∞" if x > 0 else "−∞"
     if (isinstance(x, int) and abs(x) < 1e6) or 1e3 <= abs(x) < 1e6:
         return signed(f"{x:.0f}")
@@ -55,18 +55,21 @@ def aligned(xs: Sequence[Number]) -> list[str]:
     >>> aligned([1.6226, -0.4336, 0.0, 1e-5, 3.0])
     ['1.62', '−0.43', '0', '1e−5', '3.00']
     """
-    largest = max((abs(x) for x in xs if np.isfinite(x)), default=0)
-    if largest >= 1e6 or any(isinstance(x, complex) for x in xs):
+    if any(isinstance(x, complex) for x in xs):
         return [number(x) for x in xs]
-    needed = (len(number(x).partition(".")[2]) for x in xs if np.isfinite(x) and abs(x) >= 1e-3)
+    finite = [x for x in cast(Sequence[float], xs) if math.isfinite(x)]
+    largest = max(map(abs, finite), default=0)
+    if largest >= 1e6:
+        return [number(x) for x in xs]
+    needed = (len(number(x).partition(".")[2]) for x in finite if abs(x) >= 1e-3)
     places = min(max(needed, default=0), 2 - math.floor(math.log10(largest)) if largest else 0)
 
-    def text(x: Number) -> str:
-        if isinstance(x, int) or x == 0 or not np.isfinite(x):
+    def text(x: float) -> str:
+        if isinstance(x, int) or x == 0 or not math.isfinite(x):
             return number(x)
         return signed(f"{x:.{max(places, 0)}f}") if abs(x) >= 10.0**-places else number(float(f"{x:.1g}"))
 
-    return list(map(text, xs))
+    return list(map(text, cast(Sequence[float], xs)))
 
 
 def signed(text: str) -> str:
@@ -122,7 +125,7 @@ def in_line(value: Any) -> str:
     """
     if isinstance(value, tuple) or not is_numeric(value) or np.size(value) > MOST_IN_LINE:
         return ", ".join(summary(value))
-    texts = iter(aligned([x.item() for x in plain(value).flat]))
+    texts = iter(aligned(plain(value).ravel().tolist()))
 
     def listed(shape: tuple[int, ...]) -> str:
         return f"[{', '.join(listed(shape[1:]) for _ in range(shape[0]))}]" if shape else next(texts)

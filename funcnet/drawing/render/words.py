@@ -40,7 +40,8 @@ def value_names(d: Diagram) -> dict[Wire, str]:
     for wires, choices in ((made, "qhuvs"), (d.results, "fyF")):
         names |= zip(wires, _letters(choices, d, len(wires)), strict=True)
     for copy in d.named("copy"):
-        names = dict.fromkeys(copy.outputs, names[copy.inputs[0]]) | names
+        for wire in copy.outputs:
+            names.setdefault(wire, names[copy.inputs[0]])
     return names
 
 
