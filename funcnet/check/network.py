@@ -21,17 +21,16 @@ import numpy as np
 
 from funcnet._errors import GradientError
 from funcnet._types import Host
-from funcnet.check import directions, words
+from funcnet.check import directions
 from funcnet.check.along import Along, slopes_along
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
+from funcnet.check.case import Case, case
+from funcnet.check.criteria import ends, first, traced
 from funcnet.check.finding import Finding, described, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
-from funcnet.check.options import Options, valid
-from funcnet.check.oracles import case
+from funcnet.check.options import Options
 from funcnet.check.report import table
-from funcnet.check.subject import subject
 from funcnet.check.thresholds import BANDS, TIMEOUT
 
 
@@ -58,7 +57,11 @@ class Leaf:
     @property
     def band(self) -> str:
         """What the lecture calls a relative error of this size."""
-        return "kink" if self.kink else next(name for limit, name in BANDS if self.error <= limit)
+        return "kink" if self.kink else _band(self.error)
+
+
+def _band(error: float) -> str:
+    return next(name for limit, name in BANDS if error <= limit)
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,6 @@ class GradientReport:
                 (name, f"{leaf.analytic:.6g}", f"{leaf.numerical:.6g}", f"{leaf.error:.1e}", leaf.band)
             )
         return "\n".join([f"{self.function}: the gradient of the loss is right", *table(rows)])
-
-
-_DEFAULTS = {"argnums": 0, "order": 1}
 
 
 def check_gradient(
@@ -133,29 +133,20 @@ def check_gradient(
         'good'
     """
     __tracebackhide__ = True
-    valid("check_gradient", order=order, timeout=timeout)
-    options = Options(reference=reference, elsewhere=(), timeout=timeout, key=key)
-    return raised(_in_orders(loss, (params, *batch), argnums, options, order))
+    options = Options(check_gradient, argnums, reference, order=order, elsewhere=(), timeout=timeout, key=key)
+    return raised(_in_orders(loss, (params, *batch), options))
 
 
 def _in_orders(
-    loss: Callable,
-    args: tuple[Any, ...],
-    argnums: int | Sequence[int],
-    options: Options,
-    order: int,
-    shown: int = 1,
+    loss: Callable, args: Sequence[Any], options: Options, order: int = 1
 ) -> GradientReport | Finding:
-    chosen = {"argnums": argnums, "order": order + shown - 1}
-    more = "".join(f", {name}={value!r}" for name, value in chosen.items() if value != _DEFAULTS[name])
-    made = case(loss, subject(loss, args, argnums), options, f"check_gradient({{}}{more}, {{key}})")
-    seen = Answers(made, alone=True)
-    outcome = _checked(made, seen)
-    if order == 1 or isinstance(outcome, Finding):
+    made = case(loss, args, options)
+    outcome = _checked(made, Answers(made, alone=True))
+    if order == options.order or isinstance(outcome, Finding):
         return outcome
-    again = _in_orders(_product(made), args, argnums, replace(options, reference=None), order - 1, shown + 1)
+    again = _in_orders(_product(made), args, replace(options, reference=None), order + 1)
     if isinstance(again, Finding):
-        return replace(again, summary=f"at order {shown + 1}, of ⟨∇L, w⟩: {again.summary}")
+        return replace(again, summary=f"at order {order + 1}, of ⟨∇L, w⟩: {again.summary}")
     return replace(outcome, leaves=(*outcome.leaves, *again.leaves))
 
 
@@ -173,21 +164,19 @@ def _product(made: Case) -> Callable:
 
 
 def _checked(made: Case, seen: Answers) -> GradientReport | Finding:
-    refusal = made.traced(made.base).refusal
-    if refusal is not None:
-        return words.not_traced(made, made.base, refusal)
+    if lost := first(seen, (traced, ends)):
+        return lost
     shapes = [y.shape for y in made.traced(made.base).ys]
     if shapes != [()]:
         raise GradientError(
             f"check_gradient of {made.subject.name}: the result has floats of shapes {shapes}, expected "
             f"one scalar; return the loss alone, summed or averaged"
         )
-    if not seen.ends:
-        return words.endless(made)
-    moves = directions.random(made.widened([seen.probe])[0].xs, made.rng("directions"))
+    (point,) = made.widened([seen.probe])
+    moves = directions.random(point.xs, made.rng("directions"))
     for i, x_bar in enumerate(seen.rule[0].found):
         places = _elements(x_bar, made.rng(f"elements {i}"))
-        moves += [(i, directions.single(made.widened([seen.probe])[0].xs, i, place)) for place in places]
+        moves += [(i, directions.single(point.xs, i, place)) for place in places]
     with np.errstate(all="ignore"):
         along = slopes_along(seen, [(i, "", v) for i, v in moves])
     leaves = []
@@ -197,7 +186,9 @@ def _checked(made: Case, seen: Answers) -> GradientReport | Finding:
         if wrong:
             return _wrong(made, seen, i, wrong, len(own))
         if x.size:
-            leaves.append(_leaf(made, i, own, float(seen.probe.given[0])))
+            worst, scale = max(own, key=_relative), float(seen.probe.given[0])
+            sizes = worst.rule / scale, worst.slope.value / scale, _relative(worst)
+            leaves.append(Leaf(made.subject.names[i], x.shape, *sizes, worst.slope.kink))
     return GradientReport(made.subject.name, tuple(leaves))
 
 
@@ -222,19 +213,11 @@ def _wrong(made: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
         "KINK" if slope.kink else "WRONG",
         "the gradient of the loss is not its slope",
         ("along v", f"⟨x̄, v⟩ {rule}, differences {value} ± {abs(slope.error / scale):.0e}"),
-        ("error", f"{_relative(one):.1e} relative: {Leaf('', (), 0, 0, _relative(one), False).band}"),
+        ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
         ("do", advice),
         argument=described(made, i, made.base),
-    )
-
-
-def _leaf(made: Case, i: int, own: Sequence[Along], scale: float) -> Leaf:
-    worst = max(own, key=_relative)
-    name, shape = made.subject.names[i], made.subject.xs[i].shape
-    return Leaf(
-        name, shape, worst.rule / scale, worst.slope.value / scale, _relative(worst), worst.slope.kink
     )
 
 

@@ -416,9 +416,9 @@ BAD = [
         jnp.sin,
         (X,),
         {"key": -1},
-        "key=-1: expected a number, 0 or more, or a key of jax.random",
+        "key=-1, expected a number, 0 or more, or a key of jax.random",
     ),
-    ("a key in words", jnp.sin, (X,), {"key": "seed"}, "key='seed': expected a number"),
+    ("a key in words", jnp.sin, (X,), {"key": "seed"}, "key='seed', expected a number"),
 ]
 
 
