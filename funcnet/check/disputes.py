@@ -30,17 +30,12 @@ class Dispute:
     """A gradient on which rule and autodiff disagree, and the slopes that decide it.
 
     Attributes:
-        seen: the answers of the case.
         probe: the point and the upstream gradient, in the precision of the oracles.
-        compared: for each x the rule's gradient beside autodiff's.
-        i: which x it is about.
-        truth: autodiff's answer.
-        near: autodiff's answers at points beside the probe, at which ties are broken.
+        compared: for each x the rule's gradient beside autodiff's; `i` is the one in dispute.
+        truth: autodiff's answer, `near` those at points beside the probe, at which ties are broken.
         where: which point that is, if not the arguments.
-        weights: the direction in which the two differ.
-        slope: along it.
-        worst: the slope along the worst element alone.
-        turned: the same along i times it, of a complex one.
+        weights: the direction in which the two differ, `slope` the slope along it.
+        worst: the slope along the worst element alone, `turned` along i times it, of a complex one.
     """
 
     seen: Answers
@@ -69,12 +64,9 @@ class Dispute:
 
 @dataclass(frozen=True, eq=False)
 class Ruling:
-    """Who is right.
+    """Who is right: the comparison, with the truth put right where autodiff is wrong, or chooses otherwise.
 
-    Attributes:
-        compared: the comparison, with the truth put right where autodiff is wrong, or chooses otherwise.
-        note: why the rule is right although autodiff disagrees.
-        lost: why it is wrong: the dispute, the verdict, a summary.
+    The note says why the rule is right although autodiff disagrees; if it lost, the verdict and a summary.
     """
 
     compared: Comparison
