@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet import _jax
 from funcnet._errors import FuncnetError, ParameterError
 from funcnet.check.directions import sizes
 from funcnet.check.fuel import is_endless
@@ -28,7 +29,7 @@ from funcnet.check.options import Options
 from funcnet.check.primal import Primal, custom_rules, equations, program, undecorated
 from funcnet.check.probes import Probe
 from funcnet.check.programs import compiled, double
-from funcnet.check.subject import Subject, subject
+from funcnet.check.subject import Subject, source_line, subject
 from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, EXACT
 
 _REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
@@ -83,7 +84,15 @@ class Case:
     @property
     def own_rules(self) -> int:
         """How many custom rules the function has; without any its gradient is JAX's own."""
-        return custom_rules(self.program.jaxpr)
+        return len(custom_rules(self.program.jaxpr))
+
+    @property
+    def line(self) -> str:
+        """File and line of the rule, its own or the only one that it calls; else of the function."""
+        fun, calls = self.subject.fun, custom_rules(self.program.jaxpr)
+        called = {_jax.backward_function(eqn) if "bwd" in eqn.params else None for eqn in calls}
+        is_own = hasattr(fun, "bwd") or hasattr(fun, "jvp") or len(called) != 1
+        return source_line(fun if is_own else called.pop() or fun)
 
     @property
     def slack(self) -> float:

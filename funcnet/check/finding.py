@@ -52,8 +52,7 @@ class Finding:
 
 def finding(case: Case, verdict: str, summary: str, *details: tuple[str, str], argument: str = "") -> Finding:
     """A finding, with the place of the rule and the line that repeats the check."""
-    places = [("rule", case.subject.line)] if case.subject.line else []
-    lines = (*details, *places, ("reproduce", _reproduce(case)))
+    lines = (*details, *[("rule", case.line)] * bool(case.line), ("reproduce", _reproduce(case)))
     return Finding(verdict, case.subject.name, argument, summary, lines)
 
 

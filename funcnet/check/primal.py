@@ -66,12 +66,13 @@ class Primal:
         return active(self.jaxpr, asked, RULES)
 
 
-def custom_rules(jaxpr: _jax.Jaxpr) -> int:
-    """How many custom rules a program calls."""
+def custom_rules(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
+    """The calls of custom rules in a program, but for those in the functions that they belong to."""
     inside = [
         part for eqn in jaxpr.eqns if eqn.primitive.name not in _CUSTOM for part, _ in _jax.programs(eqn)
     ]
-    return sum(eqn.primitive.name in _CUSTOM for eqn in jaxpr.eqns) + sum(map(custom_rules, inside))
+    own = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in _CUSTOM]
+    return own + [eqn for part in inside for eqn in custom_rules(part)]
 
 
 def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
