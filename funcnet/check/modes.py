@@ -85,7 +85,8 @@ class Mode:
             closed = functools.partial(flat, rest)
             if self.is_reverse:
                 ys, back = differentiate(closed, *xs)
-                return flat(rest, *xs), ys, back(given)
+                y_bars = tuple(one.astype(y.dtype) for one, y in zip(given, ys, strict=True))
+                return flat(rest, *xs), ys, back(y_bars)
             return flat(rest, *xs), *differentiate(closed, tuple(xs), tuple(given))
 
         return at

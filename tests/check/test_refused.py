@@ -7,7 +7,18 @@ from jax import lax
 
 from funcnet import VJPCheckError, check_vjp
 from funcnet._errors import FuncnetError
-from tests.check.functions import LAYER, TALL, X, cube, cube_times, energy, layer, layer_gradient, product
+from tests.check.functions import (
+    LAYER,
+    TALL,
+    X,
+    cube,
+    cube_times,
+    energy,
+    layer,
+    layer_gradient,
+    product,
+    squares_times,
+)
 from tests.check.rows import Refused, array, custom
 
 pytestmark = pytest.mark.in_turns(2)
@@ -174,6 +185,13 @@ WRONG = [
         (X,),
         "NONLINEAR",
         ("cube, x: float64[4]", "an upstream gradient of 0 gives one that is not 0", "is ignored"),
+    ),
+    Refused(
+        "off by 1e-4 in a result that is float32, whatever comes",
+        squares_times(1.0001),
+        (X,),
+        "WRONG",
+        ("squares_in_float32, x: float64[4]", "a factor: the rule is 1.0001 × the truth"),
     ),
 ]
 
