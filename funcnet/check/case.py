@@ -199,11 +199,11 @@ class Case:
         return {n for shape in (*shapes, *rest) for n in (*shape, int(np.prod(shape, dtype=int))) if n > 1}
 
 
-def case(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = REVERSE) -> Case:
+def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = REVERSE) -> Case:
     """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
 
     Raises:
-        ParameterError: the function has no float result, or no oracle can be made of it.
+        ParameterError: the function has no float result, or no oracle can be case of it.
     """
     asked = subject(fun, args, options.argnums)
     flat, bare = asked.floats(fun), asked.floats(options.reference or fun)
@@ -217,16 +217,16 @@ def case(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = REVE
     def in_any_dtype(rest: Any, *xs: Any) -> Any:
         return undecorated(bare, rest, xs)(rest, *xs)
 
-    made = Case(asked, options, mode, flat, traced, in_any_dtype, primal, oracles, jnp.float64, mode.slow)
-    order = mode.autodiff if made.own_rules or options.reference else mode.autodiff[::-1]
-    autodiff = next((one for one in order if made.differentiates(mode, one)), mode.slow)
+    case = Case(asked, options, mode, flat, traced, in_any_dtype, primal, oracles, jnp.float64, mode.slow)
+    order = mode.autodiff if case.own_rules or options.reference else mode.autodiff[::-1]
+    autodiff = next((one for one in order if case.differentiates(mode, one)), mode.slow)
     if autodiff is mode.slow:
         notes += ("its primal cannot be differentiated: differences alone are the oracle, to 1e-6",)
-    refusal = made.traced(jnp.float64).refusal or _refusal(flat, traced, asked)
+    refusal = case.traced(jnp.float64).refusal or _refusal(flat, traced, asked)
     if refusal is not None:
         notes += (f"not checked in float64, where it does not run: {sentence(refusal)}",)
-    base, forward = None if refusal else jnp.float64, made.differentiates(FORWARD, jax.jvp)
-    return replace(made, autodiff=autodiff, forward=forward, base=base, notes=notes)
+    base, forward = None if refusal else jnp.float64, case.differentiates(FORWARD, jax.jvp)
+    return replace(case, autodiff=autodiff, forward=forward, base=base, notes=notes)
 
 
 def _program(asked: Subject, flat: Callable) -> Primal:

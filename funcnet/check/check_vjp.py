@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case, case
+from funcnet.check.case import Case, set_up
 from funcnet.check.criteria import CRITERIA, first
 from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, raised
@@ -149,36 +149,36 @@ def check_jvp(
     """
     __tracebackhide__ = True
     chosen = reference, dtypes, 1, transforms, None, domain, elsewhere, timeout, key, slack
-    seen = Answers(case(fun, args, Options(check_jvp, argnums, *chosen), FORWARD))
+    seen = Answers(set_up(fun, args, Options(check_jvp, argnums, *chosen), FORWARD))
     return raised(first(seen, CRITERIA) or report(seen))
 
 
 def _in_orders(fun: Callable, args: Sequence[Any], options: Options, order: int = 1) -> Finding | Report:
     """The check of the gradient of an order, and of its own gradient as often as asked."""
-    made = case(fun, args, options)
-    seen = Answers(made)
+    case = set_up(fun, args, options)
+    seen = Answers(case)
     finding = first(seen, CRITERIA)
     if finding is not None:
         return finding
     if order < options.order:
         # Autodiff of the primal is no oracle where it was overruled, or is none: then differences of the
         # rule's own first derivative decide.
-        trusted = not made.by_differences and not any(ruling.note for ruling in rulings(seen))
+        trusted = not case.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
-        truth = _gradient(made, made.undecorated, given) if trusted and made.oracles is not None else None
+        truth = _gradient(case, case.undecorated, given) if trusted and case.oracles is not None else None
         again = replace(options, reference=truth, kinks=None)
-        outcome = _in_orders(_gradient(made, made.flat, given), args, again, order + 1)
+        outcome = _in_orders(_gradient(case, case.flat, given), args, again, order + 1)
         if isinstance(outcome, Finding):
             return replace(outcome, summary=f"at order {order + 1}: {outcome.summary}")
     return report(seen)
 
 
-def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
+def _gradient(case: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
     """x̄ for one upstream gradient, as a function of all arguments."""
 
     def gradient(*args: Any) -> tuple[Any, ...]:
-        rest, xs = made.subject.split(args)
+        rest, xs = case.subject.split(args)
         ys, back = jax.vjp(functools.partial(function, rest), *xs)
         return back(tuple(y_bar.astype(y.dtype) for y_bar, y in zip(y_bars, ys, strict=True)))
 
-    return functools.wraps(made.subject.fun)(gradient)
+    return functools.wraps(case.subject.fun)(gradient)

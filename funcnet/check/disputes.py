@@ -77,7 +77,7 @@ class Ruling:
 @once
 def rulings(seen: Answers) -> list[Ruling]:
     """Who is right at the arguments."""
-    return settle(seen, seen.probe, compared(seen), seen.truth[0], seen.moved)
+    return rulings_at(seen, seen.probe, compared(seen), seen.truth[0], seen.moved)
 
 
 @once
@@ -89,7 +89,7 @@ def rulings_elsewhere(seen: Answers) -> list[Ruling]:
         at_point = roughly(seen, rule, truth, settled)
         if where == domain.AT_ZERO:
             at_point = list(map(_finiteness, at_point))
-        found += settle(seen, probe, at_point, truth, where=where, elsewhere=True)
+        found += rulings_at(seen, probe, at_point, truth, where=where, elsewhere=True)
     return found
 
 
@@ -97,7 +97,7 @@ def _finiteness(one: Comparison) -> Comparison:
     return replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth))
 
 
-def settle(
+def rulings_at(
     seen: Answers,
     probe: Probe,
     compared: Sequence[Comparison],

@@ -10,7 +10,7 @@ from funcnet._errors import ParameterError
 from funcnet.check import criteria, transforms, words
 from funcnet.check.along import slopes_along
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case, case
+from funcnet.check.case import Case, set_up
 from funcnet.check.criteria import Criterion, first
 from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
@@ -54,7 +54,7 @@ def check_contract(fun: Callable, *args: Any) -> None:
         >>> check_contract(jnp.tanh, jnp.ones(3))
     """
     __tracebackhide__ = True
-    raised(first(Answers(case(fun, args, Options(check_contract))), CONTRACT))
+    raised(first(Answers(set_up(fun, args, Options(check_contract))), CONTRACT))
 
 
 def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
@@ -87,7 +87,7 @@ def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
         'NONLINEAR'
     """
     __tracebackhide__ = True
-    raised(first(Answers(case(fun, args, Options(check_linear, elsewhere=(), key=key))), LINEARITY))
+    raised(first(Answers(set_up(fun, args, Options(check_linear, elsewhere=(), key=key))), LINEARITY))
 
 
 def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
@@ -118,7 +118,7 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
         True
     """
     __tracebackhide__ = True
-    seen = Answers(case(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
+    seen = Answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
     move = _direction(seen.case.subject, args, along)
 
     def is_a_slope(case: Case, seen: Answers) -> Finding | None:

@@ -15,7 +15,7 @@ import numpy as np
 from funcnet.check import directions, words
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import beside, other_result, roughly, terms
-from funcnet.check.disputes import settle
+from funcnet.check.disputes import rulings_at
 from funcnet.check.finding import Finding
 from funcnet.check.noise import Comparison, compare, spreads, unit, wide
 from funcnet.check.probes import Answer, ended
@@ -84,7 +84,7 @@ def _short(seen: Answers, dtype: Any) -> Short:
             return Short(dtype, finding=words.other_result(case, *other))
         if k == 0:
             where = f", at the arguments rounded to {kind}"
-            rulings = settle(seen, probe, roughly(seen, rule, truth), truth, around, where)
+            rulings = rulings_at(seen, probe, roughly(seen, rule, truth), truth, around, where)
             notes = tuple(ruling.note for ruling in rulings)
             if lost := next((ruling.lost for ruling in rulings if ruling.lost), None):
                 return Short(dtype, finding=words.lost(*lost))
