@@ -161,7 +161,7 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
         return f"0{where}, to the rounding of the function's values"
     sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)
     alike = possible and not slope.kink and slope.admits(autodiff, slope.tolerance)
-    is_of_a_limit = bool(case.own_rules) and case.primal.stops_itself() and alike and not sure
+    is_of_a_limit = case.own_rules > 0 and case.primal.stops_itself() and known and alike and not sure
     if is_of_a_limit or (where and (alike or not sure or (elsewhere and not known))):
         return f"autodiff and rule differ{where}, and the differences cannot tell who is right"
     if possible and sure and not alike:

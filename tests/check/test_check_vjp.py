@@ -362,6 +362,16 @@ def test_a_rule_for_the_limit_of_a_loop_is_right_as_far_as_differences_can_tell(
     assert caught.value.verdict == "WRONG"
 
 
+def test_where_differences_find_no_slope_autodiff_alone_decides_about_a_loop():
+    def noisy(x):
+        noise = lax.stop_gradient(0.1 * jnp.sin(1e9 * x))
+        return lax.while_loop(lambda y: abs(y) > 8, lambda y: y / 2, x + noise)
+
+    rule = custom(noisy, lambda args, y_bar: (3 * y_bar,))
+    with pytest.raises(VJPCheckError, match="autodiff alone: the differences are not precise enough"):
+        check_vjp(rule, 0.7, elsewhere=(), transforms=(), dtypes=())
+
+
 def test_a_rule_that_solves_to_an_absolute_tolerance_is_told_to_take_a_relative_one():
     def backward(args, y_bar):
         def far(state):
