@@ -6,7 +6,8 @@ which the two gradients differ, v = sign(x̄ − x̄ of autodiff): the rule is w
 at a kink if it does not lie between the slopes to either side, output by output.
 
 A point elsewhere counts only where the function behaves as one: its differences converge there. What iterates
-may not have come to its limit there, and a rule for that limit is no mistake then.
+may not have come to its limit there, and a rule for that limit is no mistake then; nor is it at the arguments
+if the loop stops at a tolerance, and differences that know a slope cannot tell the rule from autodiff.
 """
 
 from collections.abc import Sequence
