@@ -21,16 +21,13 @@ from funcnet.check.thresholds import KNOWN, SURE
 
 @dataclass(frozen=True, eq=False)
 class Along:
-    """A gradient seen along one direction.
+    """A gradient seen along one direction, `move`, and the slope of the function there.
 
     Attributes:
-        case: the case.
         i: the argument that is moved alone, if it is one.
         how: how a group of equal elements is moved, if it is one.
-        move: the direction v.
         terms: those of ⟨x̄, v⟩: x̄ v, or ȳ ẏ in forward mode.
-        slope: the slope along v.
-        tangent: the same by forward mode.
+        tangent: what forward mode says the slope is.
     """
 
     case: Case

@@ -30,12 +30,9 @@ T = TypeVar("T")
 
 
 class Answers:
-    """What is measured for a case.
+    """What is measured for a case; with `alone` its gradient only, without linearity and noise.
 
     Attributes:
-        case: the case.
-        alone: whether its gradient is asked for alone, without linearity and noise.
-        runner: runs the programs.
         known: what `once` has found out.
         began: when, in seconds of the processor.
         left_out: what was not checked as that took too long.

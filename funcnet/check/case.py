@@ -2,49 +2,50 @@
 
 The function runs as it is, with the gradient in question. Beside it stands the undecorated program of it, or
 of a reference, in float64; its derivative by autodiff; and its differences.
+
+Autodiff is taken by JAX of functions with rules of their own, and by funcnet where the rules of JAX are the
+ones under test; what neither differentiates is left to differences. Where the function runs in a shorter
+dtype only, rule and oracles run there, and everything is as coarse as its grain.
 """
 
 import contextlib
 import functools
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet._errors import FuncnetError
-from funcnet.check.differences import slow_jvp, slow_vjp
+from funcnet import _jax
+from funcnet._errors import FuncnetError, ParameterError
 from funcnet.check.directions import sizes
 from funcnet.check.fuel import is_endless
-from funcnet.check.modes import Mode
+from funcnet.check.modes import FORWARD, REVERSE, Mode
 from funcnet.check.noise import cotangent, signs, unit, wide
 from funcnet.check.options import Options
-from funcnet.check.primal import Primal, custom_rules
+from funcnet.check.primal import Primal, custom_rules, equations, program, undecorated
 from funcnet.check.probes import Probe
-from funcnet.check.programs import double
-from funcnet.check.subject import Subject
+from funcnet.check.programs import compiled, double
+from funcnet.check.subject import Subject, source_line, subject
 from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, EXACT
 
-REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
+_REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
 
 
 class Traced(NamedTuple):
-    """A derivative as JAX traces it in some dtype.
+    """A derivative as JAX traces it in some dtype: the types of y and of what is found.
 
-    Attributes:
-        ys: shape and dtype of each float of the result.
-        found: shape and dtype of each gradient, or tangent of the result.
-        refusal: the error under which it cannot be traced.
-        endless: whether it has loops or callbacks that need not end.
+    `refusal` is the error under which it cannot be traced; it is `endless` with loops or callbacks that need
+    not end.
     """
 
-    ys: Sequence[Any]
-    found: Sequence[Any]
-    refusal: Exception | None
-    endless: bool
+    ys: Sequence[Any] = ()
+    found: Sequence[Any] = ()
+    refusal: Exception | None = None
+    endless: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,40 +54,45 @@ class Case:
 
     Attributes:
         subject: the function and its arguments.
-        mode: which derivative of it, reverse or forward.
         options: what the caller chose.
+        mode: which derivative of it, reverse or forward.
         flat: the floats of its result, `(rest, *xs) -> ys`, with the gradient in question.
         program: the program of that, with its custom rules.
         undecorated: the same without custom rules, or the reference, to be traced in any dtype.
         primal: its program in the dtype of the oracles.
+        oracles: that dtype: float64, or None for the dtypes of the arguments.
+        base: the dtype of the exact comparison, likewise.
         autodiff: what differentiates the primal.
         forward: whether JAX has a forward mode for the primal.
-        base: the dtype of the exact comparison: float64, or None for the dtypes of the arguments.
-        oracles: the dtype of the oracles, likewise.
-        seed: where random numbers come from.
-        call: how the check is called.
         notes: what the report should say beside its numbers.
     """
 
     subject: Subject
-    mode: Mode
     options: Options
+    mode: Mode
     flat: Callable
     program: Primal
     undecorated: Callable
     primal: Primal
-    autodiff: Callable
-    forward: bool
-    base: Any
     oracles: Any
-    seed: tuple[int, ...]
-    call: str
+    base: Any
+    autodiff: Callable
+    forward: bool = False
     notes: tuple[str, ...] = ()
+    _traces: dict[Any, Traced] = field(default_factory=dict)
 
     @property
     def own_rules(self) -> int:
         """How many custom rules the function has; without any its gradient is JAX's own."""
-        return custom_rules(self.program.jaxpr)
+        return len(custom_rules(self.program.jaxpr))
+
+    @property
+    def line(self) -> str:
+        """File and line of the rule, its own or the only one that it calls; else of the function."""
+        fun, calls = self.subject.fun, custom_rules(self.program.jaxpr)
+        called = {_jax.backward_function(eqn) if "bwd" in eqn.params else None for eqn in calls}
+        is_own = hasattr(fun, "bwd") or hasattr(fun, "jvp") or len(called) != 1
+        return source_line(fun if is_own else called.pop() or fun)
 
     @property
     def slack(self) -> float:
@@ -101,7 +107,7 @@ class Case:
     @property
     def by_differences(self) -> bool:
         """Whether differences are the only oracle."""
-        return self.autodiff in (slow_vjp, slow_jvp)
+        return self.autodiff is self.mode.slow
 
     @property
     def exact(self) -> float:
@@ -112,7 +118,7 @@ class Case:
 
     def rng(self, use: str) -> np.random.Generator:
         """The random numbers for one use."""
-        return np.random.default_rng([*self.seed, zlib.crc32(use.encode())])
+        return np.random.default_rng([*self.options.seed, zlib.crc32(use.encode())])
 
     def at(self, dtype: Any) -> contextlib.AbstractContextManager:
         """Float64 where that is what runs; else as it is outside."""
@@ -121,10 +127,6 @@ class Case:
     def precise(self) -> contextlib.AbstractContextManager:
         """Where the oracles run."""
         return double() if self.oracles is not None else contextlib.nullcontext()
-
-    @functools.cached_property
-    def _traces(self) -> dict[Any, Traced]:
-        return {}
 
     def traced(self, dtype: Any) -> Traced:
         """The derivative for arguments of this dtype, None for their own."""
@@ -140,9 +142,18 @@ class Case:
                 given = ys if self.mode.is_reverse else xs
                 answer = self.mode.answer(self.flat)
                 jaxpr, (_, _, found) = jax.make_jaxpr(answer, return_shape=True)(rest, xs, given)
-            except REFUSES as error:
-                return Traced((), (), error, False)
+            except _REFUSES as error:
+                return Traced(refusal=error)
         return Traced(ys, found, None, is_endless(jaxpr.jaxpr))
+
+    def differentiates(self, mode: Mode, autodiff: Callable) -> bool:
+        """Whether this autodiff takes the primal."""
+        with self.precise(), contextlib.suppress(*_REFUSES):
+            rest, xs = self.subject.rest, self.subject.at(self.oracles)
+            given = jax.eval_shape(self.primal, rest, *xs) if mode.is_reverse else xs
+            jax.eval_shape(mode.answer(self.primal, autodiff), rest, xs, given)
+            return True
+        return False
 
     def probe(self, dtype: Any) -> Probe:
         """The arguments in a dtype, with a random upstream gradient, or a tangent of their size."""
@@ -188,6 +199,77 @@ class Case:
         return {n for shape in (*shapes, *rest) for n in (*shape, int(np.prod(shape, dtype=int))) if n > 1}
 
 
-def words(error: Exception) -> str:
-    """The first sentence of an error."""
+def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = REVERSE) -> Case:
+    """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
+
+    Raises:
+        ParameterError: the function has no float result, or no oracle can be case of it.
+    """
+    asked = subject(fun, args, options.argnums)
+    flat, bare = asked.floats(fun), asked.floats(options.reference or fun)
+    traced = _program(asked, flat)
+    if not traced.jaxpr.outvars:
+        raise ParameterError(
+            f"check of {asked.name}: its result has no floats, expected one at least to differentiate"
+        )
+    oracles, primal, notes = _primal(asked, bare, options.reference is not None)
+
+    def in_any_dtype(rest: Any, *xs: Any) -> Any:
+        return undecorated(bare, rest, xs)(rest, *xs)
+
+    case = Case(asked, options, mode, flat, traced, in_any_dtype, primal, oracles, jnp.float64, mode.slow)
+    order = mode.autodiff if case.own_rules or options.reference else mode.autodiff[::-1]
+    autodiff = next((one for one in order if case.differentiates(mode, one)), mode.slow)
+    if autodiff is mode.slow:
+        notes += ("its primal cannot be differentiated: differences alone are the oracle, to 1e-6",)
+    refusal = case.traced(jnp.float64).refusal or _refusal(flat, traced, asked)
+    if refusal is not None:
+        notes += (f"not checked in float64, where it does not run: {sentence(refusal)}",)
+    base, forward = None if refusal else jnp.float64, case.differentiates(FORWARD, jax.jvp)
+    return replace(case, autodiff=autodiff, forward=forward, base=base, notes=notes)
+
+
+def _program(asked: Subject, flat: Callable) -> Primal:
+    try:
+        return program(flat, asked.rest, asked.at(None))
+    except jax.errors.ConcretizationTypeError as error:
+        raise ParameterError(
+            f"check of {asked.name}: it needs the value of an argument while it is traced: "
+            f"{sentence(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1)"
+        ) from error
+
+
+def _primal(asked: Subject, bare: Callable, reference: bool) -> tuple[Any, Primal, tuple[str, ...]]:
+    """The dtype of the oracles, the primal in it, and a note if that is not float64."""
+    refusal: Exception | None
+    try:
+        with double():
+            primal = undecorated(bare, asked.rest, asked.at(jnp.float64))
+        refusal = _refusal(primal, primal, asked)
+        if refusal is None:
+            return jnp.float64, primal, ()
+    except _REFUSES as error:
+        refusal = error
+    if reference:
+        raise ParameterError(
+            f"check of {asked.name}: its reference does not run in float64, which the oracles need: "
+            f"{sentence(refusal)}. Pass a plain JAX function of the same signature that does"
+        ) from refusal
+    note = f"the oracles run in the dtype of the arguments, not in float64: {sentence(refusal)}"
+    return None, undecorated(bare, asked.rest, asked.at(None)), (note,)
+
+
+def _refusal(function: Callable, traced: Primal, asked: Subject) -> Exception | None:
+    """Why it does not run in float64, if it calls Python, which says so no sooner than it runs."""
+    if any("callback" in eqn.primitive.name for eqn in equations(traced.jaxpr)):
+        try:
+            with double():
+                compiled(function, tuple(asked.rest), *asked.at(jnp.float64))
+        except (*_REFUSES, jax.errors.JaxRuntimeError) as error:
+            return error
+    return None
+
+
+def sentence(error: Exception) -> str:
+    """An error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -15,15 +15,13 @@ from typing import Any
 import jax
 
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
+from funcnet.check.case import Case, set_up
 from funcnet.check.criteria import CRITERIA, first
 from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, raised
 from funcnet.check.modes import FORWARD
-from funcnet.check.options import TRANSFORMS, Options, valid
-from funcnet.check.oracles import case
+from funcnet.check.options import TRANSFORMS, Options
 from funcnet.check.report import Report, report
-from funcnet.check.subject import subject
 from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
 
 
@@ -91,21 +89,8 @@ def check_vjp(
         [('x', 'float64', True), ('x', 'float32', True)]
     """
     __tracebackhide__ = True
-    chosen = valid(
-        "check_vjp",
-        order=order,
-        reference=reference,
-        dtypes=dtypes,
-        transforms=transforms,
-        kinks=kinks,
-        domain=domain,
-        elsewhere=elsewhere,
-        timeout=timeout,
-        key=key,
-        slack=slack,
-    )
-    del chosen["order"]
-    return raised(_in_orders(fun, args, argnums, Options(**chosen), order))
+    chosen = reference, dtypes, order, transforms, kinks, domain, elsewhere, timeout, key, slack
+    return raised(_in_orders(fun, args, Options(check_vjp, argnums, *chosen)))
 
 
 def check_jvp(
@@ -163,56 +148,37 @@ def check_jvp(
         'WRONG'
     """
     __tracebackhide__ = True
-    chosen = valid(
-        "check_jvp",
-        reference=reference,
-        dtypes=dtypes,
-        transforms=transforms,
-        domain=domain,
-        elsewhere=elsewhere,
-        timeout=timeout,
-        key=key,
-        slack=slack,
-    )
-    call = _call("check_jvp", argnums)
-    seen = Answers(case(fun, subject(fun, args, argnums), Options(**chosen), call, FORWARD))
+    chosen = reference, dtypes, 1, transforms, None, domain, elsewhere, timeout, key, slack
+    seen = Answers(set_up(fun, args, Options(check_jvp, argnums, *chosen), FORWARD))
     return raised(first(seen, CRITERIA) or report(seen))
 
 
-def _in_orders(
-    fun: Callable, args: Sequence[Any], argnums: Any, options: Options, order: int, shown: int = 1
-) -> Finding | Report:
-    """The check of the gradient, and of its own gradient as often as asked."""
-    call = _call("check_vjp", argnums, *([f"order={order + shown - 1}"] if order + shown > 2 else []))
-    made = case(fun, subject(fun, args, argnums), options, call)
-    seen = Answers(made)
+def _in_orders(fun: Callable, args: Sequence[Any], options: Options, order: int = 1) -> Finding | Report:
+    """The check of the gradient of an order, and of its own gradient as often as asked."""
+    case = set_up(fun, args, options)
+    seen = Answers(case)
     finding = first(seen, CRITERIA)
     if finding is not None:
         return finding
-    if order > 1:
+    if order < options.order:
         # Autodiff of the primal is no oracle where it was overruled, or is none: then differences of the
         # rule's own first derivative decide.
-        trusted = not made.by_differences and not any(ruling.note for ruling in rulings(seen))
+        trusted = not case.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
-        truth = _gradient(made, made.undecorated, given) if trusted and made.oracles is not None else None
+        truth = _gradient(case, case.undecorated, given) if trusted and case.oracles is not None else None
         again = replace(options, reference=truth, kinks=None)
-        outcome = _in_orders(_gradient(made, made.flat, given), args, argnums, again, order - 1, shown + 1)
+        outcome = _in_orders(_gradient(case, case.flat, given), args, again, order + 1)
         if isinstance(outcome, Finding):
-            return replace(outcome, summary=f"at order {shown + 1}: {outcome.summary}")
+            return replace(outcome, summary=f"at order {order + 1}: {outcome.summary}")
     return report(seen)
 
 
-def _gradient(made: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
+def _gradient(case: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
     """x̄ for one upstream gradient, as a function of all arguments."""
 
     def gradient(*args: Any) -> tuple[Any, ...]:
-        rest, xs = made.subject.split(args)
+        rest, xs = case.subject.split(args)
         ys, back = jax.vjp(functools.partial(function, rest), *xs)
         return back(tuple(y_bar.astype(y.dtype) for y_bar, y in zip(y_bars, ys, strict=True)))
 
-    return functools.wraps(made.subject.fun)(gradient)
-
-
-def _call(name: str, argnums: Any, *more: str) -> str:
-    chosen = [f"argnums={argnums!r}"] * (argnums is not None)
-    return f"{name}({', '.join(['{}', *chosen, *more, '{options}'])})"
+    return functools.wraps(case.subject.fun)(gradient)

@@ -25,14 +25,13 @@ import numpy as np
 from funcnet.check import words
 from funcnet.check.along import along
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
-from funcnet.check.case import words as sentence
+from funcnet.check.case import Case, sentence
 from funcnet.check.comparisons import floor, other_result, rule_noise, zero
 from funcnet.check.disputes import rulings, rulings_elsewhere
 from funcnet.check.equal_values import explained
 from funcnet.check.finding import Finding, described, finding
 from funcnet.check.linear import unequal
-from funcnet.check.noise import Comparison, unit
+from funcnet.check.noise import unit
 from funcnet.check.precision import dtypes, shorts
 from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
@@ -78,17 +77,12 @@ def integers_have_none(case: Case, seen: Answers) -> Finding | None:
 
     x_bars = jax.eval_shape(raw, rest, *xs)
     for arg, x_bar in zip(case.subject.call(lambda *args: args, rest, xs), x_bars, strict=False):
-        leaves = jax.tree.leaves(arg)
-        has_floats = any(jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves)
+        kinds = list(map(jnp.result_type, jax.tree.leaves(arg)))
         given = [g for g in jax.tree.leaves(x_bar) if g.dtype != jax.dtypes.float0]
-        if leaves and not has_floats and given:
+        if kinds and given and not any(jnp.issubdtype(kind, jnp.inexact) for kind in kinds):
             what = f"{given[0].dtype}{list(given[0].shape)} for an argument without floats"
-            return finding(
-                case,
-                "CONTRACT",
-                f"the rule returns {what}, which JAX drops in silence; expected None",
-                ("do", "return None for integers, bools and keys"),
-            )
+            summary = f"the rule returns {what}, which JAX drops in silence; expected None"
+            return finding(case, "CONTRACT", summary, ("do", "return None for integers, bools and keys"))
     return None
 
 
@@ -163,12 +157,13 @@ def signal(case: Case, seen: Answers) -> Finding | None:
     """No gradient vanishes here that does not vanish everywhere: a wrong rule would pass."""
     if not case.mode.is_reverse:
         return None
+    answers = [*seen.truth, *(truth for _, _, truth in seen.elsewhere.values())]
     for i, (ruling, depends) in enumerate(zip(rulings(seen), case.primal.depends(), strict=True)):
         one = ruling.compared
-        if not depends or one.truth.size == 0 or any(seen_along.moves(i) for seen_along in along(seen)):
+        if not depends or one.truth.size == 0 or any(line.moves(i) for line in along(seen)):
             continue
-        size = _largest_beside(one, [*seen.truth, *(truth for _, _, truth in seen.elsewhere.values())], i)
-        if size is None or _vanishes_everywhere(seen, i):
+        sizes = [np.abs(np.where(np.isfinite(x := answer.found[i]), x, 0)) for answer in answers]
+        if any((size > SIGNAL * one.tolerance).any() for size in sizes) or _vanishes_everywhere(seen, i):
             continue
         why = "the true gradient vanishes at these arguments, so a wrong rule would pass"
         advice = "check it where the function changes with this argument, or close over the argument"
@@ -179,19 +174,11 @@ def signal(case: Case, seen: Answers) -> Finding | None:
             case,
             "VACUOUS",
             f"nothing to see: {why}",
-            ("largest", f"{size:.3g}, where the check resolves {one.tolerance.min(initial=np.inf):.1e}"),
+            ("largest", f"{np.max(sizes):.3g}, where the check resolves {one.tolerance.min():.1e}"),
             ("do", advice),
             argument=described(case, i, case.base),
         )
     return None
-
-
-def _largest_beside(one: Comparison, answers: Sequence[Any], i: int) -> float | None:
-    """The largest element of all gradients, if none is beyond its tolerance."""
-    sizes = [np.abs(np.where(np.isfinite(x := answer.found[i]), x, 0)) for answer in answers]
-    if any((size > SIGNAL * one.tolerance).any() for size in sizes):
-        return None
-    return max(size.max(initial=0) for size in sizes)
 
 
 def _vanishes_everywhere(seen: Answers, i: int) -> bool:

@@ -15,7 +15,6 @@ and so are passed over. With one-sided differences (4ʲ in place of 16ʲ) the sl
 come out the same way: at a kink they differ.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,12 +80,8 @@ class Slope:
 def slope(rises: Host, falls: Host, low: Host, high: Host, noise: Host) -> Slope:
     """The slope along a direction from what was measured at the steps.
 
-    Args:
-        rises: ⟨ȳ, f(x + h v) − f(x)⟩ / h, shape [steps].
-        falls: ⟨ȳ, f(x) − f(x − h v)⟩ / h, shape [steps].
-        low: the sum of the smaller of the two over the outputs, shape [steps].
-        high: the sum of the larger, shape [steps].
-        noise: the rounding error of each.
+    All have shape [steps]: rises ⟨ȳ, f(x + h v) − f(x)⟩ / h, falls ⟨ȳ, f(x) − f(x − h v)⟩ / h; the sums
+    over the outputs of the lower and of the higher of the two; the rounding error of each.
     """
     value, error = _extrapolate((rises + falls) / 2, noise, 16)
     right, _ = _extrapolate(rises, noise, 4)
@@ -130,7 +125,7 @@ def sides(flat: Callable, xs: Any, y_bars: Any, v: Any, forward: bool = False) -
         return [(y_bar * y).real for y_bar, y in zip(y_bars, others, strict=True)]
 
     def side(h: Any) -> list[Any]:
-        return paired([(one - y) / h for one, y in zip(flat(*_moved(xs, h, v)), ys, strict=True)])
+        return paired([(one - y) / h for one, y in zip(flat(*moved(xs, h, v)), ys, strict=True)])
 
     def step(h: Any) -> Any:
         rises, falls = side(h), side(-h)
@@ -142,44 +137,6 @@ def sides(flat: Callable, xs: Any, y_bars: Any, v: Any, forward: bool = False) -
     return jax.lax.map(step, jnp.asarray(STEPS, jnp.result_type(float))), tangent, size
 
 
-def _moved(xs: Any, h: Any, v: Any) -> list[Any]:
+def moved(xs: Any, h: Any, v: Any) -> list[Any]:
+    """x + h v."""
     return [(x + h * part).astype(x.dtype) for x, part in zip(xs, v, strict=True)]
-
-
-def slow_jvp(fun: Callable, xs: Any, x_dots: Any) -> tuple[Any, Any]:
-    """`jax.jvp` by differences of three steps to either side, for what cannot be differentiated otherwise.
-
-    They are good to 1e-10 where the function is smooth.
-    """
-
-    def central(h: Any) -> Any:
-        ends = fun(*_moved(xs, h, x_dots)), fun(*_moved(xs, -h, x_dots))
-        return jax.tree.map(lambda up, down: (up - down) / (2 * h), *ends)
-
-    found = jax.lax.map(central, jnp.array([2.0**-7, 2.0**-8, 2.0**-9]))
-    return fun(*xs), jax.tree.map(lambda y_dots: (y_dots[0] - 20 * y_dots[1] + 64 * y_dots[2]) / 45, found)
-
-
-def slow_vjp(fun: Callable, *xs: Any) -> tuple[Any, Callable]:
-    """`jax.vjp` by the same differences, one element after the other."""
-
-    def back(y_bars: Any) -> tuple[Any, ...]:
-        def along(i: int, unit: complex, place: Any) -> Any:
-            """The real part of ⟨ȳ, J e⟩ for one element e, moved by its size."""
-            size = jnp.maximum(abs(xs[i].ravel()[place]), 1e-3)
-            moves = [jnp.zeros_like(x) for x in xs]
-            moves[i] = moves[i].ravel().at[place].set(size * unit).reshape(xs[i].shape)
-            _, y_dots = slow_jvp(fun, xs, moves)
-            terms = (jnp.sum(y_bar * y_dot).real for y_bar, y_dot in zip(y_bars, y_dots, strict=True))
-            return sum(terms, jnp.zeros(())) / size
-
-        def gradient(i: int, x: Any) -> Any:
-            places = jnp.arange(x.size)
-            flat = jax.lax.map(functools.partial(along, i, 1.0), places)
-            if jnp.iscomplexobj(x):
-                flat = flat - 1j * jax.lax.map(functools.partial(along, i, 1.0j), places)
-            return flat.reshape(x.shape).astype(x.dtype)
-
-        return tuple(gradient(i, x) for i, x in enumerate(xs))
-
-    return fun(*xs), back

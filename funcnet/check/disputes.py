@@ -6,7 +6,8 @@ which the two gradients differ, v = sign(x̄ − x̄ of autodiff): the rule is w
 at a kink if it does not lie between the slopes to either side, output by output.
 
 A point elsewhere counts only where the function behaves as one: its differences converge there. What iterates
-may not have come to its limit there, and a rule for that limit is no mistake then.
+may not have come to its limit there, and a rule for that limit is no mistake then; nor is it at the arguments
+if the loop stops at a tolerance, and differences that know a slope cannot tell the rule from autodiff.
 """
 
 from collections.abc import Sequence
@@ -30,17 +31,12 @@ class Dispute:
     """A gradient on which rule and autodiff disagree, and the slopes that decide it.
 
     Attributes:
-        seen: the answers of the case.
         probe: the point and the upstream gradient, in the precision of the oracles.
-        compared: for each x the rule's gradient beside autodiff's.
-        i: which x it is about.
-        truth: autodiff's answer.
-        near: autodiff's answers at points beside the probe, at which ties are broken.
+        compared: for each x the rule's gradient beside autodiff's; `i` is the one in dispute.
+        truth: autodiff's answer, `near` those at points beside the probe, at which ties are broken.
         where: which point that is, if not the arguments.
-        weights: the direction in which the two differ.
-        slope: along it.
-        worst: the slope along the worst element alone.
-        turned: the same along i times it, of a complex one.
+        weights: the direction in which the two differ, `slope` the slope along it.
+        worst: the slope along the worst element alone, `turned` along i times it, of a complex one.
     """
 
     seen: Answers
@@ -69,12 +65,9 @@ class Dispute:
 
 @dataclass(frozen=True, eq=False)
 class Ruling:
-    """Who is right.
+    """Who is right: the comparison, with the truth put right where autodiff is wrong, or chooses otherwise.
 
-    Attributes:
-        compared: the comparison, with the truth put right where autodiff is wrong, or chooses otherwise.
-        note: why the rule is right although autodiff disagrees.
-        lost: why it is wrong: the dispute, the verdict, a summary.
+    The note says why the rule is right although autodiff disagrees; if it lost, the verdict and a summary.
     """
 
     compared: Comparison
@@ -85,7 +78,7 @@ class Ruling:
 @once
 def rulings(seen: Answers) -> list[Ruling]:
     """Who is right at the arguments."""
-    return settle(seen, seen.probe, compared(seen), seen.truth[0], seen.moved)
+    return rulings_at(seen, seen.probe, compared(seen), seen.truth[0], seen.moved)
 
 
 @once
@@ -97,7 +90,7 @@ def rulings_elsewhere(seen: Answers) -> list[Ruling]:
         at_point = roughly(seen, rule, truth, settled)
         if where == domain.AT_ZERO:
             at_point = list(map(_finiteness, at_point))
-        found += settle(seen, probe, at_point, truth, where=where, elsewhere=True)
+        found += rulings_at(seen, probe, at_point, truth, where=where, elsewhere=True)
     return found
 
 
@@ -105,7 +98,7 @@ def _finiteness(one: Comparison) -> Comparison:
     return replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth))
 
 
-def settle(
+def rulings_at(
     seen: Answers,
     probe: Probe,
     compared: Sequence[Comparison],
@@ -146,9 +139,10 @@ def _ruling(dispute: Dispute, elsewhere: bool) -> Ruling:
     if not isinstance(said, str):
         return Ruling(one, lost=(dispute, *said))
     truth = np.where(one.bad, one.found, one.truth)
-    tolerance = np.where(one.bad, BY_DIFFERENCES * np.abs(one.found), one.tolerance)
+    known = dispute.worst.tolerance / dispute.size if np.isfinite(dispute.worst.error) else 0.0
+    ruled = np.maximum(BY_DIFFERENCES * np.abs(one.found), known)
     note = f"{dispute.seen.case.name(dispute.i)}: {said}"
-    return Ruling(replace(one, truth=truth, tolerance=tolerance), note)
+    return Ruling(replace(one, truth=truth, tolerance=np.where(one.bad, ruled, one.tolerance)), note)
 
 
 def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
@@ -168,7 +162,8 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
         return f"0{where}, to the rounding of the function's values"
     sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)
     alike = possible and not slope.kink and slope.admits(autodiff, slope.tolerance)
-    if where and (alike or not sure or (elsewhere and not known)):
+    is_of_a_limit = case.own_rules > 0 and case.primal.stops_itself() and known and alike and not sure
+    if is_of_a_limit or (where and (alike or not sure or (elsewhere and not known))):
         return f"autodiff and rule differ{where}, and the differences cannot tell who is right"
     if possible and sure and not alike:
         if slope.kink:

@@ -3,6 +3,8 @@
 The line can be pasted: small arguments stand in it as they are, large ones by seed and range.
 """
 
+import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +15,6 @@ import numpy as np
 
 from funcnet._errors import VJPCheckError
 from funcnet.check.case import Case
-from funcnet.check.options import Options
 
 T = TypeVar("T")
 
@@ -51,8 +52,7 @@ class Finding:
 
 def finding(case: Case, verdict: str, summary: str, *details: tuple[str, str], argument: str = "") -> Finding:
     """A finding, with the place of the rule and the line that repeats the check."""
-    places = [("rule", case.subject.line)] if case.subject.line else []
-    lines = (*details, *places, ("reproduce", _reproduce(case)))
+    lines = (*details, *[("rule", case.line)] * bool(case.line), ("reproduce", _reproduce(case)))
     return Finding(verdict, case.subject.name, argument, summary, lines)
 
 
@@ -85,21 +85,17 @@ def number(x: Any) -> str:
 
 
 def _reproduce(case: Case) -> str:
-    """The call, with its arguments and the options that are not the defaults."""
-    others = {name: value for name, value in vars(case.options).items() if name != "key"}
-    chosen = {name: value for name, value in others.items() if value != getattr(Options, name)}
-    chosen["key"] = case.options.key
-    keywords = {name: f"{name}={_option(value)}" for name, value in chosen.items()}
+    """The call, with its arguments, the options that are not the defaults, and the key."""
+    check, chosen = case.options.check, vars(case.options)
     count = sum(np.size(x) for x in jax.tree.leaves((case.subject.given, case.subject.rest)))
     limit = LITERAL if count <= LITERAL else FEW
-    args = ", ".join([case.subject.name, *(_written(arg, limit) for arg in case.subject.args)])
-    return f"funcnet.{case.call.format(args, key=keywords['key'], options=', '.join(keywords.values()))}"
-
-
-def _option(value: Any) -> str:
-    if isinstance(value, jax.Array):
-        return _array(value, FEW)
-    return getattr(value, "__name__", "f") if callable(value) else repr(value)
+    parts = [case.subject.name, *(_written(arg, limit) for arg in case.subject.args)]
+    for name, parameter in inspect.signature(check).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            required = name == "key" or parameter.default is parameter.empty
+            if required or chosen[name] != parameter.default:
+                parts.append(f"{name}={_written(chosen[name], FEW)}")
+    return f"funcnet.{check.__name__}({', '.join(parts)})"
 
 
 def _written(arg: Any, limit: int) -> str:
@@ -122,8 +118,12 @@ def _array(x: Any, limit: int) -> str:
         return f"jax.random.wrap_key_data({_array(jax.random.key_data(x), FEW)})"
     x = np.asarray(x)
     dtype = x.dtype.name
+    if not x.size:
+        return f"jnp.zeros({x.shape}, {dtype!r})"
     if x.size <= limit:
-        return f"jnp.array({_numbers(x)}, {dtype!r})" if x.size else f"jnp.zeros({x.shape}, {dtype!r})"
+        whole = {"threshold": sys.maxsize, "max_line_width": sys.maxsize, "formatter": {"all": str}}
+        numbers = " ".join(np.array2string(x, separator=", ", **whole).split())
+        return f"jnp.array({numbers.replace('nan', 'jnp.nan').replace('inf', 'jnp.inf')}, {dtype!r})"
     rng = "np.random.default_rng(0)"
     if dtype == "bool":
         return f"{rng}.integers(2, size={x.shape}).astype(bool)"
@@ -135,12 +135,3 @@ def _array(x: Any, limit: int) -> str:
     if np.iscomplexobj(x):
         drawn = f"({drawn} + 1j * np.random.default_rng(1).uniform({low}, {high}, {x.shape}))"
     return f"jnp.asarray({drawn}, {dtype!r})"
-
-
-def _numbers(x: Any) -> str:
-    """Nested lists, every number with the digits that it takes to be read back."""
-    if x.ndim == 0:
-        value: Any = x.item() if x.dtype.kind in "biu" else complex(x) if np.iscomplexobj(x) else float(x)
-        short = float(np.format_float_positional(x)) if x.dtype.kind == "f" and np.isfinite(value) else value
-        return repr(short).replace("nan", "jnp.nan").replace("inf", "jnp.inf")
-    return f"[{', '.join(_numbers(part) for part in x)}]"

@@ -44,12 +44,7 @@ def is_endless(jaxpr: _jax.Jaxpr) -> bool:
 
 
 def metered(function: Callable, patience: "Patience") -> Callable[..., tuple[Any, Any]]:
-    """`(left, *args) -> (result, left)`: the function, within the turns that are left.
-
-    Args:
-        function: any function that JAX can trace.
-        patience: how long a callback of it may take.
-    """
+    """`(left, *args) -> (result, left)`: the function, within the turns that are left."""
 
     def run(left: Any, *args: Any) -> tuple[Any, Any]:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
@@ -65,13 +60,9 @@ class _Stopped(BaseException):
 
 
 class Patience:
-    """How long to wait for what need not end.
+    """How long to wait for what need not end: so many seconds for a whole program.
 
-    Attributes:
-        seconds: for a whole program.
-        slowest: how long a callback took that did end.
-        lost: how many did not, in the program that runs.
-        refusal: the first exception of a callback.
+    It knows the slowest callback that did end, how many were lost, and the first exception of one.
     """
 
     def __init__(self, seconds: float):
@@ -105,13 +96,8 @@ class _Meter:
             return _jax.bind(eqn, xs)
         if name in CALLS:
             return self.run(*_jax.called(eqn), xs)
-        how = {
-            "while": self._while,
-            "scan": self._scan,
-            "cond": self._cond,
-            "custom_linear_solve": self._solve,
-        }
-        return how.get(name, _jax.bind)(eqn, xs)
+        loops = {"while": self._while, "scan": self._scan, "cond": self._cond}
+        return (loops | {"custom_linear_solve": self._solve}).get(name, _jax.bind)(eqn, xs)
 
     def _inner(self, left: Any, program: Any, xs: Sequence[Any]) -> tuple[Any, list[Any]]:
         """What a program inside of a loop or branch leaves, and its outputs."""

@@ -16,11 +16,7 @@ from funcnet._types import Host
 def hint(found: Host, truth: Host, others: Sequence[Host] = (), counts: Collection[int] = ()) -> str:
     """The first guess that explains a wrong gradient, or what little can be said of it.
 
-    Args:
-        found: the gradient of one argument by the rule.
-        truth: what it should be.
-        others: the true gradients of the other arguments.
-        counts: lengths of axes of arguments and results, over which a mean may have been taken.
+    `others` are the true gradients of the other arguments, `counts` what a mean may have been taken over.
 
     >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
     >>> hint(1.003 * truth, truth)
@@ -140,13 +136,9 @@ def _number(x: Any) -> str:
 
 
 def of_nonlinear(found: Host, truth: Host, repeated: bool, loops: bool) -> str:
-    """What a rule that is not linear in the upstream gradient does to it.
+    """What a rule that is not linear does to the upstream gradient; `truth` is what it would be if it were.
 
-    Args:
-        found: the gradient.
-        truth: what it would be if the rule were linear.
-        repeated: whether the two answer the same question.
-        loops: whether the rule has a loop that decides itself when to stop.
+    Or the two are answers to one question, `repeated`; or it `loops` until it decides itself to stop.
     """
     if repeated:
         return "randomness without a key, or memory that is not initialized"

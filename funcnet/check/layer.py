@@ -60,15 +60,7 @@ def _flat(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> Primal
 
 @dataclass(frozen=True)
 class _Search:
-    """A program, its inputs, and the search for the gate in it.
-
-    Attributes:
-        case: the case.
-        runner: runs the programs.
-        jaxpr: the program.
-        consts: what it closes over.
-        xs: its inputs.
-    """
+    """A program, its inputs, and the search for the gate in it."""
 
     case: Case
     runner: Runner

@@ -21,17 +21,16 @@ import numpy as np
 
 from funcnet._errors import GradientError
 from funcnet._types import Host
-from funcnet.check import directions, words
+from funcnet.check import directions
 from funcnet.check.along import Along, slopes_along
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
+from funcnet.check.case import Case, set_up
+from funcnet.check.criteria import ends, first, traced
 from funcnet.check.finding import Finding, described, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
-from funcnet.check.options import Options, valid
-from funcnet.check.oracles import case
+from funcnet.check.options import Options
 from funcnet.check.report import table
-from funcnet.check.subject import subject
 from funcnet.check.thresholds import BANDS, TIMEOUT
 
 
@@ -58,7 +57,11 @@ class Leaf:
     @property
     def band(self) -> str:
         """What the lecture calls a relative error of this size."""
-        return "kink" if self.kink else next(name for limit, name in BANDS if self.error <= limit)
+        return "kink" if self.kink else _band(self.error)
+
+
+def _band(error: float) -> str:
+    return next(name for limit, name in BANDS if error <= limit)
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,6 @@ class GradientReport:
                 (name, f"{leaf.analytic:.6g}", f"{leaf.numerical:.6g}", f"{leaf.error:.1e}", leaf.band)
             )
         return "\n".join([f"{self.function}: the gradient of the loss is right", *table(rows)])
-
-
-_DEFAULTS = {"argnums": 0, "order": 1}
 
 
 def check_gradient(
@@ -133,61 +133,50 @@ def check_gradient(
         'good'
     """
     __tracebackhide__ = True
-    valid("check_gradient", order=order, timeout=timeout)
-    options = Options(reference=reference, elsewhere=(), timeout=timeout, key=key)
-    return raised(_in_orders(loss, (params, *batch), argnums, options, order))
+    options = Options(check_gradient, argnums, reference, order=order, elsewhere=(), timeout=timeout, key=key)
+    return raised(_in_orders(loss, (params, *batch), options))
 
 
 def _in_orders(
-    loss: Callable,
-    args: tuple[Any, ...],
-    argnums: int | Sequence[int],
-    options: Options,
-    order: int,
-    shown: int = 1,
+    loss: Callable, args: Sequence[Any], options: Options, order: int = 1
 ) -> GradientReport | Finding:
-    chosen = {"argnums": argnums, "order": order + shown - 1}
-    more = "".join(f", {name}={value!r}" for name, value in chosen.items() if value != _DEFAULTS[name])
-    made = case(loss, subject(loss, args, argnums), options, f"check_gradient({{}}{more}, {{key}})")
-    seen = Answers(made, alone=True)
-    outcome = _checked(made, seen)
-    if order == 1 or isinstance(outcome, Finding):
+    case = set_up(loss, args, options)
+    outcome = _checked(case, Answers(case, alone=True))
+    if order == options.order or isinstance(outcome, Finding):
         return outcome
-    again = _in_orders(_product(made), args, argnums, replace(options, reference=None), order - 1, shown + 1)
+    again = _in_orders(_product(case), args, replace(options, reference=None), order + 1)
     if isinstance(again, Finding):
-        return replace(again, summary=f"at order {shown + 1}, of ⟨∇L, w⟩: {again.summary}")
+        return replace(again, summary=f"at order {order + 1}, of ⟨∇L, w⟩: {again.summary}")
     return replace(outcome, leaves=(*outcome.leaves, *again.leaves))
 
 
-def _product(made: Case) -> Callable:
+def _product(case: Case) -> Callable:
     """⟨∇L, w⟩ for a random w, whose gradient is the Hessian times w."""
-    rng = made.rng("Hessian")
-    weights = [signs(x, rng) for x in made.subject.xs]
+    rng = case.rng("Hessian")
+    weights = [signs(x, rng) for x in case.subject.xs]
 
     def product(*args: Any) -> Any:
-        rest, xs = made.subject.split(args)
-        x_bars = jax.grad(lambda *xs: made.flat(rest, *xs)[0], tuple(range(len(xs))))(*xs)
+        rest, xs = case.subject.split(args)
+        x_bars = jax.grad(lambda *xs: case.flat(rest, *xs)[0], tuple(range(len(xs))))(*xs)
         return sum((x_bar * w.astype(x_bar.dtype)).sum() for x_bar, w in zip(x_bars, weights, strict=True))
 
-    return functools.wraps(made.subject.fun)(product)
+    return functools.wraps(case.subject.fun)(product)
 
 
-def _checked(made: Case, seen: Answers) -> GradientReport | Finding:
-    refusal = made.traced(made.base).refusal
-    if refusal is not None:
-        return words.not_traced(made, made.base, refusal)
-    shapes = [y.shape for y in made.traced(made.base).ys]
+def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
+    if lost := first(seen, (traced, ends)):
+        return lost
+    shapes = [y.shape for y in case.traced(case.base).ys]
     if shapes != [()]:
         raise GradientError(
-            f"check_gradient of {made.subject.name}: the result has floats of shapes {shapes}, expected "
+            f"check_gradient of {case.subject.name}: the result has floats of shapes {shapes}, expected "
             f"one scalar; return the loss alone, summed or averaged"
         )
-    if not seen.ends:
-        return words.endless(made)
-    moves = directions.random(made.widened([seen.probe])[0].xs, made.rng("directions"))
+    (point,) = case.widened([seen.probe])
+    moves = directions.random(point.xs, case.rng("directions"))
     for i, x_bar in enumerate(seen.rule[0].found):
-        places = _elements(x_bar, made.rng(f"elements {i}"))
-        moves += [(i, directions.single(made.widened([seen.probe])[0].xs, i, place)) for place in places]
+        places = _elements(x_bar, case.rng(f"elements {i}"))
+        moves += [(i, directions.single(point.xs, i, place)) for place in places]
     with np.errstate(all="ignore"):
         along = slopes_along(seen, [(i, "", v) for i, v in moves])
     leaves = []
@@ -195,10 +184,12 @@ def _checked(made: Case, seen: Answers) -> GradientReport | Finding:
         own = [one for one in along if one.i == i]
         wrong = [one for one in own if not np.isfinite(one.rule) or not one.agrees()]
         if wrong:
-            return _wrong(made, seen, i, wrong, len(own))
+            return _wrong(case, seen, i, wrong, len(own))
         if x.size:
-            leaves.append(_leaf(made, i, own, float(seen.probe.given[0])))
-    return GradientReport(made.subject.name, tuple(leaves))
+            worst, scale = max(own, key=_relative), float(seen.probe.given[0])
+            sizes = worst.rule / scale, worst.slope.value / scale, _relative(worst)
+            leaves.append(Leaf(case.subject.names[i], x.shape, *sizes, worst.slope.kink))
+    return GradientReport(case.subject.name, tuple(leaves))
 
 
 def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[int, ...]]:
@@ -211,30 +202,22 @@ def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[int, ...]]:
     ]
 
 
-def _wrong(made: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
+def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
     one, slope, scale = wrong[0], wrong[0].slope, float(seen.probe.given[0])
     rule, value = number(one.rule / scale), number(slope.value / scale)
     with np.errstate(all="ignore"):
-        gate = wrong_gate(made, seen.runner)
+        gate = wrong_gate(case, seen.runner)
     advice = "check the rules on the way to this parameter one by one with funcnet.check_vjp"
     return finding(
-        made,
+        case,
         "KINK" if slope.kink else "WRONG",
         "the gradient of the loss is not its slope",
         ("along v", f"⟨x̄, v⟩ {rule}, differences {value} ± {abs(slope.error / scale):.0e}"),
-        ("error", f"{_relative(one):.1e} relative: {Leaf('', (), 0, 0, _relative(one), False).band}"),
+        ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
         ("do", advice),
-        argument=described(made, i, made.base),
-    )
-
-
-def _leaf(made: Case, i: int, own: Sequence[Along], scale: float) -> Leaf:
-    worst = max(own, key=_relative)
-    name, shape = made.subject.names[i], made.subject.xs[i].shape
-    return Leaf(
-        name, shape, worst.rule / scale, worst.slope.value / scale, _relative(worst), worst.slope.kink
+        argument=described(case, i, case.base),
     )
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnet._errors import ParameterError
 from funcnet.check.domain import DOMAINS
@@ -13,36 +15,42 @@ from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
 TRANSFORMS = ("jit", "vmap")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Options:
-    """What the caller chose: see `check_vjp`."""
+    """The keywords of a check: see `check_vjp`, and `check_kink` for `along`.
 
+    Raises:
+        ParameterError: one of them is not what it should be.
+    """
+
+    check: Callable
+    argnums: int | Sequence[int] | None = None
     reference: Callable | None = None
     dtypes: Sequence[Any] | None = None
+    order: int = 1
     transforms: Sequence[str] = TRANSFORMS
     kinks: float | int | None = None
-    key: Any = 0
-    slack: float | int = SLACK
     domain: Any = None
     elsewhere: Sequence[float] = ELSEWHERE
     timeout: float | int = TIMEOUT
+    key: Any = 0
+    slack: float | int = SLACK
+    along: Any = None
 
+    def __post_init__(self) -> None:
+        for name, (may_be, expected) in _EXPECTED.items():
+            value = getattr(self, name)
+            if not may_be(value):
+                raise ParameterError(f"{self.check.__name__}: {name}={value!r}, expected {expected}")
 
-def valid(check: str, **chosen: Any) -> dict[str, Any]:
-    """The choices by name, if each is one.
-
-    Raises:
-        ParameterError: one is not.
-    """
-    for name, value in chosen.items():
-        may_be, expected = _EXPECTED.get(name, (_anything, ""))
-        if not may_be(value):
-            raise ParameterError(f"{check}: {name}={value!r}, expected {expected}")
-    return chosen
-
-
-def _anything(_: Any) -> bool:
-    return True
+    @property
+    def seed(self) -> tuple[int, ...]:
+        """The numbers of the key, from which all random numbers come."""
+        if not isinstance(self.key, jax.Array):
+            return (self.key,)
+        is_typed = jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key)
+        data = jax.random.key_data(self.key) if is_typed else self.key
+        return tuple(np.asarray(data).ravel().tolist())
 
 
 def _is_number(x: Any) -> bool:
@@ -67,8 +75,6 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda x: x is None or (_is_number(x) and 0 <= x <= 1),
         "a number from 0, left, to 1, right, or None",
     ),
-    "slack": (lambda x: _is_number(x) and x > 0, "a positive number of rounding units"),
-    "timeout": (lambda x: _is_number(x) and x > 0, "a positive number of seconds"),
     "domain": (
         lambda x: not isinstance(x, str) or x in DOMAINS,
         f"one of {', '.join(map(repr, DOMAINS))}, a tuple of such for the arguments, or a function of a key "
@@ -78,4 +84,10 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda x: isinstance(x, (tuple, list)) and all(map(_is_number, x)),
         "multiples of the arguments, (0.5, 2)",
     ),
+    "timeout": (lambda x: _is_number(x) and x > 0, "a positive number of seconds"),
+    "key": (
+        lambda x: isinstance(x, jax.Array) or (isinstance(x, int) and x >= 0),
+        "a number, 0 or more, or a key of jax.random",
+    ),
+    "slack": (lambda x: _is_number(x) and x > 0, "a positive number of rounding units"),
 }

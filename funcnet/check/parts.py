@@ -10,14 +10,13 @@ from funcnet._errors import ParameterError
 from funcnet.check import criteria, transforms, words
 from funcnet.check.along import slopes_along
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
+from funcnet.check.case import Case, set_up
 from funcnet.check.criteria import Criterion, first
 from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.finding import Finding, raised
 from funcnet.check.options import Options
-from funcnet.check.oracles import case
-from funcnet.check.subject import Subject, subject
+from funcnet.check.subject import Subject
 
 CONTRACT: tuple[Criterion, ...] = (
     criteria.traced,
@@ -55,7 +54,7 @@ def check_contract(fun: Callable, *args: Any) -> None:
         >>> check_contract(jnp.tanh, jnp.ones(3))
     """
     __tracebackhide__ = True
-    raised(first(Answers(case(fun, subject(fun, args), Options(), "check_contract({})")), CONTRACT))
+    raised(first(Answers(set_up(fun, args, Options(check_contract))), CONTRACT))
 
 
 def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
@@ -88,8 +87,7 @@ def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
         'NONLINEAR'
     """
     __tracebackhide__ = True
-    options = Options(key=key, elsewhere=())
-    raised(first(Answers(case(fun, subject(fun, args), options, "check_linear({}, {key})")), LINEARITY))
+    raised(first(Answers(set_up(fun, args, Options(check_linear, elsewhere=(), key=key))), LINEARITY))
 
 
 def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
@@ -120,10 +118,8 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
         True
     """
     __tracebackhide__ = True
-    asked = subject(fun, args)
-    options = Options(key=key, elsewhere=())
-    seen = Answers(case(fun, asked, options, "check_kink({}, along=along, {key})"))
-    move = _direction(asked, args, along)
+    seen = Answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
+    move = _direction(seen.case.subject, args, along)
 
     def is_a_slope(case: Case, seen: Answers) -> Finding | None:
         (one,) = slopes_along(seen, [(None, "given", move)])

@@ -12,11 +12,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet._types import Host
 from funcnet.check import directions, words
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import beside, other_result, roughly, terms
-from funcnet.check.disputes import settle
+from funcnet.check.disputes import rulings_at
 from funcnet.check.finding import Finding
 from funcnet.check.noise import Comparison, compare, spreads, unit, wide
 from funcnet.check.probes import Answer, ended
@@ -25,13 +24,9 @@ from funcnet.check.thresholds import DRAWS
 
 @dataclass(frozen=True)
 class Short:
-    """A gradient in a short dtype.
+    """A gradient in a short dtype, None for that of the arguments, beside the true one, if it was compared.
 
-    Attributes:
-        dtype: which; None for that of the arguments.
-        compared: for each x the gradient beside the true one, at the arguments.
-        finding: what is wrong, if something is.
-        notes: why it was not compared, and what was settled.
+    `finding` is what is wrong; the notes say why it was not compared, and what was settled.
     """
 
     dtype: Any
@@ -79,9 +74,9 @@ def _short(seen: Answers, dtype: Any) -> Short:
     exact = seen.ask(case.widened(probes), case.base) if case.base is not None else true[:count]
     columns = [ended(answers[:count]) for answers in (own, exact, true)]
     if any(len(answers) < count for answers in columns):
-        return _unseen(dtype, kind, "a loop in it does not end there")
+        return Short(dtype, notes=(f"not checked in {kind}: a loop in it does not end there",))
     if why := _elsewhere(seen, columns[0][0], columns[2][0]):
-        return _unseen(dtype, kind, why)
+        return Short(dtype, notes=(f"not checked in {kind}: {why}",))
     compared, notes = [], ()
     for k, (answer, rule, truth) in enumerate(zip(*columns, strict=True)):
         around, spread = (ended(one[count + DRAWS * k :][:DRAWS]) for one in (true, own))
@@ -89,7 +84,7 @@ def _short(seen: Answers, dtype: Any) -> Short:
             return Short(dtype, finding=words.other_result(case, *other))
         if k == 0:
             where = f", at the arguments rounded to {kind}"
-            rulings = settle(seen, probe, roughly(seen, rule, truth), truth, around, where)
+            rulings = rulings_at(seen, probe, roughly(seen, rule, truth), truth, around, where)
             notes = tuple(ruling.note for ruling in rulings)
             if lost := next((ruling.lost for ruling in rulings if ruling.lost), None):
                 return Short(dtype, finding=words.lost(*lost))
@@ -99,10 +94,6 @@ def _short(seen: Answers, dtype: Any) -> Short:
             if one.bad.any():
                 return Short(dtype, finding=words.unstable(case, i, one, dtype))
     return Short(dtype, compared[: len(columns[0][0].found)], notes=notes)
-
-
-def _unseen(dtype: Any, kind: Any, why: str) -> Short:
-    return Short(dtype, notes=(f"not checked in {kind}: {why}",))
 
 
 def _elsewhere(seen: Answers, answer: Answer, truth: Answer) -> str:
@@ -129,14 +120,11 @@ def _compared(
 
     A loop that stops at a tolerance is as good as that, which shows in the spread of its own answers.
     """
-
-    def exact(one: Host, other: Host) -> Host:
-        return np.where(np.isfinite(one), one, other)
-
     sigmas = spreads(truth.found, [one.found for one in around])
     if spread:
         sigmas = list(map(np.maximum, sigmas, spreads(answer.found, [one.found for one in spread])))
     kinds = [x.dtype for x in answer.found]
     zeros = [unit(kind) * size for kind, size in zip(kinds, terms(seen), strict=True)]
-    expected = list(map(exact, map(wide, rule.found), map(wide, truth.found)))
+    pairs = zip(map(wide, rule.found), truth.found, strict=True)
+    expected = [np.where(np.isfinite(own), own, true) for own, true in pairs]
     return compare(answer.found, expected, sigmas, kinds, seen.case.slack, zeros=zeros)

@@ -24,20 +24,14 @@ _CUSTOM = ("custom_jvp_call", "custom_vjp_call")
 
 @dataclass(frozen=True, eq=False)
 class Primal:
-    """A program of a function: `primal(rest, *xs) -> ys`.
-
-    Attributes:
-        jaxpr: the program; of an undecorated function without its custom rules.
-        consts: what it closes over.
-        others: how many inputs come before the floats.
-    """
+    """A program of a function, `primal(rest, *xs) -> ys`, of which `others` inputs come before the floats."""
 
     jaxpr: _jax.Jaxpr
     consts: Sequence[Any]
     others: int
 
     def __call__(self, rest: Arrays, *xs: Any) -> tuple[Any, ...]:
-        """Run it."""
+        """Run it, without its custom rules."""
         return tuple(_run(self.jaxpr, self.consts, self.inputs(rest, xs)))
 
     def inputs(self, rest: Arrays, xs: Arrays) -> list[Any]:
@@ -72,12 +66,13 @@ class Primal:
         return active(self.jaxpr, asked, RULES)
 
 
-def custom_rules(jaxpr: _jax.Jaxpr) -> int:
-    """How many custom rules a program calls."""
+def custom_rules(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
+    """The calls of custom rules in a program, but for those in the functions that they belong to."""
     inside = [
         part for eqn in jaxpr.eqns if eqn.primitive.name not in _CUSTOM for part, _ in _jax.programs(eqn)
     ]
-    return sum(eqn.primitive.name in _CUSTOM for eqn in jaxpr.eqns) + sum(map(custom_rules, inside))
+    own = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in _CUSTOM]
+    return own + [eqn for part in inside for eqn in custom_rules(part)]
 
 
 def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
@@ -117,9 +112,7 @@ def program(flat: Callable, rest: Arrays, xs: Arrays) -> Primal:
 
 def undecorated(flat: Callable, rest: Arrays, xs: Arrays) -> Primal:
     """Trace `flat(rest, *xs)` and take the custom rules out of its program."""
-    jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(flat)(tuple(rest), *xs))
-    jaxpr, consts = _jax.open_jaxpr(_bare(jaxpr, consts, [v.aval for v in jaxpr.invars]))
-    return Primal(jaxpr, [_as_host(c) for c in consts], len(jax.tree.leaves(tuple(rest))))
+    return program(program(flat, rest, xs), rest, xs)
 
 
 def _as_host(const: Any) -> Any:
@@ -128,12 +121,10 @@ def _as_host(const: Any) -> Any:
     return const if is_key or not isinstance(const, jax.Array) else np.asarray(const)
 
 
-def _bare(jaxpr: _jax.Jaxpr, consts: Sequence[Any], avals: Sequence[Any]) -> Any:
-    return jax.make_jaxpr(lambda *xs: _run(jaxpr, consts, xs))(*(_stand_in(aval) for aval in avals))
-
-
-def _stand_in(aval: Any) -> Any:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+def _bare(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Any:
+    avals = [v.aval for v in jaxpr.invars]
+    like = [jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in avals]
+    return jax.make_jaxpr(lambda *xs: _run(jaxpr, consts, xs))(*like)
 
 
 def _run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
@@ -147,7 +138,7 @@ def run_bare(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
     if any(custom_rules(part) for part, _ in _jax.programs(eqn)):
         if eqn.primitive.name == "shard_map":
             return _on_devices(eqn, xs)
-        eqn = _jax.with_programs(eqn, lambda part, consts: _bare(part, consts, [v.aval for v in part.invars]))
+        eqn = _jax.with_programs(eqn, _bare)
     return _jax.bind(eqn, xs)
 
 

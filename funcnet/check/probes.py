@@ -66,14 +66,7 @@ def ended(answers: Iterable[Answer | None]) -> list[Answer]:
 
 
 class Runner:
-    """Runs the programs of one check, within its time, and counts them.
-
-    Attributes:
-        patience: how long it waits for what need not end.
-        batch: how many probes a program takes.
-        calls: how many compiled programs ran.
-        probes: how many probes were answered.
-    """
+    """Runs the programs of one check, `batch` probes in a call, within its time, and counts both."""
 
     def __init__(self, timeout: float, batch: int = BATCH):
         self.patience = Patience(timeout)
@@ -110,17 +103,10 @@ class Runner:
         forward: bool,
         turns: int | None = None,
     ) -> tuple[list[Slope], Host]:
-        """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, and what forward mode says they are, if it can.
+        """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, and what forward mode says they are, if there is one.
 
-        Args:
-            flat: `(rest, *xs) -> ys`, undecorated, with values that are rounded by `eps`.
-            rest: what is not differentiated.
-            xs: the point.
-            pairs: for each direction ȳ, one array for each y, and v, one for each x.
-            eps: the relative rounding of f's values.
-            forward: whether there is a forward mode.
-            turns: those of its loops at the point, None without any that need not end; a slope is no number
-                where they take more than twice as many.
+        The values of `flat(rest, *xs) -> ys` are rounded by `eps`. `turns` are those of its loops at the
+        point, None without any that need not end; a slope is no number where they take many more.
         """
 
         def at(fixed: Any, y_bars: Any, v: Any) -> Any:

@@ -54,11 +54,6 @@ class Subject:
         inner = self.fun.func if isinstance(self.fun, functools.partial) else self.fun
         return getattr(inner, "__name__", type(inner).__name__)
 
-    @property
-    def line(self) -> str:
-        """File and line of its backward pass, of its forward rule, or of itself; "" where Python has none."""
-        return _line(self.fun)
-
     def floats(self, function: Callable) -> Callable[..., tuple[Any, ...]]:
         """`(rest, *xs) -> ys`: the floats of the result of a function of this signature."""
 
@@ -185,15 +180,16 @@ def _fitting(x: Any, leaf: Any, beside: Any) -> Any:
     return jnp.asarray(x).astype(as_kind(jnp.result_type(leaf), jnp.float64))
 
 
-def _line(fun: Any) -> str:
-    """Where the code stands that was written for the gradient, or else for the function."""
+def source_line(fun: Any) -> str:
+    """File and line of its backward pass, of its forward rule, or of itself; "" where Python has none."""
     for name in ("bwd", "jvp", "func", "fun", "__wrapped__"):
         inner = getattr(fun, name, None)
-        if callable(inner) and (found := _line(inner)):
+        is_of_jax = getattr(inner, "__module__", "") == jax.custom_jvp.__module__  # what defjvps makes
+        if callable(inner) and not is_of_jax and (found := source_line(inner)):
             return found
     code = getattr(fun, "__code__", None)
     if code is None:
-        return _line(type(fun).__call__) if hasattr(type(fun).__call__, "__code__") else ""
+        return source_line(type(fun).__call__) if hasattr(type(fun).__call__, "__code__") else ""
     file = os.path.relpath(code.co_filename) if os.path.exists(code.co_filename) else code.co_filename
     place = code.co_filename if file.startswith("..") else file
     return _jax.readable(f"{place}:{code.co_firstlineno}")

@@ -14,8 +14,7 @@ import numpy as np
 
 from funcnet.check import words
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
-from funcnet.check.case import words as sentence
+from funcnet.check.case import Case, sentence
 from funcnet.check.comparisons import compared, zero
 from funcnet.check.finding import Finding, described, finding
 from funcnet.check.noise import Comparison, compare, largest, unit, wide
@@ -64,24 +63,22 @@ def vmapped(case: Case, seen: Answers) -> Finding | None:
 
 
 def _another(seen: Answers, summary: str, found: Any, expected: Any) -> Finding | None:
-    """What is wrong if the gradient is not the same: beyond 8 roundings of the largest element."""
-    case = seen.case
-    for i, (one, other) in enumerate(zip(map(np.asarray, found), expected, strict=True)):
-        kind = max((case.grain, one.dtype), key=unit)
-        noise = 8 * unit(kind) * largest(wide(other)) + zero(seen)[i]
-        beside = _beside(seen, i, one, other, noise, kind)
-        if beside is not None:
-            return words.other_result(case, summary, beside, case.name(i), described(case, i, case.base))
+    """What is wrong if the gradient is not the same."""
+    if other := _other(seen, found, expected):
+        case, (i, beside) = seen.case, other
+        return words.other_result(case, summary, beside, case.name(i), described(case, i, case.base))
     return None
 
 
-def _beside(
-    seen: Answers, i: int, found: Any, expected: Any, noise: Any, kind: Any, relative: float = 0.0
-) -> Comparison | None:
-    """An array beside what it should be, if it is not, with noise more than the gradient's own."""
-    sigma = compared(seen)[i].noise + noise
-    (one,) = compare([found], [wide(expected)], [sigma], [kind], seen.case.slack, relative)
-    return one if (one.bad & np.isfinite(one.truth)).any() else None
+def _other(seen: Answers, found: Any, expected: Any) -> tuple[int, Comparison] | None:
+    """The first gradient that is not as expected: by more than its noise and 8 roundings of its largest."""
+    for i, (one, other) in enumerate(zip(map(np.asarray, found), map(wide, expected), strict=True)):
+        kind = max((seen.case.grain, one.dtype), key=unit)
+        sigma = compared(seen)[i].noise + 8 * unit(kind) * largest(other) + zero(seen)[i]
+        (beside,) = compare([one], [other], [sigma], [kind], seen.case.slack, EXACT)
+        if (beside.bad & np.isfinite(beside.truth)).any():
+            return i, beside
+    return None
 
 
 def sharded(case: Case, seen: Answers) -> Finding | None:
@@ -99,18 +96,10 @@ def sharded(case: Case, seen: Answers) -> Finding | None:
         return _does_not_run(case, "on the devices of its arguments", error, advice)
     for i, (x, x_bar) in enumerate(zip(given, found, strict=True)):
         if not x_bar.sharding.is_equivalent_to(x.sharding, x.ndim):
-            return finding(
-                case,
-                "CONTRACT",
-                "the gradient lies on other devices than its argument",
-                ("argument", str(x.sharding)),
-                ("gradient", str(x_bar.sharding)),
-                (
-                    "do",
-                    "constrain it with jax.lax.with_sharding_constraint, or compute it where the argument is",
-                ),
-                argument=described(case, i, None),
-            )
+            advice = "constrain it with jax.lax.with_sharding_constraint, or compute it where the argument is"
+            lines = ("argument", str(x.sharding)), ("gradient", str(x_bar.sharding)), ("do", advice)
+            summary = "the gradient lies on other devices than its argument"
+            return finding(case, "CONTRACT", summary, *lines, argument=described(case, i, None))
     return None
 
 
@@ -124,13 +113,9 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
             continue
         with case.at(case.base):
             (one,) = seen.runner.answers(answer, case.subject.rest, [seen.probe], endless=trace.endless)
-        if one is None:
-            continue
-        for i, (found, whole) in enumerate(zip(one.found, seen.rule[0].found, strict=True)):
-            noise = 8 * seen.u * largest(wide(whole))
-            beside = _beside(seen, i, found, whole, noise, found.dtype, EXACT)
-            if beside is not None:
-                return words.one_alone(case, f"it is another where {what}", beside, i)
+        if one is not None and (other := _other(seen, one.found, seen.rule[0].found)):
+            i, beside = other
+            return words.one_alone(case, f"it is another where {what}", beside, i)
     return None
 
 

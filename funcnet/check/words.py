@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from funcnet.check.along import Along
-from funcnet.check.case import Case, words
+from funcnet.check.case import Case, sentence
 from funcnet.check.disputes import Dispute
 from funcnet.check.finding import Finding, described, element, finding, number
 from funcnet.check.hints import hint, of_nonlinear
@@ -24,7 +24,7 @@ STOPS_EARLY = (
 def not_traced(case: Case, dtype: Any, refusal: Exception) -> Finding:
     """It has no gradient for arguments of this dtype."""
     kind = case.subject.at(dtype)[0].dtype
-    return finding(case, "CONTRACT", f"its gradient cannot be traced in {kind}", ("error", words(refusal)))
+    return finding(case, "CONTRACT", f"its gradient cannot be traced in {kind}", ("error", sentence(refusal)))
 
 
 def endless(case: Case) -> Finding:

@@ -348,8 +348,8 @@ MUTANTS = (
         "custom rules more than one call deep stay in the oracle, which then trusts what it should test",
         Edit(
             "funcnet/check/primal.py",
-            "+ sum(map(custom_rules, inside))",
-            "+ sum(\n        one.primitive.name in _CUSTOM for part in inside for one in part.eqns\n    )",
+            "for eqn in custom_rules(part)]",
+            "for eqn in part.eqns if eqn.primitive.name in _CUSTOM]",
         ),
     ),
     mutant(

@@ -21,6 +21,7 @@ from tests.check.functions import (
     layer_gradient,
     product,
     sine,
+    squares_times,
 )
 from tests.check.rows import array, custom
 
@@ -140,6 +141,8 @@ RIGHT = [
     ("rank 0, at 0", sine, (0.0,), {}),
     ("bfloat16", sine, (BF16,), SHORT_DTYPES),
     ("float16", sine, (F16,), SHORT_DTYPES),
+    ("a result in float32, whatever comes", squares_times(1.0), (X,), FULL),
+    ("a result in float32 of bfloat16", squares_times(1.0), (BF16,), SHORT_DTYPES),
     ("short dtypes asked for", sine, (X,), {"dtypes": ("float32", "bfloat16", jnp.float16)}),
     ("float64 without x64", sine, (np.linspace(-2.0, 2.0, 5),), SHORT_DTYPES),
     ("a string and a default", reduced, (X, "mean"), {}),

@@ -341,6 +341,37 @@ def test_a_solver_that_stops_early_is_told_from_a_wrong_rule():
         check_vjp(lambda a: newton(a, 1e-2), 2.0, dtypes=())
 
 
+def rule_of_a_short_root(factor):
+    """√x by a loop that stops at a tolerance, in float32 whatever comes, with the gradient of its limit."""
+
+    def short_root(x):
+        x = x.astype("float32")
+        return lax.while_loop(lambda y: (abs(y * y - x) > 1e-3 * x).any(), lambda y: (y + x / y) / 2, x)
+
+    return custom(
+        short_root, lambda args, y_bar: ((factor * y_bar / (2 * jnp.sqrt(args[0]))).astype(args[0].dtype),)
+    )
+
+
+def test_a_rule_for_the_limit_of_a_loop_is_right_as_far_as_differences_can_tell():
+    report = check_vjp(rule_of_a_short_root(1.0), array(2.0, 3.5), elsewhere=(), transforms=())
+    assert "x: autodiff and rule differ, and the differences cannot tell who is right" in report.notes
+    assert 1e-5 < report.rows[0].smallest < 1e-2
+    with pytest.raises(VJPCheckError, match="stops at a tolerance") as caught:
+        check_vjp(rule_of_a_short_root(1.01), array(2.0, 3.5), elsewhere=(), transforms=())
+    assert caught.value.verdict == "WRONG"
+
+
+def test_where_differences_find_no_slope_autodiff_alone_decides_about_a_loop():
+    def noisy(x):
+        noise = lax.stop_gradient(0.1 * jnp.sin(1e9 * x))
+        return lax.while_loop(lambda y: abs(y) > 8, lambda y: y / 2, x + noise)
+
+    rule = custom(noisy, lambda args, y_bar: (3 * y_bar,))
+    with pytest.raises(VJPCheckError, match="autodiff alone: the differences are not precise enough"):
+        check_vjp(rule, 0.7, elsewhere=(), transforms=(), dtypes=())
+
+
 def test_a_rule_that_solves_to_an_absolute_tolerance_is_told_to_take_a_relative_one():
     def backward(args, y_bar):
         def far(state):
@@ -416,9 +447,9 @@ BAD = [
         jnp.sin,
         (X,),
         {"key": -1},
-        "key=-1: expected a number, 0 or more, or a key of jax.random",
+        "key=-1, expected a number, 0 or more, or a key of jax.random",
     ),
-    ("a key in words", jnp.sin, (X,), {"key": "seed"}, "key='seed': expected a number"),
+    ("a key in words", jnp.sin, (X,), {"key": "seed"}, "key='seed', expected a number"),
 ]
 
 

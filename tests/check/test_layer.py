@@ -6,8 +6,8 @@ import pytest
 from jax import lax
 
 import funcnet
-from funcnet import VJPCheckError, check_gradient, check_vjp
-from tests.check.functions import ROWS, X, cube
+from funcnet import VJPCheckError, check_gradient, check_kink, check_vjp
+from tests.check.functions import ROWS, X, cube, cube_times
 from tests.check.rows import custom
 
 pytestmark = pytest.mark.in_turns(2)
@@ -82,3 +82,21 @@ def test_the_line_that_reproduces_a_failure_can_be_pasted():
     names = {"funcnet": funcnet, "jnp": jnp, "np": np, "_lambda_": wrong}
     with pytest.raises(VJPCheckError):
         eval(details["reproduce"].replace("<lambda>", "_lambda_"), names)
+
+
+def sum_of_cubes(x):
+    return cube(x).sum()
+
+
+@pytest.mark.parametrize(
+    ("check", "options", "written"),
+    [
+        (check_kink, {"along": X}, "along=jnp.array([0.5, -1.25, 2.0, 3.5], 'float32'), key=0)"),
+        (check_gradient, {"reference": sum_of_cubes}, "reference=sum_of_cubes, key=0)"),
+        (check_gradient, {"timeout": 5, "key": 3}, "'float32'), timeout=5, key=3)"),
+    ],
+)
+def test_the_line_has_the_options_of_its_check(check, options, written):
+    with pytest.raises(VJPCheckError) as caught:
+        check(lambda x: cube_times(2.0)(x).sum(), X, **options)
+    assert dict(caught.value.finding.details)["reproduce"].endswith(written)

@@ -144,7 +144,7 @@ DEPTHS = [
 @pytest.mark.parametrize(("function", "count"), [row[1:] for row in DEPTHS], ids=[row[0] for row in DEPTHS])
 def test_custom_rules_are_counted_and_taken_out(function, count):
     flat = subject(function, (X,)).floats(function)
-    assert custom_rules(jax.make_jaxpr(flat)((), X).jaxpr) == count
+    assert len(custom_rules(jax.make_jaxpr(flat)((), X).jaxpr)) == count
     bare = undecorated(flat, (), (X,))
     np.testing.assert_allclose(bare((), X)[0], np.sin(X), rtol=1e-6)
     (tangent,) = jax.jvp(functools.partial(bare, ()), (X,), (jnp.ones_like(X),))[1]

@@ -1,12 +1,24 @@
 """What is wrong is refused, in words that name the mistake."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
 
 from funcnet import VJPCheckError, check_vjp
 from funcnet._errors import FuncnetError
-from tests.check.functions import LAYER, TALL, X, cube, cube_times, energy, layer, layer_gradient, product
+from tests.check.functions import (
+    LAYER,
+    TALL,
+    X,
+    cube,
+    cube_times,
+    energy,
+    layer,
+    layer_gradient,
+    product,
+    squares_times,
+)
 from tests.check.rows import Refused, array, custom
 
 pytestmark = pytest.mark.in_turns(2)
@@ -174,6 +186,13 @@ WRONG = [
         "NONLINEAR",
         ("cube, x: float64[4]", "an upstream gradient of 0 gives one that is not 0", "is ignored"),
     ),
+    Refused(
+        "off by 1e-4 in a result that is float32, whatever comes",
+        squares_times(1.0001),
+        (X,),
+        "WRONG",
+        ("squares_in_float32, x: float64[4]", "a factor: the rule is 1.0001 × the truth"),
+    ),
 ]
 
 
@@ -199,6 +218,42 @@ def test_the_whole_message():
     assert isinstance(caught.value, FuncnetError)
     assert caught.value.finding.function == "cube"
     assert caught.value.__suppress_context__
+
+
+def shrunk(args, y_bar):
+    return (2.9 * args[0] ** 2 * y_bar,)
+
+
+def of_a_cube(x):
+    return custom(cube, shrunk)(2 * x)
+
+
+def of_two_cubes(x):
+    return cube_times(1.0)(of_a_cube(x))
+
+
+def slope_wise(x):
+    return x**3
+
+
+SLOPE_WISE = jax.custom_jvp(slope_wise)
+SLOPE_WISE.defjvps(lambda x_dot, y, x: 2.9 * x**2 * x_dot)
+
+
+@pytest.mark.parametrize(
+    ("function", "place"),
+    [
+        (custom(cube, shrunk), shrunk),
+        (jax.jit(of_a_cube), shrunk),
+        (of_two_cubes, of_two_cubes),
+        (SLOPE_WISE, slope_wise),
+    ],
+    ids=["its own", "the only one that it calls", "one of two", "of slopes, one for each argument"],
+)
+def test_the_line_is_that_of_the_rule(function, place):
+    with pytest.raises(VJPCheckError) as caught:
+        check_vjp(function, X, dtypes=(), transforms=())
+    assert dict(caught.value.finding.details)["rule"].endswith(f"refused.py:{place.__code__.co_firstlineno}")
 
 
 def test_the_numbers_in_a_message_are_those_of_the_rule_and_of_the_truth():

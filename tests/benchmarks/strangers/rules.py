@@ -3,6 +3,8 @@
 Which are wrong was found with differences in float64 and, for the densities, with mpmath: see `wrong`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,11 @@ square = normal(4, 4) + 3 * np.eye(4, dtype=np.float32)
 labels = np.eye(5, dtype=np.float32)[[0, 2, 4]]
 quaternion = np.array([0.1, 0.7, -0.5, 0.5], np.float32)
 box = 2 * np.eye(3, dtype=np.float32) + 0.1 * normal(3, 3)
+
+waves = np.sin(np.arange(15, dtype=np.float32) ** 2).reshape(3, 5)
+tokens = np.cos(np.arange(60, dtype=np.float32) ** 2).reshape(12, 5)
+positive = waves.T @ waves + np.eye(5, dtype=np.float32)
+solved = positive @ np.array([1, -0.5, 2, 0.7, -1.5], np.float32)
 
 
 def looped(while_loop):
@@ -107,6 +114,12 @@ def oscillator(solve, adjoint):
         return solve(term, solver, 0.0, 1.0, 0.1, y, args, **options).ys[0]
 
     return end
+
+
+def chunked(cross_entropy, **options):
+    """Of three examples, four of the twelve classes at a time."""
+    labels = np.array([0, 7, 10])
+    return lambda x, w: cross_entropy(x, w, labels, chunk_size=4, **options)
 
 
 def quantized(qdq):
@@ -244,5 +257,37 @@ RULES = (
         normal(2),
         *map(np.float32, (2, 0.3)),
         call=lambda f: oscillator(f, "RecursiveCheckpointAdjoint"),
+    ),
+    rule("ott.math.utils:norm", waves[0]),
+    rule(
+        "ott.math.utils:norm, at 0",
+        np.zeros(4, np.float32),
+        wrong="the value beside the gradient is the norm of ones",
+    ),
+    rule(
+        "ott.math.utils:softmin",
+        waves,
+        np.float32(0.1),
+        call=lambda f: lambda x, gamma: f(x, gamma, -1),
+        wrong="gamma has no gradient",
+    ),
+    rule("ott.math.utils:logsumexp", waves, call=lambda f: lambda x: f(x, 1, False, np.arange(1.0, 6.0))),
+    rule("ott.math.utils:lambertw", np.linspace(0.2, 3, 5, dtype=np.float32)),
+    rule("ott.math.matrix_square_root:sqrtm_only", positive),
+    rule("ott.math.matrix_square_root:inv_sqrtm_only", positive),
+    rule("jax_cce:linear_cross_entropy", waves, tokens, call=chunked),
+    rule(
+        "jax_cce:linear_cross_entropy, filtered",
+        3 * waves,
+        tokens,
+        call=functools.partial(chunked, filter_eps=0.5),
+        wrong="small terms are left out on purpose",
+    ),
+    rule("jaxnnls:solve_nnls_primal", solved, call=lambda f: lambda b: f(positive, b, 1e-9)),
+    rule(
+        "jaxnnls:solve_nnls_primal, relaxed",
+        solved,
+        call=lambda f: lambda b: f(positive, b),
+        wrong="the gradient of a smoother problem, on purpose",
     ),
 )
