@@ -13,9 +13,13 @@ from tests.train.test_devices import on_eight_devices
 def ended(runs):
     """Exit code, last line of output and last line of errors of each."""
     last = []
-    for run in runs:
-        out, errors = run.communicate(timeout=180)
-        last.append((run.returncode, *(text.strip().rpartition("\n")[2] for text in (out, errors))))
+    try:
+        for run in runs:
+            out, errors = run.communicate(timeout=600)  # four processes of two busy cores took 300
+            last.append((run.returncode, *(text.strip().rpartition("\n")[2] for text in (out, errors))))
+    finally:
+        for run in runs:
+            run.kill()
     return last
 
 
