@@ -1,9 +1,11 @@
 """One picture of a function's graph, its forward values and its backward gradients.
 
-funcnet.draw(f)(x, y)                       shows itself in a notebook
-funcnet.draw(f)(x, y).save("graph.svg")     svg, png, pdf or dot
-funcnet.draw(f)(x, y).save("graph.html")    a page to walk into it
-funcnet.draw(f, depth=1, local=True)(x, y)
+    funcnet.draw(f)(x, y)                       shows itself in a notebook
+    funcnet.draw(f)(x, y).save("graph.svg")     svg, png, pdf or dot
+    funcnet.draw(f)(x, y).save("graph.html")    a page to walk into it
+    funcnet.draw(f, depth=1, local=True)(x, y)
+
+Of the ways to draw it that there are, the first is taken that is no wider than a page.
 """
 
 import functools

@@ -1,8 +1,10 @@
 """Boxes around the steps of a record, and the steps in a closed one as one step.
 
-boxed         a box for each named scope: one for all that follow one another in it
-by_argument   where no scope is named, a box for each part of the arguments
-closed        the steps of a box that is deeper than what is shown open become one
+    boxed         a box for each named scope: one for all that follow one another in it
+    by_argument   where no scope is named, a box for each part of the arguments
+    closed        the steps of a box that is deeper than what is shown open become one
+
+A step knows through its path in which boxes it stands.
 """
 
 import dataclasses

@@ -1,8 +1,10 @@
 """Leave out of a record what only stands in the way: fewer steps, in the same order.
 
-without_dead     what no result needs
-without_zeros    what adds to a zero, as Python's sum begins
-with_constants   what no argument reaches is a constant, and its steps are gone
+    without_dead     what no result needs
+    without_zeros    what adds to a zero, as Python's sum begins
+    with_constants   what no argument reaches is a constant, and its steps are gone
+
+Results are renamed with the steps that made them.
 """
 
 import dataclasses
