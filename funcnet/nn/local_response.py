@@ -62,9 +62,8 @@ def local_response_norm_forward(x, **params):
 def local_response_norm_backward(x, y_bar, *, size=5, alpha=1e-4, beta=0.75, k=2.0):
     wide, y_bar = at_least_float32(x), at_least_float32(y_bar)
     d = _responses(wide, size, alpha, k)
-    direct = (
-        y_bar * d**-beta
-    )  # by name: written out twice, XLA computes what ȳ is a sum of apart, and keeps it
+    # A product of ȳ alone, once: used in two, XLA would keep apart all that a pooling has summed up in ȳ.
+    direct = y_bar * d**-beta
     of_neighbours = _sum_of_neighbours(direct * wide / d, size)
     return ((direct - 2 * alpha * beta * wide * of_neighbours).astype(x.dtype),)
 
