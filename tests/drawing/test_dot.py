@@ -317,7 +317,7 @@ def test_a_closed_layer_says_its_windows_and_how_many_numbers_it_reads():
         (
             lambda x: nn.conv(x, jnp.ones((3, 3, 1, 4)), dilation=2, groups=2),
             (7, 7, 2),
-            "conv 3×3 dilation 2×2 2 groups",
+            "conv 3×3 dilation 2×2 in 2 groups",
         ),
         (lambda x: nn.depthwise_conv(x, jnp.ones((3, 3, 2))), (7, 7, 2), "depthwise_conv 3×3 pad same"),
         (lambda x: nn.max_pool(x, size=(3, 3), stride=2), (7, 7, 2), "max_pool 3×3 stride 2"),

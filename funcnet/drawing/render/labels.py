@@ -174,7 +174,7 @@ def _convolved(gate: Gate | Inside) -> str:
     kernel = [gate.shapes[1][i] for i in places]
     more = [f"dilation {_sizes(p['rhs_dilation'])}"] if set(p["rhs_dilation"]) - {1} else []
     more += [f"from {_sizes(p['lhs_dilation'])}"] if set(p["lhs_dilation"]) - {1} else []
-    more += [f"{p['feature_group_count']} groups"] if p["feature_group_count"] > 1 else []
+    more += [f"in {p['feature_group_count']} groups"] if p["feature_group_count"] > 1 else []
     return " ".join([_kernel(kernel, p["window_strides"], p["padding"]), *more])
 
 
@@ -190,7 +190,7 @@ def _of_gate(gate: Gate | Inside, sizes: Sequence[int]) -> str:
     pairs = [one if isinstance(one, tuple) else (one, one) for one in each(0 if same else padding)]
     more = ["pad same"] if same else []
     more += [f"dilation {_sizes(each(p['dilation']))}"] if set(each(p.get("dilation", 1))) - {1} else []
-    more += [f"{p['groups']} groups"] if p.get("groups", 1) > 1 else []
+    more += [f"in {p['groups']} groups"] if p.get("groups", 1) > 1 else []
     return " ".join([_kernel(sizes, each(p["stride"] or tuple(sizes)), pairs), *more])
 
 
