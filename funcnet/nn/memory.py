@@ -158,11 +158,20 @@ def circular_convolution_forward(w, s):
 @circular_convolution.backward
 def circular_convolution_backward(stash, y_bar):
     w, s = map(at_least_float32, stash)
-    back = [jnp.roll(at_least_float32(y_bar), -k, -1) for k in _shifts(s)]
-    shares = (_share(s, k) for k in _shifts(s))
-    w_bar = functools.reduce(operator.add, map(operator.mul, back, shares))
-    s_bar = jnp.stack([jnp.sum(moved * w, -1) for moved in back], -1)
+    y_bar = at_least_float32(y_bar)
+    w_bar = functools.reduce(operator.add, (_moved_back(y_bar * _share(s, k), k) for k in _shifts(s)))
+    s_bar = jnp.stack([jnp.sum(y_bar * jnp.roll(w, k, -1), -1) for k in _shifts(s)], -1)
     return tuple(bar.astype(x.dtype) for bar, x in zip((w_bar, s_bar), stash, strict=True))
+
+
+def _moved_back(x: Array, k: int) -> Array:
+    """`jnp.roll(x, -k, -1)` as a sum of its two parts, each with zeros: XLA fuses that, and not a roll."""
+    places = x.shape[-1]
+    first, edges = k % places, [(0, 0)] * (x.ndim - 1)
+    if not first:
+        return x
+    front = jnp.pad(x[..., first:], [*edges, (0, first)])
+    return front + jnp.pad(x[..., :first], [*edges, (places - first, 0)])
 
 
 def _shifts(s: Array) -> range:
