@@ -203,7 +203,7 @@ def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = RE
     """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
 
     Raises:
-        ParameterError: the function has no float result, or no oracle can be case of it.
+        ParameterError: the function has no float result, or no oracle can be made of it.
     """
     asked = subject(fun, args, options.argnums)
     flat, bare = asked.floats(fun), asked.floats(options.reference or fun)

@@ -103,7 +103,10 @@ def temporary_bytes(function, *arguments):
 @pytest.mark.parametrize("budget", ["auto", 0.75])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_gradient_is_the_same(name, budget):
-    """Up to rounding, which differs where XLA fuses the second run otherwise than the first."""
+    """Up to rounding, which differs where XLA fuses the second run otherwise than the first.
+
+    0.75, because the skips of one program wait for the way back: its smallest budget is 0.743.
+    """
     f, arguments = PROGRAMS[name], (layers(), sample(BATCH, WIDTH))
     plain = jax.jit(funcnet.value_and_grad(f, (0, 1)))(*arguments)
     assert_close(jax.jit(funcnet.value_and_grad(f, (0, 1), budget=budget))(*arguments), plain, 2e-5)

@@ -189,7 +189,7 @@ def test_a_flat_graph_has_a_box_for_each_part_of_its_arguments():
     for name in ("node00", "node07"):
         np.testing.assert_allclose(d[f"params/{name}/w"].gradient, expected[name]["w"], rtol=1e-5)
         np.testing.assert_allclose(
-            d[f"params/{name}/edges/1"].gradient, expected[name]["edges"][1], rtol=1e-4, atol=1e-6
+            d[f"params/{name}/edges/1"].gradient, expected[name]["edges"][1], rtol=1e-5, atol=1e-6
         )
 
 

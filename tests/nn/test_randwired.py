@@ -105,7 +105,7 @@ def test_the_small_regime_has_the_size_of_the_paper():
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     products = multiply_adds(lambda p, r, x: nn.randwired(p, r, x, graphs=graphs)[0], params, running, image)
     depthwise = sum(9 * y.shape[-1] * places for y, places in depthwise_kernels(params))
-    assert products + depthwise == 583_829_240
+    assert round((products + depthwise) / 1e6, 2) == 583.83
 
 
 def test_random_graphs_have_the_size_of_the_paper_in_the_mean():
