@@ -28,7 +28,7 @@ UNFUSED = {"xla_disable_hlo_passes": "fusion,cpu-instruction-fusion,instruction-
 PART = "a_part_of_a_picture"
 """What a function is called in a program that `part` has made."""
 
-REPEATS = 6
+REPEATS = 15
 """An operation compiled by itself takes as long as so many in one program."""
 
 
