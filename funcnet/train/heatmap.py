@@ -37,16 +37,14 @@ def heatmap(seen: Seen, steps: Sequence[int] | None = None) -> Figure:
     Raises:
         ShapeError: there is one step only, without an axis for steps, or `steps` has another length.
 
-    >>> from collections import OrderedDict
-    >>> from funcnet.train.sizes import statistics
-    >>> import jax, jax.numpy as jnp
-    >>> one = OrderedDict(first=jax.vmap(statistics)(jnp.ones((20, 3))))
-    >>> [axes.get_title(loc="left") for axes in heatmap(Seen(one, one, one)).axes[:3]]
+    >>> from funcnet.train.watch import Place
+    >>> twenty_steps = Seen(np.ones((20, 3, 17)), tuple(Place(kind, "first") for kind in TITLES))
+    >>> [axes.get_title(loc="left") for axes in heatmap(twenty_steps).axes[:3]]
     ['activations', 'gradients of activations', 'gradients of parameters']
     """
-    if any(np.ndim(one.norm) == 0 for statistics in seen for one in statistics.values()):
+    if np.ndim(seen.numbers) == 2:
         raise ShapeError("heatmap: got one step; expected statistics stacked by step, as a scan gives them")
-    length = len(next(iter(_norms(seen.parameters).values())))
+    length = len(seen.numbers)
     if steps is not None and len(steps) != length:
         raise ShapeError(f"heatmap: got {len(steps)} numbers for {length} steps; expected one for each")
     panels = {"activation": seen.activations, "gradient": seen.gradients, "parameter": seen.parameters}

@@ -20,12 +20,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.program import evaluate, read, step
-from funcnet.train.sizes import packed
+from funcnet.train.sizes import ROW, packed
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 """What has the name of the parameter that it reads."""
@@ -92,7 +92,7 @@ class Probed:
             )
         return found
 
-    def __call__(self, xs: Sequence[Any], rows: Sequence[Any], full: Any) -> list[Any]:
+    def __call__(self, xs: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
         """The results of the program, whose named values go through probes of these rows."""
         values = dict(zip([*self.jaxpr.constvars, *self.jaxpr.invars], [*self.consts, *xs], strict=True))
         left = iter(rows)
@@ -101,21 +101,21 @@ class Probed:
                 body = self.inner[i]
                 own = list(itertools.islice(left, len(body.places)))
                 operands = [read(values, atom) for atom in eqn.invars]
-                ys = BODIES[eqn.primitive.name](eqn, body, operands, own, full)
+                ys = BODIES[eqn.primitive.name](eqn, body, operands, own)
                 values.update(zip(eqn.outvars, ys, strict=True))
                 continue
             step(values, eqn)
             if i in self.labels:
-                values[eqn.outvars[0]] = probe(values[eqn.outvars[0]], next(left), full)
+                values[eqn.outvars[0]] = probe(values[eqn.outvars[0]], next(left))
         return [read(values, atom) for atom in self.jaxpr.outvars]
 
 
-def _probed_scan(eqn: Any, body: Probed, xs: Sequence[Any], rows: Sequence[Any], full: Any) -> list[Any]:
+def _probed_scan(eqn: Any, body: Probed, xs: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
     n, c = _jax.scan_counts(eqn)
 
     def one(carry: Any, step: Any) -> Any:
         slices, rows = step
-        ys = body([*xs[:n], *carry, *slices], rows, full)
+        ys = body([*xs[:n], *carry, *slices], rows)
         return ys[:c], ys[c:]
 
     options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
@@ -123,14 +123,10 @@ def _probed_scan(eqn: Any, body: Probed, xs: Sequence[Any], rows: Sequence[Any],
     return [*carry, *ys]
 
 
-def _probed_checkpoint(
-    eqn: Any, body: Probed, xs: Sequence[Any], rows: Sequence[Any], full: Any
-) -> list[Any]:
+def _probed_checkpoint(eqn: Any, body: Probed, xs: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
     prevented = eqn.params["prevent_cse"]
     prevented = any(prevented) if isinstance(prevented, tuple) else prevented
-    return jax.checkpoint(body, policy=eqn.params["policy"], prevent_cse=prevented)(
-        list(xs), list(rows), full
-    )
+    return jax.checkpoint(body, policy=eqn.params["policy"], prevent_cse=prevented)(list(xs), list(rows))
 
 
 BODIES = {"scan": _probed_scan, "remat2": _probed_checkpoint, "checkpoint": _probed_checkpoint}
@@ -155,18 +151,17 @@ def _joined(*parts: str) -> str:
 
 
 @jax.custom_vjp
-def probe(x: Array, sizes: Array, full: Bool[Array, ""]) -> Array:
-    """The identity, whose gradient for `sizes` is the statistics of x and of x̄."""
+def probe(x: Array, sizes: Array) -> Array:
+    """The identity, whose gradient for `sizes` is the statistics of x and of x̄, as many as these have."""
     return x
 
 
-def _forward(x: Array, sizes: Array, full: Bool[Array, ""]) -> tuple[Array, Any]:
-    return x, (packed(x, full), full)
+def _forward(x: Array, sizes: Array) -> tuple[Array, Array]:
+    return x, packed(x, sizes.shape[-1] == ROW)
 
 
-def _backward(stash: Any, x_bar: Array) -> tuple[Array, Array, None]:
-    of_value, full = stash
-    return x_bar, jnp.stack([of_value, packed(x_bar, full)]), None
+def _backward(of_value: Array, x_bar: Array) -> tuple[Array, Array]:
+    return x_bar, jnp.stack([of_value, packed(x_bar, of_value.shape[-1] == ROW)])
 
 
 probe.defvjp(_forward, _backward)

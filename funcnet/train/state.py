@@ -10,7 +10,8 @@ does not enter. XLA for CPUs computes a convolution inside of a loop ten times s
 """
 
 import functools
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -158,17 +159,29 @@ def take_steps(
     """Steps until `state.step` is `stop`, on what was loaded for them.
 
     The compiled loop has so many turns; those after `stop` change nothing, and their metrics mean nothing.
+    A watched step in which more is measured than norms is a program of its own.
     """
-    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.watch, task.devices
+    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.devices
     keys = step_key(task.seed), jax.random.key(task.seed)
     leaves, structure = jax.tree.flatten((state, data, keys))
-    if is_traced(leaves) or not _slow_in_a_loop(parts, structure, *map(_type, leaves)):
+    slow = not is_traced(leaves) and _slow_in_a_loop(parts, structure, *map(_type, leaves))
+    if not (slow or task.watch):
         return _scan(parts, turns, state, data, keys, stop)
-    singly = []
-    for _ in range(int(state.step), int(stop)):
-        state, metrics = _single(parts, state, data, keys)
-        singly.append(metrics)
-    return state, jax.tree.map(lambda *each: jnp.stack(each), *singly)
+    done = []
+    for full, count in _spans(task.watch, int(state.step), int(stop), 1 if slow else turns):
+        most = 1 if slow or full else turns
+        state, metrics = _loop(parts, most, full, state, data, keys, count)
+        done.append(jax.tree.map(operator.itemgetter(slice(count)), metrics))
+    return state, jax.tree.map(lambda *each: jnp.concatenate(each), *done)
+
+
+def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool | None, int]]:
+    """How many steps are taken at once, and whether all is measured in them; None if nothing is."""
+    while begin < stop:
+        full = begin % watch == 0 if watch else None
+        count = 1 if full else min(stop - begin, most, watch - begin % watch if watch else most)
+        yield full, count
+        begin += count
 
 
 def broken(task: Task, state: State) -> NonFiniteError:
@@ -186,22 +199,40 @@ def step_key(seed: Seed) -> Key[Array, ""]:
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _scan(parts: tuple, turns: int, state: State, data: Any, keys: Any, stop: Any) -> tuple[State, Metrics]:
     def turn(state: State, _: None) -> tuple[State, Metrics]:
-        return _taken(parts, state, data, keys, state.step < stop)
+        return _taken(parts, None, state, data, keys, state.step < stop)
 
     devices: Devices = parts[-1]
     state, metrics = lax.scan(turn, devices.stay(state), length=turns)
     return devices.stay(state), metrics
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _single(parts: tuple, state: State, data: Any, keys: Any) -> tuple[State, Metrics]:
-    return _taken(parts, state, data, keys, True)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def _loop(
+    parts: tuple, turns: int, full: bool | None, state: State, data: Any, keys: Any, count: Any
+) -> tuple[State, Metrics]:
+    """Steps in a loop that ends after `count` of at most so many turns; one turn is no loop."""
+    devices: Devices = parts[-1]
+    take = functools.partial(_taken, parts, full, data=data, keys=keys)
+    state = devices.stay(state)
+    if turns == 1:
+        state, metrics = take(state)
+        return devices.stay(state), jax.tree.map(lambda x: x[None], metrics)
+    rows = jax.tree.map(lambda x: jnp.zeros((turns, *x.shape), x.dtype), jax.eval_shape(take, state)[1])
+
+    def turn(k: Array, both: tuple[State, Metrics]) -> tuple[State, Metrics]:
+        state, metrics = take(both[0])
+        return state, jax.tree.map(lambda row, x: row.at[k].set(x), both[1], metrics)
+
+    state, metrics = lax.fori_loop(0, count, turn, (state, rows))
+    return devices.stay(state), metrics
 
 
-def _taken(parts: tuple, state: State, data: Any, keys: Any, wanted: Any) -> tuple[State, Metrics]:
-    loss, optimizer, take, grad, watch, devices = parts
+def _taken(
+    parts: tuple, full: bool | None, state: State, data: Any, keys: Any, wanted: Any = True
+) -> tuple[State, Metrics]:
+    loss, optimizer, take, grad, devices = parts
     batch = take(data, keys[1], state.step)
-    return _step(loss, optimizer, grad, state, batch, keys[0], wanted, watch, devices)
+    return _step(loss, optimizer, grad, state, batch, keys[0], wanted, full, devices)
 
 
 def _over(mesh: Mesh | None, reproducible: bool | None) -> Devices:
@@ -218,10 +249,13 @@ def _step(
     batch: Any,
     key: Key[Array, ""],
     wanted: Any,
-    watch: int = 0,
+    full: bool | None = None,
     devices: Devices = Devices(),  # noqa: B008 — immutable
 ) -> tuple[State, Metrics]:
-    """The next state, or the same one if it is not wanted or not finite; and the metrics."""
+    """The next state, or the same one if it is not wanted or not finite; and the metrics.
+
+    Among these is what `watched` has seen, unless `full` is None.
+    """
     key = jax.random.fold_in(key, state.step)
     if devices.mesh:
         batch = rows_spread(batch, devices.mesh)
@@ -230,9 +264,8 @@ def _step(
         def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
             return evaluated(loss, params, rows, key)
 
-        if not watch:
+        if full is None:
             return grad(whole, has_aux=True)(params)
-        full = state.step % watch == 0
         (total, (metrics, kept)), gradients, seen = watched(grad, full=full)(whole, has_aux=True)(params)
         return (total, ({**metrics, WATCHED: seen}, kept)), gradients
 
@@ -263,7 +296,7 @@ def _step(
 def _slow_in_a_loop(parts: tuple, structure: Any, *types: jax.ShapeDtypeStruct) -> bool:
     """Whether steps on arrays of these types have convolutions and run on a CPU."""
     platforms = {device.platform for type_ in types for device in type_.sharding.device_set}
-    program = _single.trace(parts, *structure.unflatten(types)).jaxpr
+    program = _loop.trace(parts, 1, None, *structure.unflatten(types), 1).jaxpr
     return platforms == {"cpu"} and "conv_general_dilated" in str(program)
 
 

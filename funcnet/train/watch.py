@@ -7,34 +7,73 @@ in a scan over steps and under vmap, and costs a pass over what is measured. Van
 are seen in the norms by layer (Glorot and Bengio 2010, figures 6 and 7).
 """
 
-from collections import Counter, OrderedDict
+import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool
 
 from funcnet import _jax
 from funcnet.backprop import value_and_grad
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.probes import Probed
-from funcnet.train.sizes import ROW, Statistics, statistics, unpacked
+from funcnet.train.sizes import ROW, Statistics, packed, unpacked, whole
+
+KINDS = ("parameter", "activation", "gradient")
+"""What is measured: gradients of the parameters, named values, and the gradients of these."""
 
 
-class Seen(NamedTuple):
-    """What was measured in a step, by name, in the order of the forward pass; a scan's by step of the scan.
+class Place(NamedTuple):
+    """What rows of statistics are of; a value in scans has a row for each of their steps."""
+
+    kind: str
+    name: str
+    lengths: tuple[int, ...] = ()
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["numbers"], meta_fields=["places"])
+@dataclass(frozen=True)
+class Seen:
+    """What was measured in a step, in the order of the forward pass; a scan's by step of the scan.
 
     Attributes:
-        parameters: the gradients of the parameters.
-        activations: the named values that a gradient reaches.
-        gradients: the gradients of these.
+        numbers: rows of statistics, of shape (*steps, rows, 17).
+        places: what they are of.
     """
 
-    parameters: Mapping[str, Statistics]
-    activations: Mapping[str, Statistics]
-    gradients: Mapping[str, Statistics]
+    numbers: Any  # while JAX maps over it, whatever it makes of arrays
+    places: tuple[Place, ...]
+
+    @property
+    def parameters(self) -> dict[str, Statistics]:
+        """The gradients of the parameters, by name."""
+        return self._of("parameter")
+
+    @property
+    def activations(self) -> dict[str, Statistics]:
+        """The named values that a gradient reaches, by name."""
+        return self._of("activation")
+
+    @property
+    def gradients(self) -> dict[str, Statistics]:
+        """The gradients of these, by name."""
+        return self._of("gradient")
+
+    def _of(self, kind: str) -> dict[str, Statistics]:
+        stops = np.cumsum([np.prod(place.lengths, dtype=int) for place in self.places])[:-1]
+        parts = [self.numbers[..., rows, :] for rows in np.split(np.arange(self.numbers.shape[-2]), stops)]
+        around = self.numbers.shape[:-2]
+        return {
+            place.name: unpacked(part.reshape(*around, *place.lengths, ROW))
+            for place, part in zip(self.places, parts, strict=True)
+            if place.kind == kind
+        }
 
 
 def watched(
@@ -44,7 +83,8 @@ def watched(
 
     Args:
         grad: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options.
-        full: whether more is measured than norms; under jit it may be a value, as `step % 100 == 0`.
+        full: whether more is measured than norms; under jit it may be a value, as `step % 100 == 0`, and
+            there are two programs then, of which one runs.
 
     Returns:
         `watched(grad)(loss, has_aux=False)(params, *args)` is `(value, gradients, seen)`.
@@ -61,21 +101,33 @@ def watched(
             names = [*named_leaves(params), *[""] * len(jax.tree.leaves(args))]
             closed, shapes = jax.make_jaxpr(lambda *xs: loss(*tree.unflatten(xs)), return_shape=True)(*leaves)
             probed = Probed.of(*_jax.open_jaxpr(closed), names)
-            rows = [jnp.zeros((*lengths, 2, ROW), jnp.float32) for _, lengths in probed.places]
 
             def with_rows(both: Any) -> Any:
                 params, rows = both
-                ys = probed(jax.tree.leaves((params, *args)), rows, jnp.asarray(full))
+                ys = probed(jax.tree.leaves((params, *args)), rows)
                 return jax.tree.unflatten(jax.tree.structure(shapes), ys)
 
-            value, (gradients, sizes) = grad(with_rows, has_aux=has_aux)((params, rows))
-            of_parameters = [(name, statistics(g, full)) for name, g in named_leaves(gradients).items()]
-            labels = list(_unique([label for label, _ in probed.places]))
-            activations, upstream = (
-                [(label, unpacked(size[..., k, :])) for label, size in zip(labels, sizes, strict=True)]
-                for k in (0, 1)
+            def run(full: bool) -> tuple[Any, Any, Array]:
+                width = ROW if full else 1
+                rows = [jnp.zeros((*lengths, 2, width), jnp.float32) for _, lengths in probed.places]
+                value, (gradients, sizes) = grad(with_rows, has_aux=has_aux)((params, rows))
+                both = [jnp.moveaxis(size, -2, 0).reshape(2, -1, width) for size in sizes]
+                found = [
+                    *(packed(g, full)[None] for g in jax.tree.leaves(gradients)),
+                    *(size[0] for size in both),
+                    *(size[1] for size in both),
+                ]
+                return value, gradients, whole(jnp.concatenate(found))
+
+            value, gradients, numbers = (
+                run(full) if isinstance(full, bool) else lax.cond(full, lambda: run(True), lambda: run(False))
             )
-            return value, gradients, Seen(*map(OrderedDict, (of_parameters, activations, upstream)))
+            labels = list(_unique([label for label, _ in probed.places]))
+            lengths = [lengths for _, lengths in probed.places]
+            places = [Place("parameter", name) for name in named_leaves(gradients)]
+            for kind in ("activation", "gradient"):
+                places += map(Place, [kind] * len(labels), labels, lengths)
+            return value, gradients, Seen(numbers, tuple(places))
 
         return measured
 
@@ -95,9 +147,10 @@ def columns(seen: Seen) -> dict[str, Array | np.ndarray]:
 
     A value in a scan has a column for each step of the scan: `activation/cell[3]/norm`.
     """
+    kinds = zip(KINDS, (seen.parameters, seen.activations, seen.gradients), strict=True)
     return {
         f"{kind}/{name}/{what}": column
-        for kind, statistics in zip(("parameter", "activation", "gradient"), seen, strict=True)
+        for kind, statistics in kinds
         for what in ("norm", "maximum", "zeros")
         for name, column in rows(statistics, what).items()
     }
@@ -108,5 +161,5 @@ def rows(statistics: Mapping[str, Statistics], what: str) -> dict[str, Array | n
     return {
         name + "".join(f"[{k}]" for k in place): getattr(one, what)[(slice(None), *place)]
         for name, one in statistics.items()
-        for place in np.ndindex(jnp.shape(one.norm)[1:])
+        for place in np.ndindex(np.shape(one.norm)[1:])
     }

@@ -14,7 +14,7 @@ from funcnet import nn
 from funcnet._errors import ShapeError
 from funcnet.train.heatmap import heatmap
 from funcnet.train.sizes import statistics
-from funcnet.train.watch import Seen, columns, watched
+from funcnet.train.watch import KINDS, Place, Seen, columns, watched
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.in_turns(2)]
 
@@ -161,9 +161,9 @@ def test_the_picture_and_the_table_of_a_run():
 
 
 def test_zeros_and_what_is_no_number_have_colors_of_their_own():
-    norms = jnp.array([[0.0], [1.0], [jnp.inf], [jnp.nan]])
-    one = {"layer": jax.vmap(statistics)(norms)}
-    image = heatmap(Seen(one, one, one)).axes[0].get_images()[0].get_array()[0]
+    norms = jnp.array([0.0, 1.0, jnp.inf, jnp.nan])
+    seen = Seen(jnp.zeros((4, 3, 17)).at[..., 0].set(norms[:, None]), tuple(Place(k, "layer") for k in KINDS))
+    image = heatmap(seen).axes[0].get_images()[0].get_array()[0]
     assert image[0].tolist() == [0, 0, 0, 1]
     np.testing.assert_array_equal(image[2], image[3])
     assert len({tuple(color) for color in image.tolist()}) == 3
