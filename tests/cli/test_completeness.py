@@ -124,7 +124,7 @@ def home(tmp_path_factory):
 def outcome(home, tmp_path_factory):
     """What a line does, in a copy of `home`: exit code, what it prints, files it writes, how often it saves.
 
-    Plots are left out, and for a check and the demo their calls are printed; the tests in test_cli.py and
+    Plots are left out, and for a check and the demo their calls are printed; the tests beside this one and
     tests/demo have them.
     """
     saves = []
