@@ -1,6 +1,7 @@
 """Large graphs: one line a gate, wires bundled and cut, within the width of a page."""
 
 import re
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -193,6 +194,23 @@ def test_a_flat_graph_has_a_box_for_each_part_of_its_arguments():
         )
 
 
+def test_a_tooltip_is_no_longer_than_graphviz_reads():
+    """A closed box tells of each argument; 500 of them are some 30,000 characters."""
+
+    def net(params, x):
+        for scope in ("first", "second"):
+            with jax.named_scope(scope):
+                for p in params[scope]:
+                    x = x * p
+        return jnp.sin(x)
+
+    params = {scope: list(jnp.linspace(0.99, 1.01, 500)) for scope in ("first", "second")}
+    picture = funcnet.draw(net, compact=True)(params, 1.0)
+    assert [gate.name for gate in picture.diagram] == ["first", "second", "sin"]
+    assert "params/first/* (500 arrays)" in picture.dot
+    assert ElementTree.fromstring(picture._repr_svg_()).tag.endswith("svg")
+
+
 def test_such_boxes_open_as_others_do_and_the_explorer_has_them():
     picture = funcnet.draw(wired_nodes, depth=1)(node_parameters(12), jnp.ones((2, 4)))
     for d in (picture.diagram, picture.whole()):
@@ -202,14 +220,16 @@ def test_such_boxes_open_as_others_do_and_the_explorer_has_them():
 
 def test_few_gates_or_named_scopes_need_no_boxes_of_arguments():
     def scoped(params, x):
-        with jax.named_scope("all"):
+        with jax.named_scope("first"):
             y = wired_nodes(params, x)
-        return y * 2
+        with jax.named_scope("second"):
+            z = wired_nodes(params, 2 * x)
+        return jnp.sin(y * z)
 
     few = funcnet.draw(wired_nodes)(node_parameters(3), jnp.ones((2, 4))).diagram
     assert "dot_general" in [gate.name for gate in few]
     named = funcnet.draw(scoped)(node_parameters(12), jnp.ones((2, 4))).diagram
-    assert [gate.name for gate in named] == ["all", "mul"]
+    assert [gate.name for gate in named if gate.name != "copy"] == ["first", "second", "mul", "sin"]
 
 
 def test_in_a_box_arguments_go_without_the_names_of_the_boxes_around():

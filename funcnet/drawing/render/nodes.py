@@ -29,6 +29,9 @@ BACKSLASH = "\\"
 LONGEST_PARAMETER = 80
 """So many characters of a parameter are told at most."""
 
+LONGEST_TOOLTIP = 2000
+"""So many characters show where the pointer rests: Graphviz reads 16,384, some made of six."""
+
 
 def node(name: str, label: str, tooltip: str, **attributes: Any) -> str:
     """A node with a label in Graphviz's HTML, and a text that shows where the pointer rests."""
@@ -38,7 +41,8 @@ def node(name: str, label: str, tooltip: str, **attributes: Any) -> str:
 
 def tooltip_of(text: str) -> str:
     """The attribute for a text that shows where the pointer rests; Graphviz reads backslashes in it twice."""
-    return f'tooltip="{escaped(text).replace(BACKSLASH, 2 * BACKSLASH)}"'
+    shown = text if len(text) <= LONGEST_TOOLTIP else f"{text[:LONGEST_TOOLTIP]} …"
+    return f'tooltip="{escaped(shown).replace(BACKSLASH, 2 * BACKSLASH)}"'
 
 
 def wire_node(i: int, wire: Wire, ends: tuple[str, str], *, again: bool) -> str:
