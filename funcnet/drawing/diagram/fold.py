@@ -15,6 +15,9 @@ from funcnet.drawing.diagram.steps import Flow, Step, Use
 FOLD_ABOVE = 24
 """Up to so many steps none are folded."""
 
+NUMBERED_ABOVE = 40
+"""Up to so many steps those with other numbers in their names are not alike: `Block_0`, `Block_1`."""
+
 LONGEST_LAYER = 200
 """So many steps a repeated layer has at most."""
 
@@ -22,8 +25,8 @@ FOLDED = " more like the one before"
 """What folded layers are called, behind their number."""
 
 FEW_WIRES = 6
-"""So many wires lead to and from folded layers at most, beside the arguments that they alone use: what is
-wired otherwise is no chain of layers, and a box with dozens of wires says nothing."""
+"""So many wires lead to and from folded layers at most, beside constants and the arguments that they alone
+use: what is wired otherwise is no chain of layers, and a box with dozens of wires says nothing."""
 
 
 def repeated(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
@@ -48,7 +51,8 @@ def one_for(steps: Sequence[Step], results: Sequence[Use], start: int, period: i
 
 def few_wires(step: Step) -> bool:
     """Whether a folded step can be drawn."""
-    crossing = [use for use in step.inputs if not isinstance(use.flow.value, tuple)]
+    kept = (use.flow for use in step.inputs if use.flow.role != "constant")
+    crossing = [flow for flow in kept if not isinstance(flow.value, tuple)]
     return len(crossing) + len(step.outputs) <= FEW_WIRES
 
 
@@ -82,7 +86,8 @@ def forms(steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
         flows = [use.flow for use in step.inputs]
         types = tuple(type_of(flow.value) for flow in (*flows, *step.outputs))
         made = tuple(flow in makers for flow in flows)
-        codes[i] = numbers.setdefault((step.name, types, made), len(numbers))
+        name = re.sub(r"\d+", "", step.name) if len(steps) > NUMBERED_ABOVE else step.name
+        codes[i] = numbers.setdefault((name, types, made), len(numbers))
         reaches[i, : len(flows)] = [i - makers.get(flow, i) for flow in flows]
     return codes, reaches
 

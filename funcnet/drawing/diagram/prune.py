@@ -2,17 +2,18 @@
 
     without_dead     what no result needs
     without_zeros    what adds to a zero, as Python's sum begins
-    with_constants   what no argument reaches is a constant, and its steps are gone
+    with_constants   what no argument reaches is a constant, its steps are gone, and equal ones are one
 
 Results are renamed with the steps that made them.
 """
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from funcnet.drawing.diagram.arrays import type_of
+from funcnet.drawing.diagram.arrays import is_numeric, type_of
 from funcnet.drawing.diagram.steps import Flow, Step, Use
 
 
@@ -42,16 +43,29 @@ def without_zeros(steps: Sequence[Step], results: Sequence[Use]) -> tuple[list[S
 
 
 def with_constants(steps: Sequence[Step], results: Sequence[Use]) -> tuple[list[Step], list[Use]]:
-    """The steps that an argument reaches; what the others made are constants."""
+    """The steps that an argument reaches; what the others made are constants, and equal ones are one."""
     constants: dict[Flow, Flow] = {}
+    equal: dict[Any, Flow] = {}
+
+    def constant(flow: Flow) -> Flow:
+        return equal.setdefault(content(flow.value), Flow(flow.value, "constant"))
+
     kept = []
     for step in steps:
+        constants |= {use.flow: constant(use.flow) for use in step.inputs if use.flow.role == "constant"}
         inputs = tuple(use.of(constants) for use in step.inputs)
         if all(use.flow.role == "constant" for use in inputs):
-            constants |= {flow: Flow(flow.value, "constant") for flow in step.outputs}
+            constants |= {flow: constant(flow) for flow in step.outputs}
         else:
             kept.append(dataclasses.replace(step, inputs=inputs))
     return kept, [use.of(constants) for use in results]
+
+
+def content(value: Any) -> Any:
+    """What is equal for equal arrays of up to a million numbers; of all else, which it is."""
+    if isinstance(value, tuple) or not is_numeric(value) or np.size(value) > 1_000_000:
+        return id(value)
+    return *type_of(value), np.asarray(value).tobytes()
 
 
 def _adds_to_zero(step: Step) -> bool:
