@@ -61,7 +61,8 @@ def draw(
     Args:
         f: a function of arrays, or of pytrees of arrays.
         y_bar: the upstream gradient, of the result's structure, shapes and dtypes; ones by default.
-        depth: how many levels of boxes are opened: jitted functions, gates, named scopes.
+        depth: how many levels of boxes are opened: jitted functions, gates, named scopes. At 0 a scope around
+            more than half of all operations is no box: a model under its loss shows its layers.
         unroll: whether loops are drawn step by step.
         local: whether each gate shows its formula and its local gradients.
         data: whether what depends on no argument is drawn gate by gate, not as one constant.

@@ -13,7 +13,7 @@ from jax import lax
 import funcnet
 from funcnet import nn
 from funcnet.drawing.diagram import assemble
-from funcnet.drawing.diagram.fold import FOLD_ABOVE
+from funcnet.drawing.diagram.fold import FOLD_ABOVE, FOLDED
 from funcnet.drawing.diagram.record import Options
 from funcnet.drawing.diagram.unroll import MOST_STEPS
 from funcnet.drawing.render.nodes import gate_tooltip
@@ -210,11 +210,11 @@ def test_a_value_that_a_closed_box_uses_twice_gets_both_gradients():
     def f(x):
         with jax.named_scope("inside"):
             product = x * jnp.sin(x)
-        return 3 * product
+        return -(3 * product)
 
     d = diagram(f, 2.0)
-    assert names(d) == ["inside", "mul"]
-    np.testing.assert_allclose(d["x"].gradient, 3 * (np.sin(2.0) + 2 * np.cos(2.0)), rtol=1e-6)
+    assert names(d) == ["inside", "mul", "neg"]
+    np.testing.assert_allclose(d["x"].gradient, -3 * (np.sin(2.0) + 2 * np.cos(2.0)), rtol=1e-6)
 
 
 def test_two_calls_of_one_function_are_two_boxes():
@@ -487,11 +487,50 @@ def test_a_model_of_flax_is_opened_to_its_layers(key):
     model, x = Perceptron(), jnp.ones((2, 4))
     params = model.init(key, x)
     f = lambda params, x: model.apply(params, x).sum()  # noqa: E731
-    assert names(diagram(f, params, x)) == ["Perceptron", "reduce_sum"]
-    d = diagram(f, params, x, depth=1)
+    d = diagram(f, params, x)
     assert names(d) == ["Dense_0", "relu", "Dense_1", "reduce_sum"]
     expected = jax.grad(f)(params, x)["params"]["Dense_0"]["kernel"]
     np.testing.assert_allclose(d["params/params/Dense_0/kernel"].gradient, expected, rtol=1e-5)
+
+
+class Masked(flax.linen.Module):
+    blocks: int
+
+    @flax.linen.compact
+    def __call__(self, x):
+        for _ in range(self.blocks):
+            mask = jnp.tril(jnp.ones((4, 4))) > 0  # each block makes its own, all alike
+            x = x + flax.linen.MultiHeadDotProductAttention(2)(x, mask=mask)
+        return flax.linen.Dense(3)(x)
+
+
+@pytest.mark.parametrize(("blocks", "shown"), [(2, 2), (40, 3)])
+def test_under_a_loss_a_model_shows_its_blocks_and_of_many_the_outer_ones(blocks, shown, key):
+    """It has most of the steps, so its own scope is no box; what the loss does stands beside the blocks."""
+    model, x = Masked(blocks), jnp.ones((2, 4, 8))
+    params = model.init(key, x)
+    loss = lambda params, x: -jnp.mean(jax.nn.log_softmax(model.apply(params, x))[..., 0])  # noqa: E731
+    d = diagram(loss, params, x)
+    assert len([name for name in names(d) if name.startswith("MultiHead")]) == shown
+    assert {"Dense_0", "log_softmax", "neg"} < set(names(d))
+    folded = [gate for gate in d if gate.name.endswith(FOLDED)]
+    assert [gate.name for gate in folded] == [f"{blocks - shown}{FOLDED}"] * (blocks > 4)
+    masks = [wire for gate in folded for wire in gate.inputs if np.shape(wire.value)[-2:] == (4, 4)]
+    assert len(masks) == len(folded)
+
+
+def test_a_scope_around_most_is_left_alone_where_levels_are_asked_for(key):
+    model, x = Perceptron(), jnp.ones((2, 4))
+    params = model.init(key, x)
+    d = diagram(lambda params, x: model.apply(params, x).sum(), params, x, depth=1)
+    assert boxes(d.named("relu")[0]) == ["Perceptron"]
+
+
+def test_a_model_without_a_loss_is_opened_to_its_layers_too(key):
+    model, x = Masked(2), jnp.ones((2, 4, 8))
+    d = diagram(model.apply, model.init(key, x), x)
+    attention = "MultiHeadDotProductAttention"
+    assert {f"{attention}_0", f"{attention}_1", "Dense_0"} < set(names(d))
 
 
 def test_a_model_of_equinox_names_its_leaves(key):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from funcnet.backprop import Graph, Node, trace
 from funcnet.backprop.activity import differentiable
-from funcnet.drawing.diagram.boxes import boxed, by_argument, closed
+from funcnet.drawing.diagram.boxes import boxed, by_argument, closed, has_scopes, without_most
 from funcnet.drawing.diagram.filling import filled_record
 from funcnet.drawing.diagram.fold import repeated
 from funcnet.drawing.diagram.model import Diagram
@@ -24,7 +24,9 @@ from funcnet.drawing.diagram.wire import wired, with_copies
 def diagram(
     f: Callable, args: Sequence[Any], kwargs: dict[str, Any], y_bar: Any, options: Options
 ) -> Diagram:
-    """The diagram of `f(*args, **kwargs)`. Boxes around all of it count as none: they are open.
+    """The diagram of `f(*args, **kwargs)`.
+
+    Boxes around all of it count as none: they are open. At depth 0 a scope around most of it is no box.
 
     Args:
         f: a function of arrays, or of pytrees of arrays.
@@ -50,17 +52,21 @@ def diagram_of(
         Flow(jnp.asarray(x), "input", argument_path(name))
         for x, name in zip(leaves, graph.names, strict=True)
     ]
-    options = dataclasses.replace(options, depth=options.depth + around(graph.nodes))
+    levels = around(graph.nodes)
+    whole = dataclasses.replace(options, depth=options.depth + levels)
     y_bars = ones(graph) if y_bar is None else jax.tree.map(jnp.asarray, y_bar)
-    steps, results = filled_record(graph, flows, graph.cotangents(y_bars), options)
+    steps, results = filled_record(graph, flows, graph.cotangents(y_bars), whole)
     steps, results = without_zeros(without_dead(steps, results), results)
     if not options.data:
         steps, results = with_constants(steps, results)
     unused = set(flows) - _used(steps, results)
-    steps = closed(boxed(steps), results)
+    steps = boxed(steps) if options.depth else without_most(boxed(steps), levels)
+    scoped = has_scopes(steps)
+    steps = closed(steps, results)
     if options.folded:
         steps = repeated(steps, results)
-    steps = closed(boxed(by_argument(steps, results)), results)
+    if not scoped:
+        steps = closed(boxed(by_argument(steps, results)), results)
     used = _used(steps, results)
     inputs = [flow for flow in flows if flow in used | unused]
     inputs += [flow for step in steps for flow in _bundles(step) if flow not in flows]

@@ -1,6 +1,7 @@
 """Boxes around the steps of a record, and the steps in a closed one as one step.
 
     boxed         a box for each named scope: one for all that follow one another in it
+    without_most  a scope around most of the steps is no box
     by_argument   where no scope is named, a box for each part of the arguments
     closed        the steps of a box that is deeper than what is shown open become one
 
@@ -34,14 +35,37 @@ def boxed(steps: Sequence[Step]) -> list[Step]:
     return done
 
 
+def without_most(steps: Sequence[Step], levels: int) -> list[Step]:
+    """The steps out of each scope that more than half of them are in: a model under its loss is all of it.
+
+    Args:
+        steps: in their boxes.
+        levels: how many boxes stand around all of them.
+    """
+    steps = list(steps)
+    while True:
+        scopes = Counter(box for step in steps for box in step.path[levels : levels + 1] if box.line is None)
+        largest, count = next(iter(scopes.most_common(1)), (None, 0))
+        if 2 * count <= len(steps):
+            return steps
+        steps = [
+            dataclasses.replace(step, path=tuple(box for box in step.path if box is not largest))
+            for step in steps
+        ]
+
+
+def has_scopes(steps: Sequence[Step]) -> bool:
+    """Whether a scope is named around a step."""
+    return any(box.line is None for step in steps for box in step.path[:1])
+
+
 def by_argument(steps: Sequence[Step], results: Sequence[Use]) -> list[Step]:
-    """Many steps in boxes called by the parts of the arguments that they read, where no scope is named.
+    """Many steps in boxes called by the parts of the arguments that they read; for where no scope is named.
 
     A step is in the box of the part that it reads. One that reads none is where what it takes was made or, if
     that is in several boxes, where all that it makes is used; if that is in several too, it is in no box.
     """
-    scoped = any(box.line is None for step in steps for box in step.path[:1])
-    if scoped or len(steps) <= MANY:
+    if len(steps) <= MANY:
         return list(steps)
     calls = [list(call) for _, call in groupby(steps, lambda step: step.path[0] if step.path else step)]
     part_of: dict[Flow, str] = {}
