@@ -15,6 +15,7 @@ devices, (N − 1) / N times
 It fails where a program sends more than 1.01 times that. Steps of Adam in float32, 32 examples a device.
 """
 
+import collections
 import functools
 import math
 import os
@@ -125,15 +126,21 @@ SENT = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1, 
 
 
 def sent(text, devices):
-    """The bytes that a device sends for each kind of collective in a program."""
-    total, computation = {}, ""
-    for line in text.splitlines():
-        if not line.startswith(" "):
-            computation = line
-        match = re.search(rf"= (.*?) ({'|'.join(SENT)})(?:-done)?\(", line)
-        if not match:
-            continue
-        result, kind = match.groups()
+    """The bytes that a device sends for each kind of collective in a program, counted from above.
+
+    A TPU's program has a collective that runs beside other work once for each of its stages, under one
+    channel and chain.
+    """
+    computations, stages = computations_of(text), {}
+    for computation, lines in computations.items():
+        for number, line in enumerate(lines):
+            if match := re.search(rf"= (.*?) ({'|'.join(SENT)})(?:-done)?\(", line):
+                chain = re.search(r'channel_id=(\d+),.*chain_id="(\d+)"', line)
+                one = (match[2], *chain.groups()) if chain else (computation, number)
+                stages.setdefault(one, []).append((computation, *match.groups()))
+    total, turns = {}, turns_of(computations)
+    for places in stages.values():
+        computation, result, kind = min(places, key=lambda place: turns[place[0]])
         size = sum(
             WIDTHS[dtype] * math.prod(int(n) for n in dims.split(",") if n)
             for dtype, dims in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", result)
@@ -144,8 +151,38 @@ def sent(text, devices):
         if computation.startswith("%all-reduce-scatter"):
             kind = "reduce-scatter"  # as TPUs have it: a fusion of an all-reduce with the slice of it
         share = 1 if kind == "collective-permute" else (devices - 1) / devices
-        total[kind] = total.get(kind, 0) + SENT[kind] * share * size
+        total[kind] = total.get(kind, 0) + SENT[kind] * share * size * turns[computation]
     return total
+
+
+def computations_of(text):
+    """The lines of each computation of a program, by its name; the program's own is named ENTRY."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            lines = found[line.split(" ")[0]] = []
+        elif line.startswith(" "):
+            lines.append(line)
+    return found
+
+
+def turns_of(computations):
+    """How often each computation runs: in a loop, as often as the largest number in its condition at most."""
+    turns = collections.Counter()
+    called = re.compile(r"\b(calls|to_apply|condition|body|true_computation|false_computation)=(%[\w.-]+)")
+
+    def run(computation, times):
+        turns[computation] += times
+        for line in computations[computation]:
+            inner = dict(called.findall(line))
+            for how, name in inner.items():
+                run(name, times * limit(inner["condition"]) if how == "body" else times)
+
+    def limit(condition):
+        return max(int(n) for n in re.findall(r"constant\((\d+)\)", "".join(computations[condition])))
+
+    run("ENTRY", 1)
+    return dict(turns)
 
 
 def main():
