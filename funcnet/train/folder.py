@@ -25,6 +25,7 @@ from funcnet._files import write_atomically
 from funcnet.train import checkpoint
 from funcnet.train.config import CONFIG_FILE, read_settings
 from funcnet.train.mesh import on_the_host, placed
+from funcnet.train.processes import Peers
 from funcnet.train.run import Log, write_metrics
 from funcnet.train.state import State
 
@@ -42,6 +43,20 @@ class RunFolder:
     settings: Mapping[str, Any]
     data: Mapping[str, Any]
     mine: bool = True
+
+    def check_shared(self, others: Peers) -> None:
+        """Nothing, if all processes of the run see the folder that process 0 has locked.
+
+        Raises:
+            CheckpointError: one does not, and none of them trains.
+        """
+        lock, owner = self.path / LOCK_FILE, others.of_the_first(os.getpid())
+        sees = lock.is_file() and lock.read_text() == str(owner)
+        if any(others.agree(not sees)):
+            raise CheckpointError(
+                f"{self.path} is another folder for some of the {others.count} processes: they do not see "
+                f"what process 0 has written there. Take one on a file system that all of their hosts share."
+            )
 
     def start(self, state: State) -> tuple[State, Log]:
         """State and log of a new run, saved.
@@ -141,6 +156,7 @@ def opened(
             ) from None
         file.truncate(0)
         print(os.getpid(), end="", file=file, flush=True)
+        os.fsync(file.fileno())  # a network's file system shows it to others no sooner
         try:
             yield RunFolder(path, settings, data)
         finally:

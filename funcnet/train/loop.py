@@ -108,8 +108,8 @@ def fit(
     Raises:
         ParameterError: `resume` without a folder; parameters, batches, optimizer or loss of another kind;
             more memory needed than there is, or more steps than can be counted.
-        CheckpointError: another process trains in the folder, or it is not empty; to resume: it holds no run,
-            or one of other settings, data or parameters.
+        CheckpointError: another process trains in the folder, it is not empty, or not the same for all
+            processes of the run; to resume: it holds no run, or one of other settings, data or parameters.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
         Interrupted: Ctrl-C or SIGTERM in a run with a folder, after the running chunk was finished and saved.
             A second Ctrl-C does not wait for that.
@@ -141,6 +141,7 @@ def fit(
             kept = {"seed": seed, **(settings or {})}
             disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe(), others.index == 0))
             interrupted = stack.enter_context(_ending_noted())
+            disk.check_shared(others)
             begun = disk.restore(begun[0]) if resume else disk.start(begun[0])
         state, log = begun
         if int(state.step) > steps:

@@ -149,7 +149,10 @@ def main():
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     join()
-    options = {"folder": args.folder, "resume": args.resume, "save_every": 0} if args.folder else {}
+    options = {}
+    if args.folder:
+        folder = args.folder.format(rank=jax.process_index())
+        options = {"folder": folder, "resume": args.resume, "save_every": 0}
     if args.fault:
         kind, rank, step = args.fault
         options["hook"] = with_fault(kind, int(rank), int(step))

@@ -1,11 +1,13 @@
 """Several processes: the bits of one, a lost one that is named, and a run that goes on elsewhere."""
 
+import os
 import signal
 
 import pytest
 
-from funcnet._errors import ParameterError
+from funcnet._errors import CheckpointError, ParameterError
 from funcnet.train import processes
+from funcnet.train.folder import RunFolder
 from tests.train.spread import started
 from tests.train.test_devices import on_eight_devices
 
@@ -88,6 +90,25 @@ def test_what_two_processes_have_in_parts_is_saved_whole(tmp_path):
     (whole,) = ended(started(*ways, "--resume"))
     assert [code for code, *_ in (*parts, whole)] == [0] * 3, (parts, whole)
     assert {line.split()[-1] for _, line, _ in (*parts, whole)} == {whole[1].split()[-1]}
+
+
+@pytest.mark.in_turns(2)
+def test_a_folder_that_is_not_the_same_for_all_processes_is_refused(tmp_path):
+    """Else the others would go on from what their own host has there, if it has anything."""
+    last = ended(started("--steps", 8, "--folder", tmp_path / "of {rank}", count=2))
+    for rank, (code, _, line) in enumerate(last):
+        assert code == 1
+        assert f"of {rank} is another folder for some of the 2 processes" in line
+
+
+def test_a_copy_of_the_folder_is_not_the_folder(tmp_path):
+    """Made while process 0, of another number then, had its lock there."""
+    folder = RunFolder(tmp_path, {}, {}, mine=False)
+    (tmp_path / "lock").write_text(f"{os.getpid() + 1}")
+    with pytest.raises(CheckpointError, match="do not see what process 0 has written there"):
+        folder.check_shared(processes.Peers())
+    (tmp_path / "lock").write_text(f"{os.getpid()}")
+    folder.check_shared(processes.Peers())
 
 
 @pytest.mark.parametrize(
