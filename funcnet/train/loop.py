@@ -28,7 +28,7 @@ from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, as_batches
 from funcnet.train.folder import opened
 from funcnet.train.limits import check_options
-from funcnet.train.mesh import Layout, on_one_device, spread_state
+from funcnet.train.mesh import Layout, on_one_device, on_the_host, spread_state
 from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
@@ -93,8 +93,9 @@ def fit(
             folder has them by step in watch.csv, and the norms as a heat map in watch.png.
         save_every: seconds between checkpoints.
         progress: show a bar, if standard error is a terminal.
-        mesh: devices, of all processes, over whose axis "data" each batch is spread; what is returned, and
-            what `evaluate` gets, is on one of them. None for wherever the arrays are.
+        mesh: devices, of all processes, over whose axis "data" each batch is spread; the parameters that are
+            returned, and that `evaluate` gets, are whole on one of them, the optimizer's state on the host.
+            None for wherever the arrays are.
         layout: where parameters and the optimizer's state are on the mesh, "replicated", "zero1" or "zero3"
             (`funcnet.train.mesh`); by default where the parameters are, on each device if not on the mesh.
         reproducible: gradients are added in one order, so that 1, 2, 4 and 8 devices train to the same bits
@@ -140,8 +141,8 @@ def fit(
         if folder is not None:
             kept = {"seed": seed, **(settings or {})}
             disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe(), others.index == 0))
-            interrupted = stack.enter_context(_ending_noted())
             disk.check_shared(others)
+            interrupted = stack.enter_context(_ending_noted())
             begun = disk.restore(begun[0]) if resume else disk.start(begun[0])
         state, log = begun
         if int(state.step) > steps:
@@ -170,8 +171,10 @@ def fit(
                 raise Interrupted(f"stopped at step {step} of {steps}; the run is saved in {folder}")
             if stopping:
                 break
-        ended = on_one_device(state) if mesh else state
-        run = result(ended.params, log.history, ended.optimizer_state)
+        trained, optimizer_state = state.params, state.optimizer_state
+        if mesh:
+            trained, optimizer_state = on_one_device(trained), on_the_host(optimizer_state)
+        run = result(trained, log.history, optimizer_state)
         if disk and disk.mine:
             run.save(disk.path / WEIGHTS_FILE)
         return run
@@ -203,8 +206,10 @@ def _chunks(
             raise broken(task, state)
         log = log.add(metrics, stop - begin, time.perf_counter() - began)
         if stop % task.batches.per_epoch == 0 or stop == steps:
-            params = on_one_device(state.params) if task.devices.mesh else state.params
-            validation = _validation(evaluate(params)) if evaluate else {}
+            validation = {}
+            if evaluate:
+                params = on_one_device(state.params) if task.devices.mesh else state.params
+                validation = _validation(evaluate(params))
             log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
             metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
         yield state, log, metrics

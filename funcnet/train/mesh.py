@@ -235,12 +235,14 @@ def on_one_device(tree: Tree) -> Tree:
 def on_the_host(tree: Any, mine: bool = True) -> Any:
     """A tree of NumPy's arrays, each whole, of which a device has no more than one at a time.
 
-    All processes take part; those of which it is not have None for each array.
+    All processes take part; those of which it is not have None for each array. NumPy has no keys of JAX's.
     """
 
-    def fetched(leaf: jax.Array) -> np.ndarray | None:
+    def fetched(leaf: jax.Array) -> np.ndarray | jax.Array | None:
         whole = leaf if leaf.is_fully_addressable else _whole(leaf).addressable_data(0)
         whole.block_until_ready()  # before the next one is asked for
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return whole
         return np.asarray(whole) if mine else None
 
     return jax.tree.map(fetched, tree)

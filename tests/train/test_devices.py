@@ -61,6 +61,7 @@ def trained(params=params, batches=train.in_memory(data, 32), **options):
     seen = []
     hook = lambda state, metrics: seen.append(jax.tree.map(lambda leaf: leaf.sharding.spec, state))
     run = train.fit(loss, params, batches, optimizer=optax.adam(0.05), steps=16, hook=hook, **options)
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(run.optimizer_state))
     return run.params, seen[-1]
 
 alone = train.fit(loss, params, train.in_memory(data, 32), optimizer=optax.adam(0.05), steps=16).params
@@ -96,6 +97,19 @@ def test_layouts_train_to_the_same_numbers_and_stay_where_they_are():
     assert zero3[1:] == [columns, rows] * 2
     assert tensor[1:] == ["(None,'model')", "('model',)"] * 2
     assert same == ["same", "1"]
+
+
+def test_a_key_in_the_optimizers_state_is_returned_as_it_is():
+    run = train.fit(
+        squares,
+        jnp.zeros(3),
+        train.in_memory(np.ones((16, 3), np.float32), 8),
+        optimizer=optax.chain(optax.add_noise(0.01, 0.55, jax.random.key(0)), optax.sgd(0.1)),
+        steps=2,
+        mesh=train.data_mesh(1),
+    )
+    (key,) = [leaf for leaf in jax.tree.leaves(run.optimizer_state) if isinstance(leaf, jax.Array)]
+    assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
 def squares(params, batch):
