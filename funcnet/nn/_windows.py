@@ -7,7 +7,9 @@ dilation d and p zeros before the first place reads the places
 
 What one tap t = (t₁, …, t_N) reads in all windows is a slice of the padded array: `read`. Its transpose,
 `spread`, puts what comes back for those windows where the tap had read. Sums over taps of such slices are
-what XLA fuses into one pass over memory.
+what XLA fuses into one pass over memory. A sum of such `spread`s is one of slices too: what came back for the
+windows is `padded_back`, with s−1 zeros between its places, and place i gets of tap t by (★) what stands at
+i + p − t·d there, which is `read_back` (Dumoulin and Visin 2016, chapter 4).
 """
 
 import itertools
@@ -88,6 +90,22 @@ class Windows:
             before = t * d - low
             config.append((before, n - before - (s * (count - 1) + 1), s - 1))
         return lax.pad(y, jnp.zeros((), y.dtype), [*config, (0, 0, 0)])
+
+    def padded_back(self, y: Array) -> Array:
+        """What comes back for all windows, with zeros between and around it, so that each tap can read it."""
+        config = [(0, 0, 0)] * (y.ndim - 1 - len(self.size))
+        for n, k, s, d, (low, _), count in zip(
+            self.space, self.size, self.stride, self.dilation, self.padding, self.counts, strict=True
+        ):
+            config.append((d * (k - 1) - low, n - 1 + low - s * (count - 1), s - 1))
+        return lax.pad(y, jnp.zeros((), y.dtype), [*config, (0, 0, 0)])
+
+    def read_back(self, padded: Array, tap: Sequence[int]) -> Array:
+        """What all places get of a tap: the same as `spread`, of what `padded_back` has made."""
+        first = [d * (k - 1 - t) for d, k, t in zip(self.dilation, self.size, tap, strict=True)]
+        lead = padded.ndim - 1 - len(first)
+        last = [f + n for f, n in zip(first, self.space, strict=True)]
+        return lax.slice(padded, [*[0] * lead, *first, 0], [*padded.shape[:lead], *last, padded.shape[-1]])
 
 
 def windows(

@@ -12,9 +12,10 @@ with stride s, dilation d and p zeros before x. Each product x w is read backwar
 
 and both are convolutions again (Dumoulin and Visin 2016, chapter 4). A depthwise kernel w [*taps, channels]
 has one filter for each channel and sums over taps alone: y is a sum of shifted products, and so are x̄ and w̄.
-XLA fuses these into few passes over memory; its grouped convolution is several times slower on a CPU, and
-where examples are spread over devices each of these first gets all of them. So a few groups are convolved one
-after the other.
+XLA fuses these into few passes over memory, each of one array with zeros around it: of x, which is kept so,
+as both ways read it, and of ȳ. Its grouped convolution is several times slower on a CPU, and where examples
+are spread over devices each of these first gets all of them. So a few groups are convolved one after the
+other.
 """
 
 import functools
@@ -170,27 +171,32 @@ def depthwise_conv(
     Array([1., 3., 3., 2.], dtype=float32)
     """
     window = _depthwise_windows(x, w, stride, padding, dilation)
-    padded, wide = at_least_float32(window.padded(x)), at_least_float32(w)
-    products = (window.read(padded, tap) * wide[tap] for tap in window.taps)
-    return functools.reduce(operator.add, products).astype(x.dtype)
+    return _slid(window, window.padded(x), w)
 
 
 @depthwise_conv.forward
-def depthwise_conv_forward(x, w, **params):
-    return depthwise_conv.primal(x, w, **params), (x, w)
+def depthwise_conv_forward(x, w, *, stride=1, padding="same", dilation=1):
+    window = _depthwise_windows(x, w, stride, padding, dilation)
+    padded = window.padded(x)
+    return _slid(window, padded, w), (window, padded, w)
 
 
 @depthwise_conv.backward
-def depthwise_conv_backward(stash, y_bar, *, stride=1, padding="same", dilation=1):
-    x, w = stash
-    window = _depthwise_windows(x, w, stride, padding, dilation)
-    padded = at_least_float32(window.padded(x))
+def depthwise_conv_backward(stash, y_bar, **_):
+    window, padded, w = stash
     wide, y_bar = at_least_float32(w), at_least_float32(y_bar)
-    sent = (window.spread(y_bar * wide[tap], tap) for tap in window.taps)
-    batch = tuple(range(x.ndim - 1))
-    w_bar = [jnp.sum(window.read(padded, tap) * y_bar, batch) for tap in window.taps]
-    x_bar = functools.reduce(operator.add, sent)
-    return x_bar.astype(x.dtype), jnp.stack(w_bar).reshape(w.shape).astype(w.dtype)
+    came = window.padded_back(y_bar)
+    x_bar = functools.reduce(operator.add, (window.read_back(came, tap) * wide[tap] for tap in window.taps))
+    batch = tuple(range(y_bar.ndim - 1))
+    w_bar = [jnp.sum(window.read(at_least_float32(padded), tap) * y_bar, batch) for tap in window.taps]
+    return x_bar.astype(padded.dtype), jnp.stack(w_bar).reshape(w.shape).astype(w.dtype)
+
+
+def _slid(window: Windows, padded: Array, w: Array) -> Array:
+    """The sum over taps of what each reads of a padded array, times its weights."""
+    wide, weights = at_least_float32(padded), at_least_float32(w)
+    products = (window.read(wide, tap) * weights[tap] for tap in window.taps)
+    return functools.reduce(operator.add, products).astype(padded.dtype)
 
 
 def _depthwise_windows(x: Array, w: Array, stride: Lengths, padding: Padding, dilation: Lengths) -> Windows:
