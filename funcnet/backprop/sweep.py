@@ -239,10 +239,10 @@ class Plan:
 
     def stash(self, i: int, values: Mapping[_jax.Var, Any]) -> list[Any]:
         """What the rule of an equation reads of its outputs and inputs, or what these are made of again."""
-        return [None if atom is None else read(values, atom) for atom in self._kept[i]]
+        return [None if atom is None else read(values, atom) for atom in self.kept[i]]
 
     @functools.cached_property
-    def _kept(self) -> dict[int, list[Any]]:
+    def kept(self) -> dict[int, list[Any]]:
         """What is kept for the rule of each equation, for each of its outputs and inputs."""
         kept = {i: self._read_by(i) for i, pullback in self.pullbacks.items() if not pullback.forward}
         for i, again in self._made_again.items():
@@ -261,7 +261,7 @@ class Plan:
 
     def kept_for(self, i: int) -> set[_jax.Var]:
         """The variables that are kept for the rule of an equation."""
-        return {v for v in self._kept[i] if v is not None and not _jax.is_literal(v)}
+        return {v for v in self.kept[i] if v is not None and not _jax.is_literal(v)}
 
     def made_again_for(self, i: int) -> list[_jax.Var]:
         """The variables that are made again for the rule of an equation."""
@@ -304,7 +304,7 @@ class Plan:
             atoms = [*eqn.outvars, *eqn.invars]
             fresh = [v for v in dict.fromkeys(_jax.variables(atoms)) if v not in needed]
             if pullback and not pullback.forward:
-                needed.update(v for v in self._kept[i] if v is not None and not _jax.is_literal(v))
+                needed.update(v for v in self.kept[i] if v is not None and not _jax.is_literal(v))
             runs = (bool(eqn.effects) and first) or bool(pullback and pullback.forward)
             live = runs or any(v in needed and v not in known for v in eqn.outvars)
             if live:

@@ -1,9 +1,11 @@
 """The rules of users, put aside by a trace: the way back through a call that they have run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
+
+import jax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
@@ -41,6 +43,14 @@ class UserRule:
         """All that the rule has put aside."""
         operand = iter(operands)
         return [next(operand) if one is OPERAND else one for one in self.aside]
+
+    def with_all(self, operands: Sequence[Any]) -> tuple["UserRule", list[Any]]:
+        """The rule for which all arrays that it has put aside are operands, and these."""
+        ys, residuals = self.split(operands)
+        values = self.residuals(residuals)
+        arrays = [one is OPERAND or isinstance(one, jax.Array) for one in self.aside]
+        aside = [OPERAND if one else value for one, value in zip(arrays, values, strict=True)]
+        return replace(self, aside=aside), [*operands[: self.xs], *ys, *compress(values, arrays)]
 
     def reads(self, operands: Sequence[Any]) -> Mask:
         """What of [*results, *operands] is read when it runs: all but the arguments."""

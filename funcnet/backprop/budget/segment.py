@@ -12,6 +12,7 @@ element of each cotangent that comes: x′ is x, for NaN too, but XLA cannot kno
 smallest operand will do: of x·w the weights, of h + b the bias.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,12 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from funcnet import _jax
-from funcnet.backprop.activity import Mask
+from funcnet.backprop.activity import Mask, is_in
 from funcnet.backprop.alive import Lives
 from funcnet.backprop.control import only
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.sweep import Engine, Plan
+from funcnet.backprop.user_rules import ruled
 
 
 def _run(*xs: Any, jaxpr: _jax.Jaxpr, kept: Sequence[_jax.Var]) -> list[Any]:
@@ -70,13 +72,14 @@ def segment(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pul
     reads = [v in plan.needed for v in jaxpr.invars]
     starts = starting_operands(plan)
     ties = [v in starts for v in (*jaxpr.invars, *kept)]
+    plan = dataclasses.replace(plan, pullbacks={i: _late(plan, i) for i in plan.pullbacks})
 
     def forward(xs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         results, _ = first.forward((), xs)
         return results[:n], [*only(xs, reads), *results[n:]]
 
     def masked(stash: Sequence[Any], y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
-        values = tied(stash, ties, y_bars)
+        values = waiting(stash, ties, y_bars)
         _, stashes = plan.forward((), values[:m], values[m:])
         return plan.masked_backward(stashes, y_bars, lives)
 
@@ -95,17 +98,33 @@ def _first_run(jaxpr: _jax.Jaxpr, kept: Sequence[_jax.Var]) -> Plan:
 
 
 def starting_operands(plan: Plan) -> set[_jax.Var]:
-    """What to tie of the inputs of a second run, and of what it knows, so that each of its equations waits.
-
-    What the gradient of a kernel reads waits too: XLA makes a transposed copy of it, else too early.
-    """
+    """What to tie of the inputs of a second run, and of what it knows, so that all its equations wait."""
     there = {v: v for v in (*plan.jaxpr.invars, *(plan.known or ()))}
-    convolutions = [i for i in plan.pullbacks if plan.jaxpr.eqns[i].primitive.name == "conv_general_dilated"]
-    tied = {
-        v for i in convolutions for v in plan.kept_for(i) if v in there and v in plan.jaxpr.eqns[i].invars[:1]
-    }
+    tied: set[_jax.Var] = set()
     _tie([plan.jaxpr.eqns[i] for i, runs, _ in plan.schedule if runs], there, tied, set())
     return tied
+
+
+def _late(plan: Plan, i: int) -> Pullback:
+    """The pullback of an equation, before which XLA does not transpose what the gradient of a kernel reads.
+
+    It makes this copy as soon as it can, and so too early; of a user's rule it may be the largest array.
+    """
+    eqn, pullback = plan.jaxpr.eqns[i], plan.pullbacks[i]
+    there = {*plan.jaxpr.invars, *(plan.known or ())}
+    if eqn.primitive is ruled:
+        _, atoms = eqn.params["rule"].split(eqn.invars)
+        copied = max(atoms, key=lambda atom: _size(atom.aval), default=None)
+    elif eqn.primitive.name == "conv_general_dilated":
+        atoms, copied = plan.kept[i], eqn.invars[0]
+    else:
+        return pullback
+    if pullback.masked or not is_in(there, copied):
+        return pullback
+    ties = [atom is copied for atom in atoms]
+    return dataclasses.replace(
+        pullback, backward=lambda stash, y_bars: pullback.backward(waiting(stash, ties, y_bars), y_bars)
+    )
 
 
 def _tie(
@@ -147,7 +166,7 @@ def _size(aval: Any) -> int:
     return getattr(aval, "size", 0)
 
 
-def tied(values: Sequence[Any], ties: Sequence[bool], y_bars: Sequence[Any]) -> list[Any]:
+def waiting(values: Sequence[Any], ties: Sequence[bool], y_bars: Sequence[Any]) -> list[Any]:
     """The same values, of which those to tie are known only once the cotangents are there."""
     bars = [bar for bar in y_bars if bar is not None and _jax.is_of_numbers(jax.typeof(bar)) and bar.size]
     if not bars:

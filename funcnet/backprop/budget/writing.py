@@ -8,6 +8,7 @@ from funcnet.backprop.budget.chain import Chain
 from funcnet.backprop.budget.checkpointing import Again, Schedule
 from funcnet.backprop.budget.segment import segment_of
 from funcnet.backprop.program import evaluate, live
+from funcnet.backprop.user_rules import ruled
 from funcnet.rules import Table, rule_name
 
 INLINED = frozenset({"jit", "closed_call"})
@@ -67,7 +68,8 @@ def _segment(run: Sequence[_jax.Equation], kept: Any, later: set[_jax.Var]) -> _
 def inlined(jaxpr: _jax.Jaxpr, consts: Sequence[Any], rules: Table) -> tuple[_jax.Jaxpr, Sequence[Any]]:
     """The same program with the equations of the functions that it calls, and its constants.
 
-    What the table has a rule for stays a call, and so does what says where its arguments lie.
+    What the table has a rule for stays a call, and so does what says where its arguments lie. Rules of users
+    have all arrays that they put aside as operands, so that those can wait for the way back too.
     """
 
     def is_written_out(eqn: _jax.Equation) -> bool:
@@ -78,11 +80,14 @@ def inlined(jaxpr: _jax.Jaxpr, consts: Sequence[Any], rules: Table) -> tuple[_ja
         if is_written_out(eqn):
             return evaluate(*_jax.called(eqn), xs, run)
         if isinstance(eqn.primitive, _jax.Transparent):
-            types = [v.aval for v in eqn.outvars]
-            return _jax.emit(_jax.current_trace(), eqn.primitive, xs, types, eqn.params)
+            types, params = [v.aval for v in eqn.outvars], eqn.params
+            if eqn.primitive is ruled:
+                rule, xs = params["rule"].with_all(xs)
+                params = {"rule": rule}
+            return _jax.emit(_jax.current_trace(), eqn.primitive, xs, types, params)
         return _jax.bind(eqn, xs)
 
-    if not any(map(is_written_out, jaxpr.eqns)):
+    if not any(is_written_out(eqn) or eqn.primitive is ruled for eqn in jaxpr.eqns):
         return jaxpr, consts
     n = len(jaxpr.constvars)
     avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
