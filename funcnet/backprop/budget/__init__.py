@@ -2,8 +2,8 @@
 
 A program is cut (`cutting`) into a chain of stages (`chain`), each with what it may keep and what it holds
 (`holding`). The recurrence of Beaumont et al. finds the schedule of least cost within the budget
-(`checkpointing`), and what runs again is written into the program as segments (`segment`, `writing`), which
-the engine walks back like any call.
+(`checkpointing`), of which the tightest is measured value by value (`holds`), and what runs again is written
+into the program as segments (`segment`, `writing`), which the engine walks back like any call.
 """
 
 import functools
@@ -16,10 +16,11 @@ from funcnet._errors import ParameterError
 from funcnet._memory import amount
 from funcnet.backprop.activity import Mask
 from funcnet.backprop.budget.bodies import variants
-from funcnet.backprop.budget.chain import Chain
-from funcnet.backprop.budget.checkpointing import Checkpointing, Schedule, fullest
+from funcnet.backprop.budget.chain import Chain, Schedule
+from funcnet.backprop.budget.checkpointing import Checkpointing
 from funcnet.backprop.budget.cutting import chain_of
 from funcnet.backprop.budget.facts import is_ruled
+from funcnet.backprop.budget.holds import fullest
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.sweep import Engine
 
@@ -69,7 +70,7 @@ def within(
     if size >= chain.plain:
         return jaxpr, consts
     checkpointing = Checkpointing(chain)
-    if size < checkpointing.least:
+    if size < checkpointing.tightest and size < checkpointing.least:
         raise ParameterError(_too_small(budget, checkpointing, name))
     return written(chain, checkpointing.schedule(size)), consts
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask, in_any_step
-from funcnet.backprop.budget.chain import Chain
-from funcnet.backprop.budget.checkpointing import Again, Checkpointing, Schedule
+from funcnet.backprop.budget.chain import Again, Chain, Schedule
+from funcnet.backprop.budget.checkpointing import Checkpointing
 from funcnet.backprop.budget.cutting import chain_of
 from funcnet.backprop.budget.writing import inlined, written
 from funcnet.backprop.loops import through_the_loop
@@ -75,7 +75,7 @@ def _chain(engine: Engine, jaxpr: _jax.Jaxpr, eqn: _jax.Equation, given: Mask, a
 def _scheduled(chain: Chain) -> list[Variant]:
     """The schedules of a body for several limits, as they are and as the second run of one segment."""
     checkpointing = Checkpointing(chain)
-    least, most = checkpointing.least, chain.plain
+    least, most = checkpointing.tightest, chain.plain
     light = [chain.least_kept(option, s) for s, option in chain.keeping_all]
     held, extra = (
         max(max(option.ahead, option.back) for option in light),

@@ -8,7 +8,7 @@ options, each with the bytes that it keeps and holds, and the operations that it
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from funcnet import _jax
@@ -27,6 +27,8 @@ class Option:
         back: the same on the way back.
         variables: what is kept of a stage whose cheap equations run again; None for all that is read.
         equation: in a stage of one equation that holds a program, that equation with the program changed.
+        stash: the values that are needed for the way back.
+        beside: bytes of what is kept and is no value.
     """
 
     stages: int
@@ -36,6 +38,24 @@ class Option:
     back: int
     variables: Collection[_jax.Var] | None = None
     equation: _jax.Equation | None = None
+    stash: frozenset[_jax.Var] = frozenset()
+    beside: int = 0
+
+
+@dataclass(frozen=True)
+class Again:
+    """Stages that run again, and how these are walked back then."""
+
+    parts: "Schedule"
+
+    @property
+    def stages(self) -> int:
+        """How many."""
+        return sum(part.stages for part in self.parts)
+
+
+Schedule = Sequence[Option | Again]
+"""What is kept of stages one after the other, or that they run again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +89,14 @@ class Chain:
         stages: the stages.
         across: for each boundary the values that go across, the stage that makes each, and its bytes.
         cotangents: for each boundary the bytes of the cotangents that come back across.
+        readers: for each of these values the stages that read it.
     """
 
     plan: Plan
     stages: Sequence[Stage]
     across: Sequence[Sequence[tuple[_jax.Var, int, int]]]
     cotangents: Sequence[int]
+    readers: Mapping[_jax.Var, Sequence[int]]
 
     @functools.cached_property
     def _more(self) -> list[list[int]]:
@@ -88,6 +110,10 @@ class Chain:
     def held_more(self, s: int, r: int) -> int:
         """Bytes across boundary r that do not go across boundary s before it."""
         return self._more[s][r]
+
+    def read_in(self, s: int, r: int) -> frozenset[_jax.Var]:
+        """The values across boundary s that stages s … r−1 read."""
+        return frozenset(v for v, _, _ in self.across[s] if any(s <= i < r for i in self.readers[v]))
 
     @functools.cached_property
     def keeping_all(self) -> list[tuple[int, Option]]:

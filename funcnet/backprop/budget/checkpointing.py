@@ -18,33 +18,18 @@ forward and one back (Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova 2019, 
 heterogeneous chains, theorem 1; the options as in Zhao et al. 2023, Rockmate).
 """
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
-from funcnet.backprop.budget.chain import Chain, Option
+from funcnet.backprop.budget.chain import Again, Chain, Option, Schedule
+from funcnet.backprop.budget.holds import fullest
 
 SLOTS = 400
 """In so many parts memory is counted."""
-
-
-@dataclass(frozen=True)
-class Again:
-    """Stages that run again, and how these are walked back then."""
-
-    parts: "Schedule"
-
-    @property
-    def stages(self) -> int:
-        """How many."""
-        return sum(part.stages for part in self.parts)
-
-
-Schedule = Sequence[Option | Again]
-"""What is kept of stages one after the other, or that they run again."""
 
 
 class Checkpointing:
@@ -91,9 +76,14 @@ class Checkpointing:
             costs[:least] = np.inf
             yield costs, (None, r)
 
-    @property
+    @functools.cached_property
     def least(self) -> int:
-        """The smallest limit, in bytes, for which there is a schedule."""
+        """The smallest limit, in bytes, for which there is a schedule: what the tightest one holds."""
+        return min(self.tightest, fullest(self.chain, self.schedule(self.tightest))[0])
+
+    @functools.cached_property
+    def tightest(self) -> int:
+        """The smallest limit as the recurrence counts, in bytes."""
         return math.ceil(int(np.argmax(np.isfinite(self._costs[0, -2]))) * self.slot)
 
     def _place(self, limit: int | float) -> int:
@@ -105,8 +95,8 @@ class Checkpointing:
         return float(self._costs[0, -2][self._place(limit)])
 
     def schedule(self, limit: int | float) -> Schedule:
-        """The optimal schedule within so many bytes."""
-        return self._schedule(0, len(self.chain.stages) - 1, self._place(limit))
+        """The optimal schedule within so many bytes; the tightest one where the recurrence finds none."""
+        return self._schedule(0, len(self.chain.stages) - 1, self._place(max(limit, self.tightest)))
 
     def _schedule(self, s: int, t: int, m: int) -> Schedule:
         parts: list[Option | Again] = []
@@ -120,27 +110,6 @@ class Checkpointing:
                 m -= self._more[s][r]
             s = r
         return parts
-
-
-def fullest(chain: Chain, schedule: Schedule) -> tuple[int, int, int]:
-    """When a schedule holds most: how many bytes, and from which stage up to which it is then."""
-    return max(_moments(chain, schedule, 0, 0))
-
-
-def _moments(chain: Chain, schedule: Schedule, s: int, held: int) -> Iterator[tuple[int, int, int]]:
-    """At each step of a schedule from stage s on, where so much is held: bytes, and the stages."""
-    bars = chain.cotangents[s + sum(part.stages for part in schedule)]
-    for part in schedule:
-        r = s + part.stages
-        if isinstance(part, Again):
-            for i in range(s, r):
-                yield held + chain.held_more(s, i) + chain.stages[i].ahead + bars, i, i + 1
-            yield from _moments(chain, part.parts, s, held)
-            held += chain.held_more(s, r)
-        else:
-            yield held + max(part.ahead + bars, part.back), s, r
-            held += part.kept
-        s = r
 
 
 def _less(costs: np.ndarray, slots: int) -> np.ndarray:

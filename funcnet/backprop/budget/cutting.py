@@ -55,7 +55,11 @@ def chain_of(
     home = {i: s for s, (begin, end) in enumerate(spans) for i in range(begin, end)} | {-1: -1}
     sizes = [[(v, home[facts.made[v]], bytes_of(v.aval)) for v in values] for values in across]
     cotangents = [total(v for v in values if v in facts.has_bar) for values in across]
-    return Chain(plan, stages, sizes, cotangents)
+    readers: dict[_jax.Var, list[int]] = {}
+    for s, (begin, end) in enumerate(spans):
+        for v in set().union(*facts.ins[begin:end]):
+            readers.setdefault(v, []).append(s)
+    return Chain(plan, stages, sizes, cotangents, readers)
 
 
 def boundaries(facts: Facts) -> list[int]:

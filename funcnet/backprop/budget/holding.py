@@ -34,7 +34,7 @@ def options_of(
     back = _peak_back(facts, begin, end, before, behind, read)
     if facts.is_opaque(begin) and begin in facts.plan.pullbacks:
         return _changed(facts, begin, kept, ahead, back, before | behind, variants)
-    options = [Option(r - s, kept, 0.0, ahead, back)]
+    options = [Option(r - s, kept, 0.0, ahead, back, stash=frozenset(read))]
     if read:
         steps = list(zip(facts.outs, facts.ins, facts.cheap, strict=True))[begin:end]
         fewest = smallest_kept(steps, read, before | behind)
@@ -42,7 +42,9 @@ def options_of(
             again = float(sum(map(operations, itertools.compress(eqns, facts.cheap[begin:end]))))
             passed = _peak_ahead(facts, begin, end, behind, fewest)
             back = max(back, ahead + _bars(facts, behind))
-            options.append(Option(r - s, less, again, passed, back, fewest))
+            sources = before & set().union(*facts.ins[begin:end])
+            stash = frozenset(fewest | behind | sources)
+            options.append(Option(r - s, less, again, passed, back, fewest, stash=stash))
     return options
 
 
@@ -69,6 +71,8 @@ def _changed(
                 ahead + more,
                 back + more + inside,
                 equation=None if changed is eqn else changed,
+                stash=frozenset(facts.reads[i]),
+                beside=more,
             )
         )
     return options

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from funcnet import _jax
-from funcnet.backprop.budget.chain import Chain
-from funcnet.backprop.budget.checkpointing import Again, Schedule
+from funcnet.backprop.budget.chain import Again, Chain, Schedule
 from funcnet.backprop.budget.segment import segment_of
 from funcnet.backprop.program import evaluate, live
 from funcnet.backprop.user_rules import ruled
