@@ -30,7 +30,7 @@ import numpy as np
 from jax import lax
 from numpy.polynomial import Chebyshev, Polynomial
 
-from funcnet.rules._scaled_exp import ONE, lowest, scaled_exp, times
+from funcnet.rules._scaled_exp import ONE, SCALE, lowest, scaled_exp, scaled_exp2, times, times_scaled
 from funcnet.rules._table import rule, slope
 from funcnet.rules.special import in_float32
 
@@ -51,10 +51,11 @@ class _Numerator:
     factors: Sequence[Sequence[int | float]]
     exponent: Sequence[int | float] = (0, 1)
 
-    def __call__(self, x: Any, sum_: Any) -> Any:
-        """n(x), which is the sum as it stands, or by the series where |x − r| < ¼."""
+    def __call__(self, x: Any, sum_: Any, scale: float = 1) -> Any:
+        """n(x), which is the sum as it stands, or by the series where |x − r| < ¼; both times `scale`."""
         from_root = x - self.root
-        near = self.at_root + from_root * _horner(self.series(float(jnp.finfo(x.dtype).eps)), from_root)
+        series = [scale * c for c in self.series(float(jnp.finfo(x.dtype).eps))]
+        near = scale * self.at_root + from_root * _horner(series, from_root)
         return jnp.where(abs(from_root) < 0.25, near, sum_)
 
     def series(self, eps: float) -> Sequence[float]:
@@ -90,13 +91,14 @@ def _minus_abs(x: Any, limit: float) -> Any:
     return jnp.maximum(jnp.where(x < 0, x, -x), -limit)
 
 
-# x σ(w) with an odd w has the derivative n e/(1 + e)² for x ≤ 0, where e = eʷ and n = 1 + x w′ + e.
-# Its second derivative is even, m e/(1 + e)³ with m = 2w′ + x w″ + x w′² + (2w′ + x w″ − x w′²) e.
+# x σ(w) with an odd w has the derivative n e/(1 + e)² for x ≤ 0, where e = eʷ and n = 1 + x w′ + e. With
+# S = 2²⁴ that is N E/(S + E)² of E = S e, which `scaled_exp` gives, and N = S n.
+# The second derivative is even, m e/(1 + e)³ with m = 2w′ + x w″ + x w′² + (2w′ + x w″ − x w′²) e.
 def _gate_slope(x: Any, n: Any, exp: tuple[Any, Any]) -> Any:
-    """f′(x) from n at −|x|: on the right it is 1 − f′(−x)."""
-    right, e = x >= 0, times(1, exp)
-    left = times(jnp.where(right, -n, n), exp, 1 + e * (2 + e))
-    return jnp.where(right, 1, 0) + left
+    """f′(x) from N at −|x|: on the right it is 1 − f′(−x)."""
+    right, e = x >= 0, times_scaled(1, exp)
+    left = times_scaled(jnp.where(right, -n, n), exp) / (SCALE**2 + e * (2 * SCALE + e))
+    return jnp.where(right, 1.0, 0.0) + left
 
 
 def _gate_bend(m: Any, exp: tuple[Any, Any]) -> Any:
@@ -123,7 +125,7 @@ def silu(y_bar, y, x):
 def silu_slope(x: Any) -> Any:
     t = _minus_abs(x, -lowest(x.dtype))
     exp = scaled_exp(t)
-    return _gate_slope(x, _SILU(t, (1 + t) + times(1, exp)), exp)
+    return _gate_slope(x, _SILU(t, SCALE * (1 + t) + times_scaled(1, exp), SCALE), exp)
 
 
 def _silu_second_derivative(x: Any) -> Any:
@@ -172,7 +174,7 @@ def gelu_slope(x: Any) -> Any:
         return 0.5 * lax.erfc(-x / math.sqrt(2)) + jnp.clip(x, -40, 40) * density
     t = -_minus_abs(x, 14.0)
     n, right = _gelu_numerator(t), x >= 0
-    return jnp.where(right, 1, 0) + times(jnp.where(right, -n, n), _exp_of_half_square(t))
+    return jnp.where(right, 1.0, 0.0) + times(jnp.where(right, -n, n), _exp_of_half_square(t))
 
 
 def _gelu_numerator(t: Any) -> Any:
@@ -201,7 +203,10 @@ def _times_density(polynomial: Callable[[Any], Any], x: Any) -> Any:
 
 # gelu with tanh is x σ(w), w = k x + κ x³.
 _K, _KAPPA = 1.5957691216057307, 0.071354816272600249
-_K_UPPER, _KAPPA_UPPER = 1.595703125, 0.0712890625
+_K_UPPER = 1.595703125
+# c = k log₂e and γ = κ log₂e, the first digits and the rest
+_C1, _C2 = 2.30224609375, -3.7895605675110866e-5
+_GAMMA1, _GAMMA2 = 0.103515625, -0.00057238541997651258
 _TANH_GELU = _Numerator(
     -0.7524614334106445, -2.7902933030611586e-8, [(1, _K, 0, 3 * _KAPPA), (1,)], (0, _K, 0, _KAPPA)
 )
@@ -225,10 +230,11 @@ def tanh_gelu(y_bar, y, x):
 @in_float32
 @slope(lambda s, x: _tanh_gelu_second_derivative(x))
 def tanh_gelu_slope(x: Any) -> Any:
-    t = _minus_abs(x, _gelu_limit(x.dtype))
+    t = lax.max(-lax.abs(x), lax.full_like(x, -_gelu_limit(x.dtype)))
     exp = _exp_of_w(t)
-    n = (1 + _K_UPPER * t + times(1, exp)) + t * ((_K - _K_UPPER) + 3 * _KAPPA * t * t)
-    return _gate_slope(x, _TANH_GELU(t, n), exp)
+    rest = SCALE * (_K - _K_UPPER) + 3 * SCALE * _KAPPA * t * t
+    n = (SCALE + SCALE * _K_UPPER * t + times_scaled(1, exp)) + t * rest
+    return _gate_slope(x, _TANH_GELU(t, n, SCALE), exp)
 
 
 def _tanh_gelu_second_derivative(x: Any) -> Any:
@@ -244,18 +250,29 @@ def _gelu_limit(dtype: Any) -> float:
 
 
 def _exp_of_w(x: Any) -> tuple[Any, Any]:
-    """eʷ in two factors, from w = x p with p = k + κ x².
+    """eʷ in two factors for x ≤ 0, from w log₂e = x p(x), p = c + γ x².
 
-    With x₁, s and p₁ the upper halves of the digits of x, x² and p, and k₁ and κ₁ the first of k and κ,
-    x₁², κ₁ s, its sum with k₁ and x₁ p₁ are exact, and what is left of w is small.
+    With the first digits of x in a, of c and γ in c₁ and γ₁, and of p₁ = c₁ + γ₁ a² in q, γ₁ a² and a q are
+    exact, and what is left is small:
+
+        x p(x) = a q + a (p₁ − q + c₂ + γ₂ a²) + (x − a) (c + γ (x² + x a + a²))
     """
-    square = x * x
-    x1, s = _upper(x), _upper(square)
-    x2, s2 = x - x1, (x1 * x1 - s) + (x - x1) * (x + x1)
-    p = _K_UPPER + _KAPPA_UPPER * s
-    p1 = _upper(p)
-    p2 = (p - p1) + ((_K - _K_UPPER) + (_KAPPA_UPPER * s2 + (_KAPPA - _KAPPA_UPPER) * square))
-    return scaled_exp(x1 * p1, x1 * p2 + x2 * (p1 + p2))
+    digits = jnp.finfo(x.dtype).nmant + 1
+    a = _truncated(x, (digits - 6) // 2)
+    square = a * a
+    p1 = _C1 + _GAMMA1 * square
+    q = _truncated(p1, digits - (digits - 6) // 2)
+    left = ((_C1 - q) + _GAMMA1 * square) + (_C2 + _GAMMA2 * square)
+    mean = (_C1 + _C2) + (_GAMMA1 + _GAMMA2) * (x * (x + a) + square)
+    return scaled_exp2(a * q, a * left + (x - a) * mean)
+
+
+def _truncated(x: Any, digits: int) -> Any:
+    """x with its first binary digits only."""
+    info = jnp.finfo(x.dtype)
+    integer = np.dtype(f"int{info.bits}").type
+    bits = lax.bitcast_convert_type(lax.stop_gradient(x), integer)
+    return lax.bitcast_convert_type(bits & integer(-1 << (info.nmant + 1 - digits)), x.dtype)
 
 
 def _upper(x: Any) -> Any:
