@@ -21,6 +21,7 @@ from funcnet.rules._forms import FORMS
 from funcnet.rules._sparing import spared
 from funcnet.rules._table import Rule, Table
 from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, REDUCING, THROUGH
+from funcnet.rules.softmax import WRITTEN_OUT
 
 
 def function_of(primitive: Any, params: Mapping[str, Any], rules: Table) -> str:
@@ -159,6 +160,8 @@ def _reducing(rule: Rule, jaxpr: _jax.Jaxpr) -> Rule:
     """
     form = elementwise(jaxpr)
     assert form is not None
+    if _jax.defined_in(jaxpr.debug_info.func_src_info) in FORMS:
+        rule = WRITTEN_OUT.get(rule, rule)
     place = form.places[0]
     long = [axis for axis in place if axis is not None]
 

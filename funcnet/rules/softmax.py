@@ -14,8 +14,8 @@ The rules of the logarithms read x: in exp(x − max x) a wide difference has be
 50 ulp. That of softmax reads y, and is as good as that.
 """
 
-import functools
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -47,17 +47,29 @@ def total(terms: Any, axes: Axes, where: Any = None) -> Any:
     return jnp.sum(terms, axis=tuple(axes), keepdims=True, where=where)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _of_scores(p: Callable[[Axes, Any], Any]) -> Callable[[Axes, Any], Any]:
+    """Decorator: probabilities p(axes, x) have the derivative dp = C dx."""
+    value: Any = jax.custom_jvp(p, nondiff_argnums=(0,))
+
+    def tangent(axes: Axes, xs: tuple[Any], dots: tuple[Any]) -> tuple[Any, Any]:
+        p = value(axes, *xs)
+        return p, covariance_times(dots[0], p, axes)
+
+    value.defjvp(tangent)
+    return value
+
+
+@_of_scores
 def probabilities(axes: Axes, x: Any) -> Any:
     _, exp_d = below_best(x, axes)
     return exp_d / total(exp_d, axes)
 
 
-@probabilities.defjvp
-def _tangent(axes: Axes, xs: tuple[Any], dots: tuple[Any]) -> tuple[Any, Any]:
-    """dp = C dx."""
-    p = probabilities(axes, *xs)
-    return p, covariance_times(dots[0], p, axes)
+@_of_scores
+def _shares(axes: Axes, x: Any) -> Any:
+    """p of x that are not far from 0."""
+    exp_x = jnp.exp(x)
+    return exp_x / total(exp_x, axes)
 
 
 def covariance_times(v: Any, p: Any, axes: Axes) -> Any:
@@ -89,10 +101,12 @@ def softmax(y_bar, y, x, *, axes):
 
 @rule("jax.nn.log_softmax", formula="x̄ = ȳ − p Σ ȳ", source="Bridle 1990, eq. 9")
 def log_softmax(y_bar, y, x, *, axes):
+    """Σ x̄ = 0, so that of the likeliest class is what the others lack."""
+
     def x_bar(y_bar, x):
         p = probabilities(axes, x)
-        likely, rest = (total(y_bar, axes, where) for where in (p > 0.5, p <= 0.5))
-        return jnp.where(p > 0.5, others(p, axes) * y_bar - p * rest, y_bar - p * (likely + rest))
+        u = y_bar - p * total(y_bar, axes)
+        return jnp.where(p > 0.5, -total(u, axes, p <= 0.5), u)
 
     return (in_float32(x_bar)(y_bar, x),)
 
@@ -100,3 +114,12 @@ def log_softmax(y_bar, y, x, *, axes):
 @rule("jax.nn.logsumexp", formula="x̄ = p ȳ", source="Boyd and Vandenberghe 2004, §3.1.5")
 def logsumexp(y_bar, y, x, *, axes):
     return (in_float32(lambda y_bar, x: probabilities(axes, x) * y_bar)(y_bar, x),)
+
+
+def _logsumexp_written_out(y_bar, y, x, *, axes):
+    """Of x as it is: exp(x) and Σ exp(x) are those of the value, and where they overflow, so does that."""
+    return (in_float32(lambda y_bar, x: _shares(axes, x) * y_bar)(y_bar, x),)
+
+
+WRITTEN_OUT = {logsumexp: dataclasses.replace(logsumexp, backward=_logsumexp_written_out)}
+"""For rules of functions that a call names: those that do where a program has them written out."""
