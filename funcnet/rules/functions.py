@@ -123,7 +123,8 @@ def _apart(x1, x2):
 @slope(lambda s, x, rest: logistic_slope(x) * (1 - rest * lax.tanh(0.5 * x)), None)
 def _logistic(x, rest):
     """σ(x + rest) for a small rest."""
-    return lax.logistic(x) * (1 + rest * lax.logistic(-x))
+    s = lax.logistic(x)
+    return s * (1 + rest * (1 - s))
 
 
 @slope(lambda s, x, rest: math.log(2) * s * _logistic2(-x, -rest), None)  # pyright: ignore[reportGeneralTypeIssues]
