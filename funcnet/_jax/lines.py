@@ -111,7 +111,7 @@ def nameless(eqn: Equation) -> Equation:
     """The same call of a function, of which it is no longer known where that is defined."""
 
     def without_place(jaxpr: Jaxpr, consts: Sequence[Any]) -> Any:
-        info = jaxpr.debug_info._replace(func_src_info=None)
+        info = jaxpr.debug_info._replace(func_src_info=jaxpr.debug_info.func_name)
         return core.ClosedJaxpr(jaxpr.replace(debug_info=info), consts)
 
     return with_programs(eqn, without_place)

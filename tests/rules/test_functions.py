@@ -14,6 +14,7 @@ from jax.scipy.stats import bernoulli, poisson
 
 import funcnet
 from funcnet import RULES, grad
+from funcnet.rules import Table
 from funcnet.rules.functions import DEFINED
 from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
 
@@ -423,3 +424,9 @@ def test_the_tables_of_a_function_stand_before_its_argument(f):
     single = [grad(first)(each) for each in x]
     np.testing.assert_allclose(jax.vmap(grad(first))(x), single, rtol=1e-5)
     np.testing.assert_allclose(grad(lambda x: jax.vmap(first)(x).sum())(x), single, rtol=1e-5)
+
+
+def test_a_function_without_its_rule_goes_by_the_one_that_it_brings():
+    rules = Table({name: rule for name, rule in RULES.items() if name != "jax.numpy.logaddexp"})
+    gradient = grad(lambda x: jnp.logaddexp(x, 0.0), rules=rules)(jnp.float32(0.5))
+    np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-0.5)), rtol=1e-6)
