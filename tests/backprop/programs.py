@@ -498,7 +498,7 @@ def image_warp_arguments(rng):
 
 KEEPS_X = "the accurate derivative of tanh reads x; JAX's reads y, which the next layer keeps anyway"
 LIKELIEST = "the rules of softmax and logsumexp find the likeliest class: 1 − p is without digits there"
-FROM_X = "the rule of gelu reads x alone: fewer bytes; its exponential counts as FLOPs, JAX's does not"
+FROM_X = "gelu's slope to 4 ulp is 84 FLOPs with its exponential; JAX's is 18 and a tanh, which counts as 0"
 RUNS_AGAIN = "tanh runs once more on the way back, so that y need not be kept beside x: fewer temporary bytes"
 
 PROGRAMS = [
@@ -513,7 +513,7 @@ PROGRAMS = [
         "MLP, gelu",
         mlp(jax.nn.gelu),
         classifier_arguments(64, 128, 128, 10),
-        dearer={"FLOPs": (1.16, FROM_X)},
+        dearer={"FLOPs": (1.13, FROM_X)},
     ),
     Program(
         "MLP of 30 layers",
@@ -527,25 +527,15 @@ PROGRAMS = [
         "transformer",
         transformer,
         transformer_arguments,
-        dearer={"FLOPs": (1.25, FROM_X), "bytes accessed": (1.13, LIKELIEST)},
+        dearer={"bytes accessed": (1.12, LIKELIEST)},
     ),
-    Program(
-        "transformer, remat",
-        remat_transformer,
-        remat_transformer_arguments,
-        dearer={"FLOPs": (1.22, FROM_X)},
-    ),
+    Program("transformer, remat", remat_transformer, remat_transformer_arguments),
     Program("Gaussian process", gaussian_process, gaussian_process_arguments),
     Program("embedding bags", embedding_bags, embedding_bags_arguments),
     Program("order statistics", order_statistics, order_statistics_arguments),
     Program("spectral filter", spectral_filter, spectral_filter_arguments),
     Program("VAE", vae, vae_arguments),
-    Program(
-        "Gaussian mixture",
-        gaussian_mixture,
-        gaussian_mixture_arguments,
-        dearer={"FLOPs": (1.26, LIKELIEST)},
-    ),
+    Program("Gaussian mixture", gaussian_mixture, gaussian_mixture_arguments),
     Program("neural ODE", neural_ode, neural_ode_arguments, dearer={"FLOPs": (1.13, RUNS_AGAIN)}),
     Program("implicit layer", implicit_layer, implicit_layer_arguments),
 ]
