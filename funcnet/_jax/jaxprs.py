@@ -23,14 +23,13 @@ else:
     Equation, Jaxpr, Var = core.JaxprEqn, core.Jaxpr, core.Var
 
 
-def is_literal(atom: Any) -> bool:
-    """Whether an operand of an equation is a constant written into the program."""
-    return isinstance(atom, core.Literal)
+is_literal: Callable[[Any], bool] = core.Literal.__instancecheck__
+"""Whether an operand of an equation is a constant written into the program; asked most of all questions."""
 
 
 def variables(atoms: Iterable[Any]) -> list[Any]:
     """Those operands that are no constants."""
-    return [atom for atom in atoms if not isinstance(atom, core.Literal)]
+    return [atom for atom in atoms if not is_literal(atom)]
 
 
 def is_high(eqn: Equation) -> bool:

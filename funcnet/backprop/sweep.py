@@ -149,8 +149,9 @@ class Plan:
         givens = [*self.jaxpr.constvars, *self.jaxpr.invars, *(self.known or ())]
         values = dict(zip(givens, [*consts, *xs, *known], strict=True))
         stashes = []
+        eqns = self.jaxpr.eqns
         for i, live, dead in self.schedule:
-            eqn, pullback = self.jaxpr.eqns[i], self.pullbacks.get(i)
+            eqn, pullback = eqns[i], self.pullbacks.get(i)
             if live:
                 if pullback and pullback.forward:
                     atoms = zip(eqn.invars, pullback.reads_inputs(eqn), strict=True)
@@ -201,16 +202,23 @@ class Plan:
         Yields the number of each equation and what it sends back to its inputs. In the end `bars` has the
         gradient at every variable or, where `take` pops them, at the inputs only.
         """
+        eqns = self.jaxpr.eqns
         for (i, pullback), stash in zip(self.pullbacks.items(), stashes, strict=True):
-            eqn = self.jaxpr.eqns[i]
+            eqn = eqns[i]
             with _jax.context_of(eqn):
-                x_bars, lives = self._sent(i, pullback, stash, [take(bars, v, _NONE) for v in eqn.outvars])
+                came = [take(bars, v, _NONE) for v in eqn.outvars]
+                x_bars, lives = self._sent(i, eqn, pullback, stash, came)
                 for atom, x_bar, live in zip(eqn.invars, x_bars, lives, strict=True):
                     accumulate(bars, atom, x_bar, live)
             yield i, x_bars
 
     def _sent(
-        self, i: int, pullback: Pullback, stash: Any, came: Sequence[tuple[Any, Alive | None]]
+        self,
+        i: int,
+        eqn: _jax.Equation,
+        pullback: Pullback,
+        stash: Any,
+        came: Sequence[tuple[Any, Alive | None]],
     ) -> tuple[Sequence[Any], Lives]:
         """What one equation sends back, and where that is alive.
 
@@ -219,7 +227,6 @@ class Plan:
         """
         y_bars = [bar if one else None for one, (bar, _) in zip(self.given_to[i], came, strict=True)]
         lives = [live for _, live in came]
-        eqn = self.jaxpr.eqns[i]
         nowhere = [None] * len(eqn.invars)
         if not pullback.always and all(bar is None for bar in y_bars):
             return nowhere, nowhere

@@ -58,14 +58,16 @@ class Trace(jax.core.Trace):
         staging: JAX's trace that writes the program.
         around: the trace that was there before; None where there is none to hand on to.
         rules: the table of rules, which says where gradients flow.
+        has_values: whether values can be known of what is traced: an outer jit has none to give.
     """
 
-    __slots__ = ("around", "rules", "staging")
+    __slots__ = ("around", "has_values", "rules", "staging")
 
     def __init__(self, staging: Any, around: Any, rules: Table):
         super().__init__()
         self.requires_low = False
         self.staging, self.around, self.rules = staging, around, rules
+        self.has_values = not _jax.writes(around)
 
     def owns(self, x: Any) -> bool:
         """Whether this is a stand-in of this trace."""
@@ -94,23 +96,23 @@ class Trace(jax.core.Trace):
         if not self.takes(tracers):
             avals = [jax.typeof(x) for x in tracers]
             return primitive.bind_with_trace(self.around, tracers, avals, params)
-        step = Step(lambda *xs: _listed(primitive, primitive.bind(*xs, **params)), tracers)
         now = primitive.name in PRINTS and _jax.evaluates(self.around)
-        results = self.computed(step) if now else None
+        results = self.computed(_step(primitive, tracers, params)) if now else None
         if results is None:
-            results = self.staged_primitive(primitive, tracers, params, step)
+            results = self.staged_primitive(primitive, tracers, params)
         return results if primitive.multiple_results else results[0]
 
     def staged_primitive(
-        self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any], step: Step
+        self, primitive: Any, tracers: Sequence[Any], params: dict[str, Any]
     ) -> Sequence[Any]:
         """The results of an operation of the program: ordinary values where no gradient flows to them."""
         outs = _listed(primitive, self.staging.process_primitive(primitive, self.lowered(tracers), params))
         inputs = tuple(map(self.is_active, tracers))
         name = rule_name(primitive, params, self.rules)
         active = moved(name, params, inputs, [out.aval for out in outs], self.rules)
-        if not outs or _jax.has_effects(primitive, params):
+        if not (outs and self.has_values) or _jax.has_effects(primitive, params):
             return self.stand_ins(outs, active, None)
+        step = _step(primitive, tracers, params)
         known = None if any(active) or not _jax.evaluates(self.around) else self.computed(step)
         return self.stand_ins(outs, active, step) if known is None else known
 
@@ -314,6 +316,11 @@ def trace_function(
         return trace.lowered(outs)
 
     return Traced(*_jax.staged(program, list(map(_jax.type_of, xs)), _jax.function_info(f)), *found)
+
+
+def _step(primitive: Any, tracers: Sequence[Any], params: dict[str, Any]) -> Step:
+    """How the values of an operation come about."""
+    return Step(lambda *xs: _listed(primitive, primitive.bind(*xs, **params)), tracers)
 
 
 def _listed(primitive: Any, outs: Any) -> list[Any]:
