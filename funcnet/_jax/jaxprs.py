@@ -59,7 +59,7 @@ def called(eqn: Equation) -> tuple[Jaxpr, Sequence[Any]]:
 
 def called_by(params: Mapping[str, Any]) -> tuple[Jaxpr, Sequence[Any]]:
     """The program among the parameters of a call."""
-    name = next(name for name in ("jaxpr", "call_jaxpr", "call", "callee") if name in params)
+    name = next(filter(params.__contains__, ("jaxpr", "call_jaxpr", "call", "callee")))
     return open_jaxpr(params[name])
 
 

@@ -5,7 +5,8 @@ comparisons and everything on integers have no gradient. A call is as active as 
 """
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,12 +32,22 @@ STEPS_OF_REALS = frozenset({"sign"})
 
 def differentiable(aval: Any) -> bool:
     """Whether values of this type have gradients: real and complex floats do, integers and keys do not."""
-    return jnp.issubdtype(getattr(aval, "dtype", bool), jnp.inexact) or _jax.has_own_tangents(aval)
+    return _is_inexact(getattr(aval, "dtype", bool)) or _jax.has_own_tangents(aval)
+
+
+@functools.lru_cache
+def _is_inexact(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.inexact)
 
 
 def is_in(variables: Collection[_jax.Var], atom: Any) -> bool:
     """Whether an operand is one of these variables."""
     return not _jax.is_literal(atom) and atom in variables
+
+
+def those_in(variables: Collection[_jax.Var], atoms: Iterable[Any]) -> Mask:
+    """Which operands are among these variables."""
+    return tuple([not _jax.is_literal(atom) and atom in variables for atom in atoms])
 
 
 @functools.lru_cache(maxsize=2048)
@@ -48,19 +59,19 @@ def active(jaxpr: _jax.Jaxpr, asked: Mask, rules: Table) -> frozenset[_jax.Var]:
     """
     found = {v for v, one in zip(jaxpr.invars, asked, strict=True) if one}
     for eqn in jaxpr.eqns:
-        inputs = tuple(is_in(found, atom) for atom in eqn.invars)
+        inputs = those_in(found, eqn.invars)
         if any(inputs):
             if _jax.uses_a_ref(eqn):
                 raise MissingRuleError(_mutable(eqn))
             name, avals = rule_name(eqn.primitive, eqn.params, rules), [v.aval for v in eqn.outvars]
             outs = moved(name, eqn.params, inputs, avals, rules)
-            found.update(v for v, one in zip(eqn.outvars, outs, strict=True) if one)
+            found.update(compress(eqn.outvars, outs))
     return frozenset(found)
 
 
 def moved(
     name: str, params: Mapping[str, Any], inputs: Mask, outs: Sequence[Any], rules: Table
-) -> list[bool]:
+) -> Sequence[bool]:
     """Which outputs of an equation, of these types, its active inputs can change."""
     if not any(inputs) or name == STOPPED.name or (name in PIECEWISE_CONSTANT and name not in rules):
         return [False] * len(outs)
@@ -85,10 +96,10 @@ def moved(
     return list(map(differentiable, outs))
 
 
-def _moved_by(program: Any, inputs: Mask, rules: Table) -> list[bool]:
+def _moved_by(program: Any, inputs: Mask, rules: Table) -> Mask:
     jaxpr = _jax.without_local_refs(program[0])
     found = active(jaxpr, inputs, rules)
-    return [is_in(found, v) for v in jaxpr.outvars]
+    return those_in(found, jaxpr.outvars)
 
 
 def _moved_in_steps(program: Any, inputs: Mask, rules: Table, carry: slice) -> list[bool]:
@@ -113,7 +124,7 @@ def in_any_step(jaxpr: _jax.Jaxpr, inputs: Mask, rules: Table, carry: slice) -> 
     ins = list(inputs)
     while True:
         found = active(jaxpr, tuple(ins), rules)
-        outs = tuple(is_in(found, v) for v in jaxpr.outvars)
+        outs = those_in(found, jaxpr.outvars)
         merged = [one or out for one, out in zip(ins[carry], outs, strict=False)]
         if merged == ins[carry]:
             return tuple(ins), outs

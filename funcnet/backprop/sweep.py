@@ -13,13 +13,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import jax
 
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
-from funcnet.backprop.activity import Mask, active, is_in
+from funcnet.backprop.activity import Mask, active, is_in, those_in
 from funcnet.backprop.again import computed_again, maker
 from funcnet.backprop.alive import Alive, Lives, of_all
 from funcnet.backprop.composed import with_calls
@@ -94,11 +95,10 @@ class Engine:
         reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(moved, v)}
         pullbacks, given_to = {}, {}
         for i, eqn in reversed(list(enumerate(jaxpr.eqns))):
-            has = tuple(v in reached for v in eqn.outvars)
+            has = tuple(map(reached.__contains__, eqn.outvars))
             if any(has):
-                wants = tuple(is_in(moved, atom) for atom in eqn.invars)
-                pullbacks[i], given_to[i] = self.pullback(eqn, has, wants), has
-                reached.update(v for v, one in zip(eqn.invars, pullbacks[i].gives, strict=True) if one)
+                pullbacks[i], given_to[i] = self.pullback(eqn, has, those_in(moved, eqn.invars)), has
+                reached.update(compress(eqn.invars, pullbacks[i].gives))
         gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
         wanted = wanted or (True,) * len(jaxpr.outvars)
         again = computed_again(jaxpr, pullbacks, wanted) if _jax.is_writing() else {}
@@ -291,7 +291,7 @@ class Plan:
         return [made(eqn, x) if eqn else x for eqn, x in zip(self._made_again[i], stash, strict=True)]
 
     @property
-    def schedule(self) -> list[tuple[int, bool, list[_jax.Var]]]:
+    def schedule(self) -> list[tuple[int, bool, set[_jax.Var]]]:
         """For each equation: its number, whether it must run, and what nothing needs after it."""
         return self._liveness[0]
 
@@ -301,23 +301,21 @@ class Plan:
         return self._liveness[1]
 
     @functools.cached_property
-    def _liveness(self) -> tuple[list[tuple[int, bool, list[_jax.Var]]], set[_jax.Var]]:
+    def _liveness(self) -> tuple[list[tuple[int, bool, set[_jax.Var]]], set[_jax.Var]]:
         outs = zip(self.jaxpr.outvars, self.wanted, strict=True)
         needed = {v for v, one in outs if one and not _jax.is_literal(v)}
         first, known = self.known is None, frozenset(self.known or ())
         schedule = []
         for i, eqn in reversed(list(enumerate(self.jaxpr.eqns))):
             pullback = self.pullbacks.get(i)
-            atoms = [*eqn.outvars, *eqn.invars]
-            fresh = [v for v in dict.fromkeys(_jax.variables(atoms)) if v not in needed]
+            fresh = {*eqn.outvars, *_jax.variables(eqn.invars)} - needed
             if pullback and not pullback.forward:
-                needed.update(v for v in self.kept[i] if v is not None and not _jax.is_literal(v))
+                needed |= self.kept_for(i)
             runs = (bool(eqn.effects) and first) or bool(pullback and pullback.forward)
-            live = runs or any(v in needed and v not in known for v in eqn.outvars)
+            live = runs or not needed.isdisjoint([v for v in eqn.outvars if v not in known])
             if live:
                 reads = pullback.reads_inputs(eqn) if pullback else [True] * len(eqn.invars)
-                atoms = zip(eqn.invars, reads, strict=True)
-                needed.update(v for v, one in atoms if one and not _jax.is_literal(v))
+                needed.update(_jax.variables(compress(eqn.invars, reads)))
             schedule.append((i, live, fresh))
         return schedule[::-1], needed
 

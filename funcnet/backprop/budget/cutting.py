@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 
 from funcnet import _jax
-from funcnet.backprop.activity import Mask, active, is_in
+from funcnet.backprop.activity import Mask, active, those_in
 from funcnet.backprop.budget.chain import Chain
 from funcnet.backprop.budget.cost import bytes_of
 from funcnet.backprop.budget.facts import Facts, total
@@ -40,7 +40,7 @@ def chain_of(
     """
     plan = engine.plan(jaxpr, asked, given)
     moved = active(plan.jaxpr, asked, engine.rules)
-    wants = [tuple(is_in(moved, atom) for atom in eqn.invars) for eqn in plan.jaxpr.eqns]
+    wants = [those_in(moved, eqn.invars) for eqn in plan.jaxpr.eqns]
     facts = Facts(engine, plan, wants, free)
     ends = boundaries(facts)
     across = [facts.across(p) for p in ends]
