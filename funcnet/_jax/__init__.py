@@ -94,6 +94,7 @@ from funcnet._jax.lines import (
     blamed_line,
     called_function,
     defined_in,
+    definition,
     function_info,
     function_name,
     is_of_jax,

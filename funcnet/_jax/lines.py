@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,21 @@ def function_info(f: Callable) -> str:
     """Name and place of a function, for JAX's messages."""
     code = getattr(inspect.unwrap(f), "__code__", None)
     return f"{f.__name__} at {code.co_filename}:{code.co_firstlineno}" if code else repr(f)
+
+
+def definition(function: Any) -> str:
+    """File and line of a function, of one with a rule those of the rule; "" where Python has none."""
+    for name in ("bwd", "jvp", "func", "fun", "__wrapped__"):
+        inner = getattr(function, name, None)
+        is_of_jax = getattr(inner, "__module__", "") == jax.custom_jvp.__module__  # what defjvps makes
+        if callable(inner) and not is_of_jax and (found := definition(inner)):
+            return found
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return definition(type(function).__call__) if hasattr(type(function).__call__, "__code__") else ""
+    file = os.path.relpath(code.co_filename) if os.path.exists(code.co_filename) else code.co_filename
+    place = code.co_filename if file.startswith("..") else file
+    return readable(f"{place}:{code.co_firstlineno}")
 
 
 NAMED_CALLS = frozenset({"jit", "custom_jvp_call"})

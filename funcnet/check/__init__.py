@@ -4,12 +4,12 @@ A check goes down this list, and each file asks those below it:
 
     check_vjp     what a user asks; parts asks for one thing alone, network for a loss, leaf by leaf
     criteria      the method, in one table of functions from a case and its answers to a finding
-    transforms    the rows of it that must change nothing; precision: the gradient in short dtypes
-    disputes      who is right where two gradients differ; comparisons: how far apart they are, in noise
-    along         the gradient beside slopes of the function
-    answers       what rule and oracles say, asked once, for the upstream gradients of linear
+    laws          the rows of it that need no oracle; precision: the gradient in short dtypes
+    disputes      who is right where two gradients differ
+    comparisons   the gradient beside its oracles: autodiff, in units of noise, and slopes of the function
+    answers       what rule and oracles say, asked once
     case          the function at its arguments, and its oracles (subject, primal, modes, options)
-    probes        what runs: programs, which fuel makes end; domain: where else to ask
+    probes        what runs: programs, which fuel makes end
     differences   slopes from values, along directions; noise: what counts as equal; thresholds
     finding       what is wrong, in words, by hints and equal_values, with its layer; report: what was right
 """

@@ -1,6 +1,6 @@
 """What the function under test and its oracles answer, asked when first read, and never twice.
 
-    rule         the function under test: at the probes of `linear`, at its own roundings, at points elsewhere
+    rule         the function under test: with upstream gradients of all sizes, at roundings, elsewhere
     truth        autodiff of the primal there
     slopes       differences of the primal, along any direction
 
@@ -11,21 +11,20 @@ What follows from the answers is a function of them, in the files that come afte
 import functools
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import jax
+import jax.numpy as jnp
+import numpy as np
 
-from funcnet._types import Host
-from funcnet.check import domain, linear
 from funcnet.check.case import Case
 from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.fuel import is_endless
-from funcnet.check.noise import unit
+from funcnet.check.noise import cotangent, unit, wide
 from funcnet.check.probes import BATCH, Answer, Probe, Runner, ended
-from funcnet.check.thresholds import LATE, OTHER_LOOP, TIMEOUT
+from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -42,7 +41,7 @@ class Answers:
         self.case = case
         self.alone = alone
         self.runner = Runner(case.options.timeout, batch=1 if alone else BATCH)
-        self.known: dict[Callable, Any] = {}
+        self.known: dict[Any, Any] = {}
         self.began, self.left_out = time.process_time(), list[str]()
 
     def is_late(self, what: str) -> bool:
@@ -53,40 +52,28 @@ class Answers:
             self.left_out.append(f"not checked {what}: the rest has taken {most:g} seconds to compile")
         return late
 
-    def ask(
-        self, probes: Sequence[Probe], dtype: Any, mapped: Callable = jax.lax.map, needed: int = 1
-    ) -> list[Answer | None]:
+    def ask(self, probes: Sequence[Probe], dtype: Any, needed: bool = True) -> list[Answer | None]:
         """The answers of the function under test."""
-        case = self.case
-        answer, endless = case.mode.answer(case.flat), case.traced(dtype).endless
-        with case.at(dtype):
-            return self.runner.answers(
-                answer, case.subject.rest, probes, mapped, endless=endless, needed=needed
-            )
+        with self.case.at(dtype):
+            return self.runner.answers(self.case.answer, self.case.subject.rest, probes, needed=needed)
 
     def true(
-        self, probes: Sequence[Probe], autodiff: Callable | None = None, needed: int = 1
+        self, probes: Sequence[Probe], oracle: Callable | None = None, needed: bool = True
     ) -> list[Answer | None]:
         """The answers of autodiff of the primal, in the precision of the oracles."""
-        case, endless = self.case, is_endless(self.case.primal.jaxpr)
-        answer = case.mode.answer(case.primal, autodiff or case.autodiff)
+        case, oracle = self.case, oracle or self.case.oracle
         with case.precise():
-            return self.runner.answers(
-                answer, case.subject.rest, case.widened(probes), quick=True, endless=endless, needed=needed
-            )
+            return self.runner.answers(oracle, case.subject.rest, case.widened(probes), True, needed)
 
-    def slopes(self, probe: Probe, pairs: Sequence[tuple[Direction, Direction]]) -> tuple[list[Slope], Host]:
-        """The slopes of ⟨ȳ, primal⟩ along directions, and what forward mode says they are."""
+    def slopes(self, probe: Probe, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
+        """The slopes of ⟨ȳ, primal⟩ along directions."""
         case, (point,) = self.case, self.case.widened([probe])
-        turns = self.truth[0].turns if is_endless(case.primal.jaxpr) else None
-        fitting = [
-            (y_bars, tuple(v.astype(x.dtype) for v, x in zip(move, point.xs, strict=True)))
-            for y_bars, move in pairs
-        ]
-        eps = 2 * unit(case.grain)
+        turns = self.truth[0].turns if is_endless(case.primal.jaxpr) else 0
+        kinds = [x.dtype for x in point.xs]
+        pairs = [(y_bars, tuple(map(np.asarray, move, kinds))) for y_bars, move in pairs]
         with case.precise():
             return self.runner.slopes(
-                case.primal, case.subject.rest, point.xs, fitting, eps, case.forward, turns
+                case.primal, case.subject.rest, point.xs, pairs, 2 * unit(case.grain), case.forward, turns
             )
 
     @functools.cached_property
@@ -96,60 +83,83 @@ class Answers:
 
     @functools.cached_property
     def probes(self) -> list[Probe]:
-        """Those of `linear`, all at the arguments."""
-        return [self.probe] if self.alone else linear.probes(self.case, self.probe)
+        """ȳ₁ twice, ȳ₂, α ȳ₁ + β ȳ₂, 0, and ȳ₁ far up, and far down with the other sign."""
+        if self.alone:
+            return [self.probe]
+        case, rng, first = self.case, self.case.rng("linear"), self.probe.given
+        scales = [np.abs(wide(one)) if not case.mode.is_reverse else 1.0 for one in first]
+        second = [(cotangent(y, rng) * scale).astype(y.dtype) for y, scale in zip(first, scales, strict=True)]
+
+        def given(one: float, two: float = 0.0) -> Probe:
+            sums = (one * y + two * z for y, z in zip(first, second, strict=True))
+            return Probe(self.probe.xs, tuple(map(np.asarray, sums, [y.dtype for y in first])))
+
+        (a, b), up = FACTORS, self.power
+        combined = [given(0.0, 1.0), given(a, b), given(0.0), given(up), given(-1 / up)]
+        return [self.probe, self.probe, *combined]
+
+    @property
+    def power(self) -> float:
+        """2⁴⁰, or less where a short dtype would overflow."""
+        types = (*self.case.traced(self.case.base).ys, *self.probe.xs)
+        exponents = [jnp.finfo(kind).maxexp for kind in (self.case.grain, *(y.dtype for y in types))]
+        return 2.0 ** min(POWER, min(exponents) // 4)
+
+    @property
+    def loops(self) -> bool:
+        """Whether loops in the rule decide themselves when to stop."""
+        return self.rule[0].turns > 0
 
     @functools.cached_property
-    def _draws(self) -> list[Probe]:
-        return [] if self.alone else self.case.draws(self.probe, "base")
+    def _rule(self) -> list[Answer | None]:
+        return self.ask(self.probes, self.case.base)
 
     @functools.cached_property
-    def points(self) -> dict[str, Probe]:
-        """The points elsewhere."""
-        case = self.case
-        if case.base is None:
-            return {}
-        options = case.options
-        return domain.points(case.subject, self.probe, options.domain, options.elsewhere, case.rng("domain"))
-
-    @functools.cached_property
-    def _asked(self) -> list[list[Answer | None]]:
-        """The rule at `probes`, at the draws, elsewhere."""
-        draws = [one.like(self.probe) for one in self._draws]
-        groups = [self.probes, draws, list(self.points.values())]
-        return _split(self.ask(list(chain(*groups)), self.case.base, needed=len(self.probes)), groups)
-
-    @functools.cached_property
-    def _true(self) -> list[list[Answer | None]]:
-        """Autodiff at the arguments, with the second upstream gradient too; at the draws, elsewhere."""
-        groups = [[self.probe, *self.probes[2:3]], self._draws, list(self.points.values())]
-        return _split(self.true(list(chain(*groups))), groups)
+    def _truth(self) -> list[Answer | None]:
+        return self.true([self.probe, *self.probes[2:3]])
 
     @property
     def ends(self) -> bool:
         """Whether function and oracle come to an end at the arguments."""
-        oracle = not is_endless(self.case.primal.jaxpr) or self._true[0][0] is not None
-        return None not in self._asked[0] and oracle
+        oracle = not is_endless(self.case.primal.jaxpr) or self._truth[0] is not None
+        return None not in self._rule and oracle
 
     @property
     def rule(self) -> list[Answer]:
         """The function under test at `probes`."""
-        return ended(self._asked[0])
-
-    @property
-    def rounded(self) -> list[Answer]:
-        """The function under test at the arguments rounded at random."""
-        return ended(self._asked[1]) or self.rule[:1]
+        return ended(self._rule)
 
     @property
     def truth(self) -> list[Answer]:
         """Autodiff at the arguments, with two upstream gradients."""
-        return ended(self._true[0])
+        return ended(self._truth)
 
-    @property
+    @functools.cached_property
+    def draws(self) -> list[Probe]:
+        """The arguments rounded at random."""
+        return [] if self.alone else self.case.draws(self.probe, "base")
+
+    @functools.cached_property
+    def rounded(self) -> list[Answer]:
+        """The function under test at the draws."""
+        draws = [one.like(self.probe) for one in self.draws]
+        return ended(self.ask(draws, self.case.base, needed=False))
+
+    @functools.cached_property
     def moved(self) -> list[Answer]:
-        """Autodiff at the arguments rounded at random."""
-        return ended(self._true[1]) or self.truth[:1]
+        """Autodiff at the draws."""
+        return ended(self.true(self.draws, needed=False))
+
+    @functools.cached_property
+    def _points(self) -> list[tuple[str, Probe, Answer | None, Answer | None]]:
+        """Rule and autodiff at points elsewhere."""
+        case = self.case
+        if case.base is None:
+            return []
+        points = case.options.points(case.subject, self.probe, case.rng("domain"))
+        rule = self.ask(list(points.values()), case.base, needed=False)
+        truth = self.true(list(points.values()), needed=False)
+        return list(zip(points.keys(), points.values(), rule, truth, strict=True))
 
     @functools.cached_property
     def elsewhere(self) -> dict[str, tuple[Probe, Answer, Answer]]:
@@ -157,22 +167,19 @@ class Answers:
 
         A loop that turns much more often than at the arguments has not converged, or runs into its cap.
         """
-        found = {}
-        most = [OTHER_LOOP * answers[0].turns + 2 for answers in (self.rule, self.truth)]
-        for (where, probe), rule, truth in zip(
-            self.points.items(), self._asked[2], self._true[2], strict=True
-        ):
-            if rule is None or truth is None or not truth.is_finite:
-                continue
-            if rule.turns <= most[0] and truth.turns <= most[1]:
-                found[where] = (probe, rule, truth)
-        return found
+        most, most_of_truth = (OTHER_LOOP * one[0].turns + 2 for one in (self.rule, self.truth))
+        return {
+            where: (probe, rule, truth)
+            for where, probe, rule, truth in self._points
+            if rule is not None and rule.turns <= most
+            if truth is not None and truth.turns <= most_of_truth and truth.is_finite
+        }
 
     @property
     def dropped(self) -> list[str]:
         """What was left out, and why points elsewhere were not counted."""
         notes = list(self.left_out)
-        for where, rule, truth in zip(self.points, self._asked[2], self._true[2], strict=True):
+        for where, _, rule, truth in self._points:
             if rule is None or truth is None:
                 notes.append(f"not checked{where}: it does not end there, or takes much longer")
             elif where not in self.elsewhere and truth.is_finite:
@@ -185,18 +192,13 @@ class Answers:
         return max(map(unit, (self.case.grain, *(x.dtype for x in self.probe.xs))))
 
 
-def _split(answers: Sequence[Answer | None], groups: Sequence[Sequence[Probe]]) -> list[list[Answer | None]]:
-    rest = iter(answers)
-    return [list(islice(rest, len(group))) for group in groups]
-
-
-def once(question: Callable[[Answers], T]) -> Callable[[Answers], T]:
+def once(question: Callable[Concatenate[Answers, P], T]) -> Callable[Concatenate[Answers, P], T]:
     """A question about answers, which is answered when it is first asked."""
 
     @functools.wraps(question)
-    def asked(seen: Answers) -> T:
-        if question not in seen.known:
-            seen.known[question] = question(seen)
-        return seen.known[question]
+    def asked(seen: Answers, *args: P.args, **kwargs: P.kwargs) -> T:
+        if (question, args) not in seen.known:
+            seen.known[question, args] = question(seen, *args, **kwargs)
+        return seen.known[question, args]
 
     return asked

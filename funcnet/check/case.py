@@ -22,14 +22,13 @@ import numpy as np
 from funcnet import _jax
 from funcnet._errors import FuncnetError, ParameterError
 from funcnet.check.directions import sizes
-from funcnet.check.fuel import is_endless
 from funcnet.check.modes import FORWARD, REVERSE, Mode
 from funcnet.check.noise import cotangent, signs, unit, wide
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal, custom_rules, equations, program, undecorated
 from funcnet.check.probes import Probe
 from funcnet.check.programs import compiled, double
-from funcnet.check.subject import Subject, source_line, subject
+from funcnet.check.subject import Subject, subject
 from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, EXACT
 
 _REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
@@ -38,14 +37,12 @@ _REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, Recursio
 class Traced(NamedTuple):
     """A derivative as JAX traces it in some dtype: the types of y and of what is found.
 
-    `refusal` is the error under which it cannot be traced; it is `endless` with loops or callbacks that need
-    not end.
+    `refusal` is the error under which it cannot be traced.
     """
 
     ys: Sequence[Any] = ()
     found: Sequence[Any] = ()
     refusal: Exception | None = None
-    endless: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +89,7 @@ class Case:
         fun, calls = self.subject.fun, custom_rules(self.program.jaxpr)
         called = {_jax.backward_function(eqn) if "bwd" in eqn.params else None for eqn in calls}
         is_own = hasattr(fun, "bwd") or hasattr(fun, "jvp") or len(called) != 1
-        return source_line(fun if is_own else called.pop() or fun)
+        return _jax.definition(fun if is_own else called.pop() or fun)
 
     @property
     def slack(self) -> float:
@@ -103,6 +100,16 @@ class Case:
     def grain(self) -> Any:
         """The shortest dtype that the primal computes in: what its values are good to."""
         return self.primal.narrowest()
+
+    @functools.cached_property
+    def answer(self) -> Callable:
+        """What the function under test says, see `Mode.answer`."""
+        return self.mode.answer(self.flat)
+
+    @functools.cached_property
+    def oracle(self) -> Callable:
+        """What autodiff of the primal says."""
+        return self.mode.answer(self.primal, self.autodiff)
 
     @property
     def by_differences(self) -> bool:
@@ -115,6 +122,10 @@ class Case:
         if self.oracles is None:
             return 1e-2 if self.by_differences else 16 * unit(self.grain)
         return BY_DIFFERENCES if self.by_differences else EXACT
+
+    def coarser(self, dtype: Any) -> Any:
+        """This dtype, or the grain if its numbers are shorter."""
+        return max((self.grain, jnp.dtype(dtype)), key=unit)
 
     def rng(self, use: str) -> np.random.Generator:
         """The random numbers for one use."""
@@ -140,11 +151,10 @@ class Case:
             try:
                 ys = jax.eval_shape(self.flat, rest, *xs)
                 given = ys if self.mode.is_reverse else xs
-                answer = self.mode.answer(self.flat)
-                jaxpr, (_, _, found) = jax.make_jaxpr(answer, return_shape=True)(rest, xs, given)
+                _, _, found = jax.eval_shape(self.answer, rest, xs, given)
             except _REFUSES as error:
                 return Traced(refusal=error)
-        return Traced(ys, found, None, is_endless(jaxpr.jaxpr))
+        return Traced(ys, found)
 
     def differentiates(self, mode: Mode, autodiff: Callable) -> bool:
         """Whether this autodiff takes the primal."""

@@ -1,19 +1,27 @@
-"""The gradient beside autodiff's, and the noise that each of its elements is known to.
+"""The gradient beside its oracles.
 
-A spread under roundings is u times the size of the terms that an element sums: of the rule's answers, or of
-autodiff's. Where terms cancel to 0 that is all there is to measure an error by.
+Beside autodiff's, element by element, each with the noise that it is known to: a spread under roundings is u
+times the size of the terms that an element sums, of the rule's answers, or of autodiff's. Where terms cancel
+to 0 that is all there is to measure an error by.
+
+And beside the slopes of the function: ⟨x̄, v⟩ and D⟨ȳ, f⟩ along directions v. At a kink the slopes to either
+side differ, and a gradient is one if ⟨x̄, v⟩ lies between them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from funcnet._types import Host
 from funcnet.check import directions
 from funcnet.check.answers import Answers, once
-from funcnet.check.noise import Comparison, compare, largest, spreads, unit, wide, without_jumps
+from funcnet.check.case import Case
+from funcnet.check.differences import Slope
+from funcnet.check.directions import Direction
+from funcnet.check.noise import Comparison, compare, cotangent, largest, spread, unit, wide, without_jumps
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.thresholds import AWAY, EXACT, ROUGHLY
+from funcnet.check.thresholds import AWAY, EXACT, KNOWN, ROUGHLY, SURE
 
 
 def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
@@ -25,54 +33,46 @@ def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
 
 
 @once
-def rule_noise(seen: Answers) -> list[Host]:
+def rule_noise(seen: Answers, i: int) -> Host:
     """For each element the spread of the rule under roundings."""
-    return _spreads(seen, seen.rule[0], seen.rounded)
+    return _spread(seen, seen.rule[0], seen.rounded, i)
 
 
-def _spreads(seen: Answers, center: Answer, around: Sequence[Answer]) -> list[Host]:
-    """Spreads, without those that only a tie explains: beside the gradient, or the terms of it."""
-    found = []
-    for i, sigma in enumerate(spreads(center.found, [one.found for one in around])):
-        terms = largest(np.asarray(floor(seen, seen.probe, seen.rule[0], i))) / seen.u
-        found.append(without_jumps(sigma, max(largest(wide(center.found[i])), terms)))
-    return found
+def _spread(seen: Answers, center: Answer, around: Sequence[Answer], i: int) -> Host:
+    """A spread, without what only a tie explains: beside the gradient, or the terms of it."""
+    terms = largest(np.asarray(floor(seen, seen.probe, seen.rule[0], i))) / seen.u
+    sigma = spread(center.found[i], [one.found[i] for one in around])
+    return without_jumps(sigma, max(largest(center.found[i]), terms))
 
 
 @once
-def zero(seen: Answers) -> list[Host]:
+def zero(seen: Answers, i: int) -> Host:
     """For each element that autodiff does not tell from 0, what a 0 is known to there; else 0."""
-    found = []
-    for i, (own, true) in enumerate(
-        zip(rule_noise(seen), _spreads(seen, seen.truth[0], seen.moved), strict=True)
-    ):
-        noise = np.maximum(np.maximum(own, true), floor(seen, seen.probe, seen.rule[0], i))
-        found.append(np.where(np.abs(wide(seen.truth[0].found[i])) <= seen.case.slack * true, noise, 0))
-    return found
+    own, true = rule_noise(seen, i), _spread(seen, seen.truth[0], seen.moved, i)
+    noise = np.maximum(np.maximum(own, true), floor(seen, seen.probe, seen.rule[0], i))
+    return np.where(np.abs(wide(seen.truth[0].found[i])) <= seen.case.slack * true, noise, 0)
 
 
 @once
-def compared(seen: Answers) -> list[Comparison]:
+def compared(seen: Answers, i: int) -> Comparison:
     """The gradient at the arguments beside autodiff's."""
-    case, found, truth = seen.case, seen.rule[0].found, seen.truth[0].found
-    sigmas = spreads(truth, [one.found for one in seen.moved])
+    case, found, truth = seen.case, seen.rule[0].found[i], seen.truth[0].found[i]
+    sigma = spread(truth, [one.found[i] for one in seen.moved])
     if case.base is not None:
-        sigmas = [without_jumps(sigma, largest(x)) for sigma, x in zip(sigmas, truth, strict=True)]
+        sigma = without_jumps(sigma, largest(truth))
     if unit(case.grain) > unit(seen.probe.xs[0].dtype):  # sums of few short numbers often round alike
-        sigmas = list(map(np.maximum, sigmas, rule_noise(seen)))
-    dtypes = [max((case.grain, x.dtype), key=unit) for x in case.types(case.base)]
+        sigma = np.maximum(sigma, rule_noise(seen, i))
     relative = case.exact if case.base is not None or case.oracles is None else 0.0
-    return compare(found, list(map(wide, truth)), sigmas, dtypes, case.slack, relative, zero(seen))
+    dtype = case.coarser(case.types(case.base)[i].dtype)
+    return compare(found, truth, sigma, dtype, case.slack, relative, zero(seen, i))
 
 
 @once
-def terms(seen: Answers) -> list[Host]:
+def terms(seen: Answers, i: int) -> Host:
     """For each element that is 0 at the arguments, the size of the terms which cancel in it."""
-    found = []
-    for one, noise in zip(compared(seen), zero(seen), strict=True):
-        vanishes = np.maximum(np.abs(one.found), np.abs(one.truth)) <= seen.case.slack * noise
-        found.append(np.where(vanishes, noise / seen.u, 0))
-    return found
+    one, noise = compared(seen, i), zero(seen, i)
+    vanishes = np.maximum(np.abs(one.found), np.abs(one.truth)) <= seen.case.slack * noise
+    return np.where(vanishes, noise / seen.u, 0)
 
 
 def roughly(seen: Answers, rule: Answer, truth: Answer, near: Sequence[Comparison] = ()) -> list[Comparison]:
@@ -80,29 +80,27 @@ def roughly(seen: Answers, rule: Answer, truth: Answer, near: Sequence[Compariso
 
     Those of the comparisons `near` are among them.
     """
-    sizes = [largest(x) for x in truth.found]
-    if near:
-        sizes = [max(size, largest(one.truth)) for size, one in zip(sizes, near, strict=True)]
-    allowed = max(ROUGHLY, seen.case.exact if seen.case.by_differences else 0)
-    sigmas = [
-        np.full(x.shape, allowed * size + EXACT * largest(term))
-        for x, size, term in zip(truth.found, sizes, terms(seen), strict=True)
-    ]
-    return compare(rule.found, list(map(wide, truth.found)), sigmas, ["float32"] * len(sigmas), 1.0)
+    allowed, found = max(ROUGHLY, seen.case.exact if seen.case.by_differences else 0), []
+    for i, x in enumerate(truth.found):
+        size = max([largest(x), *(largest(one.truth) for one in near[i : i + 1])])
+        sigma = allowed * size + EXACT * largest(terms(seen, i))
+        found.append(compare(rule.found[i], x, sigma, "float32", 1.0))
+    return found
 
 
 def other_result(
     seen: Answers, answer: Answer, truth: Answer, around: Sequence[Answer]
 ) -> tuple[str, Comparison, str] | None:
     """What returns something else than it should: in words, beside that, and the result by name."""
-    case, sigmas = seen.case, spreads(truth.ys, [one.ys for one in around or [truth]])
-    dtypes = [max((case.grain, y.dtype), key=unit) for y in answer.ys]
+    case = seen.case
     pairs = [("forward returns another result than the function", answer.forward, answer.ys)]
     if case.options.reference is not None:
         pairs.append(("the function returns another result than its reference", answer.ys, truth.ys))
     for what, ys, others in pairs:
         relative = EXACT if all(y.dtype.itemsize >= 8 for y in ys) else 0.0
-        for i, one in enumerate(compare(ys, list(map(wide, others)), sigmas, dtypes, case.slack, relative)):
+        for i, (y, other) in enumerate(zip(ys, others, strict=True)):
+            sigma = spread(truth.ys[i], [near.ys[i] for near in around])
+            one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
             if (one.bad & np.isfinite(one.truth)).any():
                 return what, one, "y" if len(ys) == 1 else f"y[{i}]"
     return None
@@ -117,3 +115,97 @@ def beside(seen: Answers, probe: Probe, use: str) -> Probe:
         return (wide(x) + step).astype(x.dtype)
 
     return Probe(tuple(map(moved, probe.xs)), probe.given)
+
+
+@dataclass(frozen=True, eq=False)
+class Along:
+    """A gradient seen along one direction, `move`, and the slope of the function there.
+
+    Attributes:
+        terms: those of ⟨x̄, v⟩: x̄ v, or ȳ ẏ in forward mode.
+        i: the argument that is moved alone, if it is one.
+        how: how a group of equal elements is moved, if it is one.
+    """
+
+    case: Case
+    move: Direction
+    terms: Sequence[Host]
+    slope: Slope
+    i: int | None = None
+    how: str = ""
+
+    @property
+    def rule(self) -> float:
+        """⟨x̄, v⟩."""
+        return float(sum(term.sum().real for term in self.terms))
+
+    @property
+    def rounding(self) -> float:
+        """How far ⟨x̄, v⟩ may be off by the rounding of its terms."""
+        u = max(unit(kind) for kind in (self.case.grain, *(x.dtype for x in self.case.types(self.case.base))))
+        return max(self.case.exact, 100 * u) * self._size
+
+    @property
+    def _size(self) -> float:
+        """What errors along this direction are small beside: Σ |x̄ v|, or the slope."""
+        return max(float(sum(np.abs(term).sum() for term in self.terms)), self.slope.size)
+
+    @property
+    def tolerance(self) -> float:
+        """How far ⟨x̄, v⟩ may be from the slope: by the slope's error, and by rounding."""
+        return self.slope.tolerance + self.rounding
+
+    def agrees(self) -> bool:
+        """Whether the gradient can be that slope; if that is not known, what forward mode makes of it.
+
+        The latter is the dot product test: ⟨ȳ, J v⟩ = ⟨x̄, v⟩. It decides at kinks too: the middle one of
+        several equal elements in a sort may go where neither side goes.
+        """
+        if not np.isfinite(self.rule):
+            return True
+        if self.slope.is_zero and abs(self.rule) <= SURE * self.slope.error:
+            return True
+        noise = self.rounding + (self.slope.error if self.case.grain.itemsize < 8 else 0.0)
+        tangent = self.slope.tangent
+        as_forward_mode = not np.isfinite(tangent) or bool(abs(tangent - self.rule) <= noise)
+        admitted = self.slope.admits(self.rule, self.tolerance)
+        if self.slope.error > KNOWN * self._size:
+            return as_forward_mode or (self.case.oracles is None and admitted)
+        return admitted or (self.slope.kink and as_forward_mode)
+
+    def moves(self, i: int) -> bool:
+        """Whether the function changes along this direction, which moves the i-th x."""
+        size = max(abs(self.slope.low), abs(self.slope.high))
+        return bool(np.any(self.move[i])) and np.isfinite(self.slope.error) and size > 100 * self.slope.error
+
+
+@once
+def along(seen: Answers) -> list[Along]:
+    """Random directions, two for each argument, then each group of equal elements in three ways."""
+    rng, (point,) = seen.case.rng("directions"), seen.case.widened([seen.probe])
+    random = directions.random(point.xs, rng)
+    groups = [directions.of_group(point.xs, group, rng) for group in directions.equals(point.xs)]
+    moves: list[tuple[int | None, str, Direction]] = [(i, "", v) for i, v in random]
+    for group in groups:
+        moves += zip([None] * 3, ("together", "one against the other", "alone"), group, strict=True)
+    return slopes_along(seen, moves)
+
+
+def slopes_along(seen: Answers, moves: Sequence[tuple[int | None, str, Direction]]) -> list[Along]:
+    """The gradient along directions, each with the argument that it moves, or how it moves a group."""
+    case, rule = seen.case, seen.rule[0]
+    given, founds = case.widened([seen.probe])[0].given, [rule.found] * len(moves)
+    if not case.mode.is_reverse:
+        given = tuple(cotangent(y, case.rng(f"weights {k}")) for k, y in enumerate(rule.ys))
+        answers = seen.ask([_tangent(seen.probe, v) for *_, v in moves], case.base) if moves else []
+        founds = [one.found if one else rule.found for one in answers]
+    slopes, found = seen.slopes(seen.probe, [(given, v) for *_, v in moves]), []
+    for (i, how, v), one, slope in zip(moves, founds, slopes, strict=True):
+        weights = v if case.mode.is_reverse else given
+        terms = [wide(x) * w for x, w in zip(one, weights, strict=True)]
+        found.append(Along(case, v, terms, slope, i, how))
+    return found
+
+
+def _tangent(probe: Probe, v: Direction) -> Probe:
+    return Probe(probe.xs, tuple(part.astype(x.dtype) for part, x in zip(v, probe.xs, strict=True)))

@@ -23,19 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.check import words
-from funcnet.check.along import along
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case, sentence
-from funcnet.check.comparisons import floor, other_result, rule_noise, zero
+from funcnet.check.comparisons import along, floor, other_result, zero
 from funcnet.check.disputes import rulings, rulings_elsewhere
 from funcnet.check.equal_values import explained
-from funcnet.check.finding import Finding, described, finding
-from funcnet.check.linear import unequal
+from funcnet.check.finding import Finding, finding
+from funcnet.check.laws import eager, linear, one_alone, sharded, vmapped
 from funcnet.check.noise import unit
 from funcnet.check.precision import dtypes, shorts
 from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
-from funcnet.check.transforms import eager, one_alone, sharded, vmapped
 
 Criterion = Callable[[Case, Answers], Finding | None]
 
@@ -58,7 +56,7 @@ def typed(case: Case, seen: Answers) -> Finding | None:
             if (x.shape, x.dtype) != (found.shape, found.dtype):
                 what = f"the gradient is {found.dtype}{list(found.shape)}, expected the type of the argument"
                 advice = f"end the rule with .astype({case.name(i)}.dtype)"
-                return finding(case, "CONTRACT", what, ("do", advice), argument=described(case, i, dtype))
+                return finding(case, "CONTRACT", what, ("do", advice), about=(i, dtype))
     return None
 
 
@@ -107,21 +105,14 @@ def outputs(case: Case, seen: Answers) -> Finding | None:
     return words.other_result(case, *other) if other else None
 
 
-def linear(case: Case, seen: Answers) -> Finding | None:
-    """It is linear in the upstream gradient, and the same when it is repeated."""
-    noise = [own + floor(seen, seen.probe, seen.rule[0], i) for i, own in enumerate(rule_noise(seen))]
-    two = next(unequal(case, seen.rule, noise), None)
-    return words.unequal(case, two) if two else None
-
-
 def derivative(case: Case, seen: Answers) -> Finding | None:
     """At the arguments it is what autodiff and differences say."""
-    return next((words.lost(*ruling.lost) for ruling in rulings(seen) if ruling.lost), None)
+    return words.lost(rulings(seen))
 
 
 def derivative_elsewhere(case: Case, seen: Answers) -> Finding | None:
     """And elsewhere in its domain."""
-    return next((words.lost(*ruling.lost) for ruling in rulings_elsewhere(seen) if ruling.lost), None)
+    return words.lost(rulings_elsewhere(seen))
 
 
 def slopes(case: Case, seen: Answers) -> Finding | None:
@@ -176,7 +167,7 @@ def signal(case: Case, seen: Answers) -> Finding | None:
             f"nothing to see: {why}",
             ("largest", f"{np.max(sizes):.3g}, where the check resolves {one.tolerance.min():.1e}"),
             ("do", advice),
-            argument=described(case, i, case.base),
+            about=(i, case.base),
         )
     return None
 
@@ -190,7 +181,7 @@ def _vanishes_everywhere(seen: Answers, i: int) -> bool:
     (answer,) = seen.true([probe])
     if answer is None or not answer.is_finite:
         return False
-    allowed = seen.case.slack * np.maximum(floor(seen, probe, answer, i), zero(seen)[i])
+    allowed = seen.case.slack * np.maximum(floor(seen, probe, answer, i), zero(seen, i))
     return bool((np.abs(answer.found[i]) <= allowed).all())
 
 

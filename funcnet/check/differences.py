@@ -40,6 +40,7 @@ class Slope:
         high: Σ of the larger one. A function with a kink has derivatives between the two.
         kink: whether low and high differ, and do not approach each other with h.
         floor: what rounding of the values alone makes of a slope, at the largest step.
+        tangent: the slope by forward mode; NaN where there is none.
     """
 
     value: float
@@ -50,6 +51,7 @@ class Slope:
     high: float
     kink: bool
     floor: float
+    tangent: float = np.nan
 
     @property
     def size(self) -> float:
@@ -77,7 +79,7 @@ class Slope:
         return bool(low - tolerance <= derivative <= high + tolerance)
 
 
-def slope(rises: Host, falls: Host, low: Host, high: Host, noise: Host) -> Slope:
+def slope(rises: Host, falls: Host, low: Host, high: Host, noise: Host, tangent: float = np.nan) -> Slope:
     """The slope along a direction from what was measured at the steps.
 
     All have shape [steps]: rises ⟨ȳ, f(x + h v) − f(x)⟩ / h, falls ⟨ȳ, f(x) − f(x − h v)⟩ / h; the sums
@@ -91,7 +93,7 @@ def slope(rises: Host, falls: Host, low: Host, high: Host, noise: Host) -> Slope
     gaps = high - low
     stays = gaps[-1] > 0.5 * gaps[-2] and gaps[-1] > 0.5 * gaps[-3] and gaps[-1] > 20 * noise[-1]
     apart = top - bottom > 10 * (top_error + bottom_error) + 1e-7 * (abs(top) + abs(bottom))
-    return Slope(value, error, left, right, bottom, top, bool(stays and apart), float(noise[0]))
+    return Slope(value, error, left, right, bottom, top, bool(stays and apart), float(noise[0]), tangent)
 
 
 def _extrapolate(estimates: Host, rounding: Host, factor: int) -> tuple[float, float]:

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check import domain
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import compared, floor, roughly
 from funcnet.check.differences import Slope
 from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
+from funcnet.check.options import AT_ZERO
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.thresholds import BY_DIFFERENCES, COARSE, ELSEWHERE, LOST_DIGITS
 
@@ -78,7 +78,8 @@ class Ruling:
 @once
 def rulings(seen: Answers) -> list[Ruling]:
     """Who is right at the arguments."""
-    return rulings_at(seen, seen.probe, compared(seen), seen.truth[0], seen.moved)
+    beside = [compared(seen, i) for i in range(len(seen.rule[0].found))]
+    return rulings_at(seen, seen.probe, beside, seen.truth[0], seen.moved)
 
 
 @once
@@ -88,14 +89,12 @@ def rulings_elsewhere(seen: Answers) -> list[Ruling]:
     settled = [ruling.compared for ruling in rulings(seen)]
     for where, (probe, rule, truth) in seen.elsewhere.items():
         at_point = roughly(seen, rule, truth, settled)
-        if where == domain.AT_ZERO:
-            at_point = list(map(_finiteness, at_point))
+        if where == AT_ZERO:
+            at_point = [
+                replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth)) for one in at_point
+            ]
         found += rulings_at(seen, probe, at_point, truth, where=where, elsewhere=True)
     return found
-
-
-def _finiteness(one: Comparison) -> Comparison:
-    return replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth))
 
 
 def rulings_at(
@@ -112,7 +111,7 @@ def rulings_at(
     mode = seen.case.mode
     wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(compared) if one.bad.any()}
     pairs = [mode.pair(probe, truth.ys, i, weights) for i, three in wrong.items() for weights in three]
-    slopes = iter(seen.slopes(probe, pairs)[0] if pairs else ())
+    slopes = iter(seen.slopes(probe, pairs))
     rulings = list(map(Ruling, compared))
     for i, (weights, *_) in wrong.items():
         along = next(slopes), next(slopes), next(slopes)
@@ -211,7 +210,8 @@ def _has_a_second_opinion(dispute: Dispute) -> bool:
     """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
     one, case = dispute.one, dispute.seen.case
     others = [autodiff for autodiff in case.mode.autodiff if autodiff is not case.autodiff]
-    (other,) = dispute.seen.true([dispute.probe], (others or [case.mode.slow])[0])
+    oracle = case.mode.answer(case.primal, (others or [case.mode.slow])[0])
+    (other,) = dispute.seen.true([dispute.probe], oracle)
     if other is None:
         return False
     difference = np.abs(one.found - wide(other.found[dispute.i]))

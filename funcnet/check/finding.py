@@ -50,9 +50,19 @@ class Finding:
         return "\n".join(lines)
 
 
-def finding(case: Case, verdict: str, summary: str, *details: tuple[str, str], argument: str = "") -> Finding:
-    """A finding, with the place of the rule and the line that repeats the check."""
+def finding(
+    case: Case, verdict: str, summary: str, *details: tuple[str, str], about: tuple[int, Any] | None = None
+) -> Finding:
+    """A finding, with the place of the rule and the line that repeats the check.
+
+    It is about the whole function, or the i-th argument, or result, in a dtype.
+    """
     lines = (*details, *[("rule", case.line)] * bool(case.line), ("reproduce", _reproduce(case)))
+    argument = ""
+    if about is not None:
+        i, dtype = about
+        x = case.types(dtype)[i]
+        argument = f"{case.name(i)}: {x.dtype}[{','.join(map(str, x.shape))}]"
     return Finding(verdict, case.subject.name, argument, summary, lines)
 
 
@@ -66,12 +76,6 @@ def raised(outcome: T | Finding) -> T:
     if isinstance(outcome, Finding):
         raise VJPCheckError(outcome) from None
     return outcome
-
-
-def described(case: Case, i: int, dtype: Any) -> str:
-    """The i-th argument, or result, by name, dtype and shape."""
-    x = case.types(dtype)[i]
-    return f"{case.name(i)}: {x.dtype}[{','.join(map(str, x.shape))}]"
 
 
 def element(name: str, place: Sequence[Any]) -> str:

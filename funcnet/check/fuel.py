@@ -48,9 +48,8 @@ def metered(function: Callable, patience: "Patience") -> Callable[..., tuple[Any
 
     def run(left: Any, *args: Any) -> tuple[Any, Any]:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        meter = _Meter(left, patience)
-        ys = meter.run(*_jax.open_jaxpr(closed), jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(shapes), ys), meter.left
+        left, ys = _run(patience, left, closed, jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shapes), ys), left
 
     return run
 
@@ -77,84 +76,81 @@ class Patience:
         return min(self.seconds, max(1.0, 100 * self.slowest)) if self.slowest else self.seconds
 
 
-class _Meter:
-    """Runs programs and counts their turns down."""
+def _run(patience: Patience, left: Any, program: Any, xs: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """The turns that a program leaves, and its outputs."""
+    inner = functools.partial(_run, patience)
 
-    def __init__(self, left: Any, patience: Patience):
-        self.left = left
-        self.patience = patience
-
-    def run(self, jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
-        """The outputs of a program."""
-        return evaluate(jaxpr, consts, xs, self._step)
-
-    def _step(self, eqn: _jax.Equation, xs: Sequence[Any]) -> Sequence[Any]:
+    def step(eqn: _jax.Equation, xs: Sequence[Any]) -> Sequence[Any]:
+        nonlocal left
         name = eqn.primitive.name
         if name in _CALLBACKS:
-            return _guarded(eqn, self.patience, xs)
-        if name != "while" and not any(is_endless(part) for part, _ in _jax.programs(eqn)):
+            return _guarded(eqn, patience, xs)
+        counted = _call if name in CALLS else _LOOPS.get(name)
+        if counted is None or not (
+            name == "while" or any(is_endless(part) for part, _ in _jax.programs(eqn))
+        ):
             return _jax.bind(eqn, xs)
-        if name in CALLS:
-            return self.run(*_jax.called(eqn), xs)
-        loops = {"while": self._while, "scan": self._scan, "cond": self._cond}
-        return (loops | {"custom_linear_solve": self._solve}).get(name, _jax.bind)(eqn, xs)
-
-    def _inner(self, left: Any, program: Any, xs: Sequence[Any]) -> tuple[Any, list[Any]]:
-        """What a program inside of a loop or branch leaves, and its outputs."""
-        meter = _Meter(left, self.patience)
-        ys = meter.run(*_jax.open_jaxpr(program), xs)
-        return meter.left, ys
-
-    def _while(self, eqn: _jax.Equation, xs: Sequence[Any]) -> Sequence[Any]:
-        params = eqn.params
-        first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
-
-        def more(carry: Sequence[Any]) -> Any:
-            (one,) = evaluate(*_jax.open_jaxpr(params["cond_jaxpr"]), [*xs[:first], *carry])
-            return one
-
-        def goes_on(state: Any) -> Any:
-            left, carry = state
-            return more(carry).any() & (left > 0)
-
-        def turn(state: Any) -> Any:
-            left, carry = state
-            left, ys = self._inner(left - 1, params["body_jaxpr"], [*xs[first:second], *carry])
-            return left, [_where(more(carry), y, x) for y, x in zip(ys, carry, strict=True)]
-
-        self.left, ys = lax.while_loop(goes_on, turn, (self.left, list(xs[second:])))
+        left, ys = counted(inner, left, eqn, xs)
         return ys
 
-    def _scan(self, eqn: _jax.Equation, xs: Sequence[Any]) -> Sequence[Any]:
-        params = eqn.params
-        consts, carried = _jax.scan_counts(eqn)
+    ys = evaluate(*_jax.open_jaxpr(program), xs, step)
+    return left, ys
 
-        def turn(state: Any, x: Any) -> Any:
-            left, carry = state
-            left, ys = self._inner(left, params["jaxpr"], [*xs[:consts], *carry, *x])
-            return (left, ys[:carried]), ys[carried:]
 
-        start = self.left, list(xs[consts : consts + carried])
-        options = {name: params[name] for name in ("length", "reverse", "unroll")}
-        (self.left, carry), ys = lax.scan(turn, start, list(xs[consts + carried :]), **options)
-        return [*carry, *ys]
+def _call(inner: Callable, left: Any, eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    return inner(left, _jax.closed(*_jax.called(eqn)), xs)
 
-    def _cond(self, eqn: _jax.Equation, xs: Sequence[Any]) -> Sequence[Any]:
-        index, *operands = xs
-        branches = [
-            functools.partial(lambda program, left, *xs: self._inner(left, program, xs), branch)
-            for branch in eqn.params["branches"]
-        ]
-        self.left, ys = lax.switch(index.astype(jnp.int32), branches, self.left, *operands)
-        return ys
 
-    def _solve(self, eqn: _jax.Equation, xs: Sequence[Any]) -> Sequence[Any]:
-        """Its solver is run as it is: nobody differentiates it any more."""
-        lengths, programs = eqn.params["const_lengths"], eqn.params["jaxprs"]
-        start = lengths.matvec + lengths.vecmat
-        consts, b = xs[start : start + lengths.solve], xs[sum(lengths) :]
-        self.left, ys = self._inner(self.left, programs.solve, [*consts, *b])
-        return ys
+def _while(inner: Callable, left: Any, eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    params = eqn.params
+    first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+
+    def more(carry: Sequence[Any]) -> Any:
+        (one,) = evaluate(*_jax.open_jaxpr(params["cond_jaxpr"]), [*xs[:first], *carry])
+        return one
+
+    def goes_on(state: Any) -> Any:
+        left, carry = state
+        return more(carry).any() & (left > 0)
+
+    def turn(state: Any) -> Any:
+        left, carry = state
+        left, ys = inner(left - 1, params["body_jaxpr"], [*xs[first:second], *carry])
+        return left, [_where(more(carry), y, x) for y, x in zip(ys, carry, strict=True)]
+
+    return lax.while_loop(goes_on, turn, (left, list(xs[second:])))
+
+
+def _scan(inner: Callable, left: Any, eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    params = eqn.params
+    consts, carried = _jax.scan_counts(eqn)
+
+    def turn(state: Any, x: Any) -> Any:
+        left, carry = state
+        left, ys = inner(left, params["jaxpr"], [*xs[:consts], *carry, *x])
+        return (left, ys[:carried]), ys[carried:]
+
+    start = left, list(xs[consts : consts + carried])
+    options = {name: params[name] for name in ("length", "reverse", "unroll")}
+    (left, carry), ys = lax.scan(turn, start, list(xs[consts + carried :]), **options)
+    return left, [*carry, *ys]
+
+
+def _cond(inner: Callable, left: Any, eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    index, *operands = xs
+    branches = [lambda left, *xs, branch=branch: inner(left, branch, xs) for branch in eqn.params["branches"]]
+    return lax.switch(index.astype(jnp.int32), branches, left, *operands)
+
+
+def _solve(inner: Callable, left: Any, eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """Its solver is run as it is: nobody differentiates it any more."""
+    lengths, programs = eqn.params["const_lengths"], eqn.params["jaxprs"]
+    start = lengths.matvec + lengths.vecmat
+    consts, b = xs[start : start + lengths.solve], xs[sum(lengths) :]
+    return inner(left, programs.solve, [*consts, *b])
+
+
+_LOOPS = {"while": _while, "scan": _scan, "cond": _cond, "custom_linear_solve": _solve}
 
 
 def _where(more: Any, y: Any, x: Any) -> Any:

@@ -135,13 +135,11 @@ def _number(x: Any) -> str:
     return f"{x:.6g}" if np.iscomplexobj(x) else f"{float(np.real(x)):.6g}"
 
 
-def of_nonlinear(found: Host, truth: Host, repeated: bool, loops: bool) -> str:
+def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:
     """What a rule that is not linear does to the upstream gradient; `truth` is what it would be if it were.
 
-    Or the two are answers to one question, `repeated`; or it `loops` until it decides itself to stop.
+    It may be that it `loops` until it decides itself to stop.
     """
-    if repeated:
-        return "randomness without a key, or memory that is not initialized"
     if not truth.any():
         return "the upstream gradient is ignored, or something is added to it"
     if loops:

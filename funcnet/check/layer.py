@@ -20,9 +20,9 @@ from funcnet._types import Host
 from funcnet.backprop.program import CALLS, evaluate, live, read, step
 from funcnet.check import directions
 from funcnet.check.case import Case
-from funcnet.check.fuel import is_endless
+from funcnet.check.comparisons import Along
 from funcnet.check.modes import REVERSE
-from funcnet.check.noise import wide
+from funcnet.check.noise import unit, wide
 from funcnet.check.primal import Primal, program
 from funcnet.check.probes import Probe, Runner
 from funcnet.check.thresholds import FUEL, GROWTH
@@ -122,14 +122,12 @@ class _Search:
         if found is None:
             return False
         moves = [_everywhere(xs, rng) for _ in range(DIRECTIONS)]
-        turns = GROWTH * FUEL if is_endless(flat.jaxpr) else None
-        eps = float(jnp.finfo(self.case.grain).eps)
-        slopes, _ = self.runner.slopes(tail, rest, xs, [(given, v) for v in moves], eps, False, turns)
+        pairs, eps = [(given, v) for v in moves], 2 * unit(self.case.grain)
+        slopes = self.runner.slopes(tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
         for v, slope in zip(moves, slopes, strict=True):
             terms = [wide(x) * wide(part) for x, part in zip(found.found, v, strict=True)]
-            rule = float(sum(term.sum() for term in terms))
-            allowed = slope.tolerance + self.case.exact * sum(np.abs(term).sum() for term in terms)
-            if not np.isfinite(rule) or (slope.is_known and not slope.admits(rule, allowed)):
+            one = Along(self.case, v, terms, slope)
+            if not np.isfinite(one.rule) or not one.agrees():
                 return True
         return False
 

@@ -22,11 +22,11 @@ import numpy as np
 from funcnet._errors import GradientError
 from funcnet._types import Host
 from funcnet.check import directions
-from funcnet.check.along import Along, slopes_along
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case, set_up
+from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import ends, first, traced
-from funcnet.check.finding import Finding, described, finding, number, raised
+from funcnet.check.finding import Finding, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
 from funcnet.check.options import Options
@@ -217,7 +217,7 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
         ("do", advice),
-        argument=described(case, i, case.base),
+        about=(i, case.base),
     )
 
 

@@ -13,7 +13,7 @@ that: the spread of what rule and autodiff give, in float64, is u · (size of th
 dtype it is larger as its u is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ def tiny(dtype: Any) -> float:
 
 def largest(x: Host) -> float:
     """The size of the largest element that is finite; 0 without any."""
+    x = wide(x)
     return float(np.abs(x[np.isfinite(x)]).max(initial=0))
 
 
@@ -58,13 +59,10 @@ def cotangent(like: Any, rng: np.random.Generator) -> Host:
     return sizes
 
 
-def spreads(center: Sequence[Host], moved: Sequence[Sequence[Host]]) -> list[Host]:
+def spread(center: Host, moved: Iterable[Host]) -> Host:
     """σ: the largest deviation of each element under the roundings."""
     with np.errstate(invalid="ignore"):
-        return [
-            np.max([np.abs(wide(draw[i]) - wide(c)) for draw in moved], axis=0) if c.size else np.abs(c)
-            for i, c in enumerate(center)
-        ]
+        return np.max([np.abs(wide(one) - wide(center)) for one in (center, *moved)], axis=0)
 
 
 def without_jumps(sigma: Host, size: float) -> Host:
@@ -125,24 +123,21 @@ class Comparison:
 
 
 def compare(
-    found: Sequence[Host],
-    truth: Sequence[Host],
-    sigmas: Sequence[Host],
-    dtypes: Sequence[Any],
+    found: Host,
+    truth: Host,
+    sigma: Any,
+    dtype: Any,
     slack: float,
     relative: float = 0.0,
-    zeros: Sequence[Host] | None = None,
-) -> list[Comparison]:
-    """Each array beside its truth, within the noise of its dtype, and `relative` of its own size.
+    zero: Any = 0.0,
+) -> Comparison:
+    """An array beside its truth, within the noise of its dtype, and `relative` of its own size.
 
-    Where both are below `slack` times what `zeros` gives for an element, both are 0, and that is the noise.
+    Where both are below `slack` times `zero`, both are 0, and that is the noise.
     """
-    comparisons = []
-    for i, (one, other, sigma, dtype) in enumerate(zip(found, truth, sigmas, dtypes, strict=True)):
-        one, sizes = wide(one), np.abs(np.where(np.isfinite(other), other, 0))
-        noise = np.where(np.isfinite(sigma), sigma, 0) + unit(dtype) * sizes + tiny(dtype)
-        if zeros is not None:
-            vanish = (np.abs(one) <= slack * zeros[i]) & (np.abs(other) <= slack * zeros[i])
-            noise = np.where(vanish, np.maximum(noise, 2 * zeros[i]), noise)
-        comparisons.append(Comparison(one, other, noise, slack * noise + relative * sizes))
-    return comparisons
+    found, truth = wide(found), wide(truth)
+    sizes = np.abs(np.where(np.isfinite(truth), truth, 0))
+    noise = np.where(np.isfinite(sigma), sigma, 0) + unit(dtype) * sizes + tiny(dtype)
+    vanishes = np.maximum(np.abs(found), np.abs(truth)) <= slack * zero
+    noise = np.where(vanishes, np.maximum(noise, 2 * zero), noise)
+    return Comparison(found, truth, noise, slack * noise + relative * sizes)

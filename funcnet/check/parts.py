@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from funcnet._errors import ParameterError
-from funcnet.check import criteria, transforms, words
-from funcnet.check.along import slopes_along
+from funcnet.check import criteria, words
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case, set_up
+from funcnet.check.comparisons import slopes_along
 from funcnet.check.criteria import Criterion, first
 from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
@@ -24,8 +24,8 @@ CONTRACT: tuple[Criterion, ...] = (
     criteria.integers_have_none,
     criteria.ends,
     criteria.outputs,
-    transforms.eager,
-    transforms.vmapped,
+    criteria.eager,
+    criteria.vmapped,
 )
 """What a rule owes to JAX, without asking whether its numbers are right."""
 

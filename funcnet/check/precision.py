@@ -6,7 +6,7 @@ makes of it, so the gradient is compared beside the ties as well.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,9 +17,8 @@ from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import beside, other_result, roughly, terms
 from funcnet.check.disputes import rulings_at
 from funcnet.check.finding import Finding
-from funcnet.check.noise import Comparison, compare, spreads, unit, wide
-from funcnet.check.probes import Answer, ended
-from funcnet.check.thresholds import DRAWS
+from funcnet.check.noise import Comparison, compare, spread, unit, wide
+from funcnet.check.probes import Answer, Probe, ended
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def shorts(seen: Answers) -> list[Short]:
 
 
 def _short(seen: Answers, dtype: Any) -> Short:
-    """Compare the gradient in a short dtype with the true one at the same numbers."""
+    """Compare the gradient in a short dtype with the true one at the same numbers, and beside their ties."""
     case = seen.case
     if seen.is_late(f"in {case.subject.at(dtype)[0].dtype}"):
         return Short(dtype)
@@ -64,36 +63,33 @@ def _short(seen: Answers, dtype: Any) -> Short:
     if refusal is not None:
         return Short(dtype, finding=words.not_traced(case, dtype, refusal))
     probe = case.probe(dtype)
-    kind = probe.xs[0].dtype
-    probes = [probe, *([beside(seen, probe, "short")] if directions.equals(probe.xs) else ())]
-    count = len(probes)
-    moved = [draw for n, one in enumerate(probes) for draw in case.draws(one, f"{kind} {n}")]
-    own = [draw.like(probe) for draw in moved if case.primal.stops_itself()]
-    own = seen.ask([*probes, *own], dtype, needed=count)
-    true = seen.true([*probes, *moved], needed=count)
-    exact = seen.ask(case.widened(probes), case.base) if case.base is not None else true[:count]
-    columns = [ended(answers[:count]) for answers in (own, exact, true)]
-    if any(len(answers) < count for answers in columns):
+    short = _at(seen, dtype, probe)
+    if short.compared and not short.finding and directions.equals(probe.xs):
+        return replace(short, finding=_at(seen, dtype, beside(seen, probe, "short"), True).finding)
+    return short
+
+
+def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
+    """Compare the two at one point; aside, where arguments have lost their structure, with nothing else."""
+    case, kind = seen.case, probe.xs[0].dtype
+    (answer,), (truth,) = seen.ask([probe], dtype), seen.true([probe])
+    (rule,) = seen.ask(case.widened([probe]), case.base) if case.base is not None else [truth]
+    if answer is None or rule is None or truth is None:
         return Short(dtype, notes=(f"not checked in {kind}: a loop in it does not end there",))
-    if why := _elsewhere(seen, columns[0][0], columns[2][0]):
+    if why := _elsewhere(seen, answer, truth):
         return Short(dtype, notes=(f"not checked in {kind}: {why}",))
-    compared, notes = [], ()
-    for k, (answer, rule, truth) in enumerate(zip(*columns, strict=True)):
-        around, spread = (ended(one[count + DRAWS * k :][:DRAWS]) for one in (true, own))
-        if other := other_result(seen, answer, truth, around):
-            return Short(dtype, finding=words.other_result(case, *other))
-        if k == 0:
-            where = f", at the arguments rounded to {kind}"
-            rulings = rulings_at(seen, probe, roughly(seen, rule, truth), truth, around, where)
-            notes = tuple(ruling.note for ruling in rulings)
-            if lost := next((ruling.lost for ruling in rulings if ruling.lost), None):
-                return Short(dtype, finding=words.lost(*lost))
-        beside_truth = _compared(seen, answer, rule, truth, around, spread)
-        compared += beside_truth
-        for i, one in enumerate(beside_truth):
-            if one.bad.any():
-                return Short(dtype, finding=words.unstable(case, i, one, dtype))
-    return Short(dtype, compared[: len(columns[0][0].found)], notes=notes)
+    draws = case.draws(probe, str(kind))
+    around, own = ended(seen.true(draws, needed=False)), list[Answer]()
+    if case.primal.stops_itself():
+        own = ended(seen.ask([draw.like(probe) for draw in draws], dtype, needed=False))
+    if other := other_result(seen, answer, truth, around):
+        return Short(dtype, finding=words.other_result(case, *other))
+    where, beside_truth = f", at the arguments rounded to {kind}", roughly(seen, rule, truth)
+    rulings = [] if aside else rulings_at(seen, probe, beside_truth, truth, around, where)
+    notes = tuple(ruling.note for ruling in rulings)
+    compared = _compared(seen, answer, rule, truth, around, own)
+    off = (words.unstable(case, i, one, dtype) for i, one in enumerate(compared) if one.bad.any())
+    return Short(dtype, compared, words.lost(rulings) or next(off, None), notes)
 
 
 def _elsewhere(seen: Answers, answer: Answer, truth: Answer) -> str:
@@ -114,17 +110,18 @@ def _compared(
     rule: Answer,
     truth: Answer,
     around: Sequence[Answer],
-    spread: Sequence[Answer],
+    spread_of_rule: Sequence[Answer],
 ) -> list[Comparison]:
     """The gradient beside the rule's own in float64.
 
     A loop that stops at a tolerance is as good as that, which shows in the spread of its own answers.
     """
-    sigmas = spreads(truth.found, [one.found for one in around])
-    if spread:
-        sigmas = list(map(np.maximum, sigmas, spreads(answer.found, [one.found for one in spread])))
-    kinds = [x.dtype for x in answer.found]
-    zeros = [unit(kind) * size for kind, size in zip(kinds, terms(seen), strict=True)]
-    pairs = zip(map(wide, rule.found), truth.found, strict=True)
-    expected = [np.where(np.isfinite(own), own, true) for own, true in pairs]
-    return compare(answer.found, expected, sigmas, kinds, seen.case.slack, zeros=zeros)
+    found = []
+    for i, x in enumerate(answer.found):
+        sigma = spread(truth.found[i], [one.found[i] for one in around])
+        sigma = np.maximum(sigma, spread(x, [one.found[i] for one in spread_of_rule]))
+        zero = unit(x.dtype) * terms(seen, i)
+        own, true = wide(rule.found[i]), truth.found[i]
+        expected = np.where(np.isfinite(own), own, true)
+        found.append(compare(x, expected, sigma, x.dtype, seen.case.slack, zero=zero))
+    return found

@@ -19,12 +19,15 @@ import numpy as np
 
 from funcnet._types import Host
 from funcnet.check.differences import Slope, sides, slope
-from funcnet.check.fuel import Patience, metered
-from funcnet.check.programs import executable
+from funcnet.check.fuel import Patience, is_endless, metered
+from funcnet.check.programs import executable, traced
+from funcnet.check.subject import Arrays
 from funcnet.check.thresholds import FUEL, GROWTH, STEPS
 
 BATCH, DIRECTIONS = 4, 8
 """How many probes, and how many directions, a program takes at once."""
+
+Rows = Sequence[tuple[Any, Any]]
 
 _ENDLESS = np.iinfo(np.int32).max
 
@@ -65,117 +68,117 @@ def ended(answers: Iterable[Answer | None]) -> list[Answer]:
     return [one for one in answers if one is not None]
 
 
+@dataclass(eq=False)
+class Program:
+    """A compiled program, and how many turns its loops may take."""
+
+    run: Callable
+    fuel: int
+
+
 class Runner:
     """Runs the programs of one check, `batch` probes in a call, within its time, and counts both."""
 
     def __init__(self, timeout: float, batch: int = BATCH):
         self.patience = Patience(timeout)
         self.batch = batch
-        self.calls = self.probes = 0
+        self.probes = 0
+        self.programs: dict[Any, Program] = {}
 
     def answers(
         self,
         answer: Callable,
-        rest: Sequence[Any],
+        rest: Arrays,
         probes: Sequence[Probe],
-        mapped: Callable = jax.lax.map,
         quick: bool = False,
-        endless: bool = False,
-        needed: int = 1,
+        needed: bool = True,
     ) -> list[Answer | None]:
         """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
 
-        Of what is `endless` there may be none. The first ones that are `needed` are worth all of the time.
+        There is none where a loop goes on; those that are `needed` are worth all of the time.
         """
         rows = [(probe.xs, probe.given) for probe in probes]
-        fuel, batch = FUEL if endless else 0, self.batch if mapped is jax.lax.map else len(rows)
-        found, turns = self._run(answer, rest, rows, batch, mapped, quick, fuel, needed)
-        pairs = zip(found, turns, strict=True)
-        return [None if used is None else Answer(*one, turns=used) for one, used in pairs]
+        found = self._run(answer, rest, rows, self.batch, quick, FUEL, needed)
+        return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
 
     def slopes(
         self,
         flat: Callable,
-        rest: Sequence[Any],
-        xs: Sequence[Any],
-        pairs: Sequence[tuple[Any, Any]],
+        rest: Arrays,
+        xs: Arrays,
+        pairs: Rows,
         eps: float,
-        forward: bool,
-        turns: int | None = None,
-    ) -> tuple[list[Slope], Host]:
-        """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, and what forward mode says they are, if there is one.
+        forward: bool = False,
+        turns: int = 0,
+    ) -> list[Slope]:
+        """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, by `forward` mode too if there is one.
 
         The values of `flat(rest, *xs) -> ys` are rounded by `eps`. `turns` are those of its loops at the
-        point, None without any that need not end; a slope is no number where they take many more.
+        point; a slope is no number where they take many more.
         """
 
         def at(fixed: Any, y_bars: Any, v: Any) -> Any:
             rest, xs = fixed
             return sides(functools.partial(flat, rest), xs, y_bars, v, forward)
 
-        fuel = 0 if turns is None else FUEL + 4 * (len(STEPS) + 1) * turns
-        found, used = self._run(at, (tuple(rest), tuple(xs)), pairs, DIRECTIONS, quick=True, fuel=fuel)
-        slopes, tangents = [], []
-        for (measured, tangent, size), ends in zip(found, used, strict=True):
-            alive = 1.0 if ends is not None else np.nan
-            slopes.append(slope(*(alive * one for one in measured), noise=eps * size / STEPS))
-            tangents.append(alive * tangent)
-        return slopes, np.array(tangents)
+        fuel, slopes = FUEL + 4 * (len(STEPS) + 1) * turns, []
+        found = self._run(at, (tuple(rest), tuple(xs)), pairs, DIRECTIONS, True, fuel, False)
+        for (measured, tangent, size), ends in found:
+            alive = np.nan if ends is None else 1.0
+            steps = [alive * one for one in measured]
+            slopes.append(slope(*steps, noise=eps * size / STEPS, tangent=float(alive * tangent)))
+        return slopes
 
     def _run(
-        self,
-        function: Callable,
-        rest: Sequence[Any],
-        rows: Sequence[Any],
-        batch: int,
-        mapped: Callable = jax.lax.map,
-        quick: bool = False,
-        fuel: int = 0,
-        needed: int = 0,
-    ) -> tuple[list[Any], list[int | None]]:
-        """`function(rest, *columns)` for each row, and the turns of its loops: None for too many.
-
-        Batches of one size run as one program, however many rows there are.
-        """
-        at = metered(function, self.patience) if fuel else lambda left, *args: (function(*args), left)
-
-        def on_rows(left: Any, rest: Any, stacks: Any) -> Any:
-            return mapped(lambda row: at(left, rest, *row), stacks)
-
-        self.probes, self.calls = self.probes + len(rows), self.calls + bool(rows)
-        given, began, found, turns = fuel or 1, time.process_time(), [], []
-        self.patience.lost = 0
-        run: Callable | None = None
+        self, function: Callable, rest: Arrays, rows: Rows, batch: int, quick: bool, fuel: int, needed: bool
+    ) -> list[tuple[Any, int | None]]:
+        """`function(rest, *columns)` for each row, and the turns of its loops: None for too many."""
+        found: list[tuple[Any, int | None]] = []
+        began, self.patience.lost = time.process_time(), 0
+        self.probes += len(rows)
         for first in range(0, len(rows), batch):
             part = rows[first : first + batch]
-            stacks = _stacked([*part, *[part[-1]] * (batch - len(part))])
-            run = run or executable(on_rows, np.int32(given), tuple(rest), stacks, quick=quick)
-            given, results, left = self._refuelled(
-                lambda given, run=run, stacks=stacks: run(np.int32(given), tuple(rest), stacks),
-                given,
-                began,
-                max(0, min(needed - first, len(part))),
-            )
-            found += [jax.tree.map(operator.itemgetter(i), results) for i in range(len(part))]
-            turns += [int(given - own) if own > 0 else None for own in left[: len(part)]]
-        return found, turns
+            inputs = tuple(rest), stacked([*part, *[part[-1]] * (batch - len(part))])
+            key = function, str(jax.tree.map(jax.typeof, inputs))
+            if key not in self.programs:
+                self.programs[key] = Program(self._compiled(function, inputs, quick), fuel)
+            program = self.programs[key]
+            results, left = self._refuelled(program, inputs, began, len(part) * needed)
+            turns = [int(program.fuel - own) if own > 0 else None for own in left]
+            found += [(jax.tree.map(operator.itemgetter(i), results), turns[i]) for i in range(len(part))]
+        return found
 
-    def _refuelled(self, run: Callable, given: int, began: float, needed: int) -> tuple[int, Any, Host]:
-        """The turns given, more while the first rows need them; the result; what each row has left."""
+    def _compiled(self, function: Callable, inputs: Any, quick: bool) -> Callable:
+        """The function of the turns that are left and of rows; it counts them only if it has such loops."""
+
+        def on_rows(at: Callable) -> Any:
+            def run(left: Any, rest: Any, stacks: Any) -> Any:
+                return jax.lax.map(lambda row: at(left, rest, *row), stacks)
+
+            return traced(run, np.int32(1), *inputs)
+
+        whole = on_rows(lambda left, *args: (function(*args), left))
+        if is_endless(whole.jaxpr.jaxpr):
+            whole = on_rows(metered(function, self.patience))
+        return executable(whole, quick)
+
+    def _refuelled(self, program: Program, inputs: Any, began: float, needed: int) -> tuple[Any, Host]:
+        """The results, with more turns while the first rows need them; and what each row has left of them."""
         timeout = self.patience.seconds
         while True:
-            begin = time.process_time()
-            results, left = run(given)
+            begin, given = time.process_time(), program.fuel
+            results, left = program.run(np.int32(given), *inputs)
             now = time.process_time()
             used = given - left[:needed].min(initial=given)
             enough = given >= min(GROWTH * used, _ENDLESS) if used < given else False
             late = 2 * (now - begin) > timeout or now - began > timeout
             if (left > 0).all() or enough or late or given == _ENDLESS:
-                return given, results, left
+                return results, left
             self.patience.lost = 0
             more = int(np.clip(timeout / max(now - begin, 1e-3), 2, GROWTH))
-            given = min(given * more if used == given else GROWTH * int(used), _ENDLESS)
+            program.fuel = min(given * more if used == given else GROWTH * int(used), _ENDLESS)
 
 
-def _stacked(rows: Sequence[Any]) -> Any:
+def stacked(rows: Rows) -> Any:
+    """Rows as columns."""
     return jax.tree.map(lambda *parts: np.stack(parts), *rows)

@@ -45,12 +45,17 @@ def compiled(function: Callable, *args: Any, quick: bool = False) -> Any:
 
     With `quick` it is compiled with few optimizations, for an oracle that runs a few times.
     """
-    return executable(function, *args, quick=quick)(*args)
+    return executable(traced(function, *args), quick)(*args)
 
 
-def executable(function: Callable, *args: Any, quick: bool = False) -> Callable:
-    """The same for any arguments of these types."""
-    lowered = jax.jit(function, keep_unused=True).lower(*args)
+def traced(function: Callable, *args: Any) -> Any:
+    """A function as it is to be compiled for arguments of these types."""
+    return jax.jit(function, keep_unused=True).trace(*args)
+
+
+def executable(function: Any, quick: bool = False) -> Callable:
+    """What is traced, compiled: a function of all of its arguments."""
+    lowered = function.lower()
     text = lowered.as_text()
     program = _Program(text, str(lowered.in_tree), str(lowered.out_tree), _QUICK if quick else (), lowered)
     if "callback" not in text:

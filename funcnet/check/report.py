@@ -149,7 +149,7 @@ def report(seen: Answers) -> Report:
         _stash(case) if case.mode.is_reverse else None,
         case.own_rules,
         seen.runner.probes,
-        seen.runner.calls,
+        len(seen.runner.programs),
         tuple(dict.fromkeys(filter(None, notes))),
     )
 

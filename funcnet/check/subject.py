@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet import _jax
 from funcnet._errors import ParameterError
 from funcnet._types import Host
 from funcnet.backprop import argument_names
@@ -71,10 +69,8 @@ class Subject:
 
 def as_kind(dtype: Any, wanted: Any) -> Any:
     """The dtype of the wanted precision that holds such numbers: complex ones have two parts."""
-    wanted = jnp.dtype(wanted)
-    if not jnp.issubdtype(dtype, jnp.complexfloating):
-        return wanted
-    return jnp.dtype(jnp.complex128 if wanted.itemsize == 8 else jnp.complex64)
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    return jnp.promote_types(wanted, jnp.complex64) if is_complex else jnp.dtype(wanted)
 
 
 def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | None = None) -> Subject:
@@ -178,18 +174,3 @@ def _fitting(x: Any, leaf: Any, beside: Any) -> Any:
     if not _is_float(leaf) or jnp.finfo(jnp.result_type(beside)).bits < 64:
         return x
     return jnp.asarray(x).astype(as_kind(jnp.result_type(leaf), jnp.float64))
-
-
-def source_line(fun: Any) -> str:
-    """File and line of its backward pass, of its forward rule, or of itself; "" where Python has none."""
-    for name in ("bwd", "jvp", "func", "fun", "__wrapped__"):
-        inner = getattr(fun, name, None)
-        is_of_jax = getattr(inner, "__module__", "") == jax.custom_jvp.__module__  # what defjvps makes
-        if callable(inner) and not is_of_jax and (found := source_line(inner)):
-            return found
-    code = getattr(fun, "__code__", None)
-    if code is None:
-        return source_line(type(fun).__call__) if hasattr(type(fun).__call__, "__code__") else ""
-    file = os.path.relpath(code.co_filename) if os.path.exists(code.co_filename) else code.co_filename
-    place = code.co_filename if file.startswith("..") else file
-    return _jax.readable(f"{place}:{code.co_firstlineno}")

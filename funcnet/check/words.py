@@ -1,16 +1,16 @@
 """How a wrong gradient is told: what it is beside what it should be, who says so, and what it looks like."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from funcnet.check.along import Along
 from funcnet.check.case import Case, sentence
-from funcnet.check.disputes import Dispute
-from funcnet.check.finding import Finding, described, element, finding, number
-from funcnet.check.hints import hint, of_nonlinear
-from funcnet.check.linear import Unequal
-from funcnet.check.noise import Comparison, compare
+from funcnet.check.comparisons import Along
+from funcnet.check.disputes import Dispute, Ruling
+from funcnet.check.finding import Finding, element, finding, number
+from funcnet.check.hints import hint
+from funcnet.check.noise import Comparison
 from funcnet.check.thresholds import STOPPED
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
@@ -37,30 +37,17 @@ def endless(case: Case) -> Finding:
     )
 
 
-def other_result(case: Case, summary: str, one: Comparison, name: str, argument: str = "") -> Finding:
+def other_result(case: Case, summary: str, one: Comparison, name: str) -> Finding:
     """The same question has two answers."""
-    return finding(case, "CONTRACT", summary, *_got(one, name), argument=argument)
+    return finding(case, "CONTRACT", summary, *_got(one, name))
 
 
-def one_alone(case: Case, summary: str, one: Comparison, i: int) -> Finding:
-    """A rule that knows which arguments are perturbed, and is wrong where not all are."""
-    lines = _got(one, case.name(i), "with all of them")
-    guess = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
-    return finding(case, "WRONG", summary, *lines, ("hint", guess), argument=described(case, i, case.base))
-
-
-def unequal(case: Case, two: Unequal) -> Finding:
-    """It is not linear, or not the same when it is repeated."""
-    (one,) = compare([two.found], [two.expected], [np.zeros_like(np.abs(two.expected))], ["float64"], 1.0)
-    guess = of_nonlinear(two.found, two.expected, two.repeated, case.traced(case.base).endless)
-    return finding(
-        case,
-        "CONTRACT" if two.repeated else "NONLINEAR",
-        two.what,
-        *_got(one, case.name(two.i), "then" if two.repeated else "linear would be"),
-        ("hint", guess),
-        argument=described(case, two.i, case.base),
-    )
+def differs(
+    case: Case, verdict: str, summary: str, i: int, one: Comparison, other: str = "expected", guess: str = ""
+) -> Finding:
+    """The i-th gradient is not what it is expected to be."""
+    lines = *_got(one, case.name(i), other), *[("hint", guess)] * bool(guess)
+    return finding(case, verdict, summary, *lines, about=(i, case.base))
 
 
 def _got(one: Comparison, name: str, expected: str = "expected") -> list[tuple[str, str]]:
@@ -79,7 +66,12 @@ def error_of(one: Comparison) -> str:
     return f"{error:.3g}, {relative}{units} × the rounding noise"
 
 
-def lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
+def lost(rulings: Sequence[Ruling]) -> Finding | None:
+    """The first of some rulings in which the rule is wrong."""
+    return next((_lost(*ruling.lost) for ruling in rulings if ruling.lost), None)
+
+
+def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
     """The rule is wrong where it disagrees with autodiff."""
     case, one, worst, size = dispute.seen.case, dispute.one, dispute.worst, dispute.size
     oracle = "small steps" if case.by_differences else "autodiff"
@@ -98,7 +90,7 @@ def lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
         ("oracles", _oracles(dispute, oracle, slope)),
         *([("kink", sides)] if worst.kink else ()),
         ("hint", CANCELS if verdict == "UNSTABLE" else _hint(dispute)),
-        argument=described(case, dispute.i, case.base),
+        about=(dispute.i, case.base),
     )
 
 
@@ -140,7 +132,7 @@ def off_slope(one: Along, where: str) -> Finding:
     """⟨x̄, v⟩ is not the slope along v."""
     case, slope = one.case, one.slope
     summary = "is not between the slopes to either side of the kink" if slope.kink else "is not the slope"
-    seen = f"differences {number(slope.value)} ± {slope.error:.0e}, forward mode {number(one.tangent)}"
+    seen = f"differences {number(slope.value)} ± {slope.error:.0e}, forward mode {number(slope.tangent)}"
     return finding(
         case,
         "KINK" if slope.kink else "WRONG",
@@ -149,7 +141,7 @@ def off_slope(one: Along, where: str) -> Finding:
         ("kink", _sides(one)) if slope.kink else ("moved", _moved(one)),
         ("oracles", "differences disagree with the rule; autodiff of the primal agrees with it"),
         ("hint", "a stop_gradient in the primal, or a tie rule that the function does not have"),
-        argument=described(case, one.i, case.base) if one.i is not None and case.mode.is_reverse else "",
+        about=(one.i, case.base) if one.i is not None and case.mode.is_reverse else None,
     )
 
 
@@ -197,5 +189,5 @@ def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
         ("error", f"{error_of(one)}; allowed are {case.slack:g}"),
         ("off", f"{int(one.bad.sum())} of {one.bad.size} elements"),
         ("hint", guess),
-        argument=described(case, i, dtype),
+        about=(i, dtype),
     )

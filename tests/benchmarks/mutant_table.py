@@ -338,7 +338,7 @@ MUTANTS = (
         "tiny_cotangents",
         "the check of linearity no longer tries upstream gradients that are very small",
         Edit(
-            "funcnet/check/linear.py",
+            "funcnet/check/laws.py",
             "for factor, x in ((up, large[i]), (-1 / up, small[i])):",
             "for factor, x in ((up, large[i]),):",
         ),

@@ -1,6 +1,14 @@
-"""What must change nothing: no jit, vmap, several devices, or that only a part is differentiated.
+"""Laws of every derivative, whatever the function: no oracle is needed to see that they hold.
 
-A rule runs under all of them, and its gradient is the same but for the order of sums.
+It is linear in what it is given; the same of ẏ and ẋ:
+
+    x̄(α ȳ₁ + β ȳ₂) = α x̄(ȳ₁) + β x̄(ȳ₂),     x̄(0) = 0,     x̄(2ᵏ ȳ) = 2ᵏ x̄(ȳ)
+
+A rule that clips the upstream gradient, takes its absolute value, adds to it or ignores it is found out,
+if the upstream gradients are of all sizes: here from 2⁻⁴⁰ to 2⁴⁰ times the usual.
+
+And it is the same, but for the order of sums, without jit, under vmap, on several devices, and where only a
+part is differentiated.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,16 +20,76 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet._types import Host
 from funcnet.check import words
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case, sentence
-from funcnet.check.comparisons import compared, zero
-from funcnet.check.finding import Finding, described, finding
+from funcnet.check.comparisons import compared, floor, rule_noise, zero
+from funcnet.check.finding import Finding, finding
+from funcnet.check.hints import of_nonlinear
 from funcnet.check.noise import Comparison, compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
-from funcnet.check.thresholds import EXACT, LEAVES
+from funcnet.check.probes import stacked
+from funcnet.check.programs import compiled
+from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST
 
 _ERRORS = (TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError)
+
+
+def linear(case: Case, seen: Answers) -> Finding | None:
+    """It is linear in the upstream gradient, and the same when it is repeated."""
+    return next(filter(None, _nonlinear(case, seen)), None)
+
+
+def _nonlinear(case: Case, seen: Answers) -> Iterator[Finding | None]:
+    first, again, second, sums, nothing, large, small = (list(map(wide, one.found)) for one in seen.rule)
+    given, found, (a, b), up = case.mode.given, case.mode.found, FACTORS, seen.power
+    for i, (one, other) in enumerate(zip(first, again, strict=True)):
+        if not np.array_equal(one, other, equal_nan=True):
+            summary = "the same call gives another gradient when it is repeated"
+            guess = "randomness without a key, or memory that is not initialized"
+            yield words.differs(case, "CONTRACT", summary, i, _exactly(one, other), "then", guess)
+    for i, x in enumerate(nothing):
+        zero = "an upstream gradient of 0" if case.mode.is_reverse else "a tangent of 0"
+        lost = not np.isfinite(x).all()
+        if x.any() and not (lost and not np.isfinite(first[i]).all()):
+            what = f"{zero} gives one that is not {'finite' if lost else '0'}"
+            yield _not_linear(seen, i, what, x, np.zeros_like(x))
+    for i, whole in enumerate(first):
+        one, two = a * whole, b * second[i]
+        noise = rule_noise(seen, i) + floor(seen, seen.probe, seen.rule[0], i)
+        least = 8 * float(jnp.finfo(case.types(case.base)[i].dtype).tiny)
+        what = f"{found}(α {given}₁ + β {given}₂) is not α {found}({given}₁) + β {found}({given}₂)"
+        size, zero = np.abs(one) + np.abs(two), 4 * case.slack * noise + least
+        yield _apart(seen, i, what, sums[i], one + two, size, zero)
+        for factor, x in ((up, large[i]), (-1 / up, small[i])):
+            power = f"{'-' * (factor < 0)}2^{int(np.log2(abs(factor)))}"
+            what = f"{power} {given} does not give {power} times the gradient"
+            yield _apart(seen, i, what, x / factor, whole, np.abs(whole), least / abs(factor))
+
+
+def _apart(
+    seen: Answers, i: int, what: str, found: Host, expected: Host, size: Host, zero: Any
+) -> Finding | None:
+    """That two are not the same, but for rounding and what a 0 is known to, where one is expected."""
+    case, finite = seen.case, np.isfinite(expected)
+    types = (case.types(case.base)[i], *case.traced(case.base).ys)
+    u = max(unit(case.coarser(x.dtype)) for x in types)
+    whole = largest(np.where(finite, size, 0))
+    tolerance = max(LINEAR, 16 * u) * size + max(LINEAR_AT_LARGEST, 16 * u) * whole + zero
+    if not (finite & ~(np.abs(found - expected) <= tolerance)).any():
+        return None
+    return _not_linear(seen, i, what, *(np.where(finite, x, 0) for x in (found, expected)))
+
+
+def _not_linear(seen: Answers, i: int, what: str, found: Host, expected: Host) -> Finding:
+    guess = of_nonlinear(found, expected, seen.loops)
+    beside = _exactly(found, expected)
+    return words.differs(seen.case, "NONLINEAR", f"not linear: {what}", i, beside, "linear would be", guess)
+
+
+def _exactly(found: Host, expected: Host) -> Comparison:
+    return compare(found, expected, 0.0, "float64", 1.0)
 
 
 def _does_not_run(case: Case, how: str, error: Exception, advice: str) -> Finding:
@@ -36,7 +104,7 @@ def eager(case: Case, seen: Answers) -> Finding | None:
     with case.at(case.base):
         try:
             xs, given = jax.tree.map(jnp.asarray, (seen.probe.xs, seen.probe.given))
-            *_, found = case.mode.answer(case.flat)(case.subject.rest, xs, given)
+            *_, found = case.answer(case.subject.rest, xs, given)
         except _ERRORS as error:
             advice = "make it run eagerly too, or leave jit out of transforms"
             return _does_not_run(case, "without jit", error, advice)
@@ -50,32 +118,31 @@ def vmapped(case: Case, seen: Answers) -> Finding | None:
     places = list(seen.elsewhere.values())[:1]
     probes = [seen.probes[0], seen.probes[2], *(probe for probe, _, _ in places)]
     singles = [seen.rule[0], seen.rule[2], *(rule for _, rule, _ in places)]
+    xs, given = stacked([(probe.xs, probe.given) for probe in probes])
     try:
-        batched = seen.ask(probes, case.base, lambda function, stacks: jax.vmap(function)(stacks))
+        with case.at(case.base):
+            *_, found = compiled(jax.vmap(case.answer, (None, 0, 0)), case.subject.rest, xs, given)
     except _ERRORS as error:
         advice = "give it a batching rule, or leave vmap out of transforms"
         return _does_not_run(case, "under vmap", error, advice)
     summary = "under vmap the gradient is another than for each example"
-    for one, single in zip(batched, singles, strict=True):
-        if one is not None and (found := _another(seen, summary, one.found, single.found)):
-            return found
-    return None
+    differing = (_another(seen, summary, [x[k] for x in found], one.found) for k, one in enumerate(singles))
+    return next(filter(None, differing), None)
 
 
 def _another(seen: Answers, summary: str, found: Any, expected: Any) -> Finding | None:
     """What is wrong if the gradient is not the same."""
     if other := _other(seen, found, expected):
-        case, (i, beside) = seen.case, other
-        return words.other_result(case, summary, beside, case.name(i), described(case, i, case.base))
+        return words.differs(seen.case, "CONTRACT", summary, *other)
     return None
 
 
 def _other(seen: Answers, found: Any, expected: Any) -> tuple[int, Comparison] | None:
     """The first gradient that is not as expected: by more than its noise and 8 roundings of its largest."""
-    for i, (one, other) in enumerate(zip(map(np.asarray, found), map(wide, expected), strict=True)):
-        kind = max((seen.case.grain, one.dtype), key=unit)
-        sigma = compared(seen)[i].noise + 8 * unit(kind) * largest(other) + zero(seen)[i]
-        (beside,) = compare([one], [other], [sigma], [kind], seen.case.slack, EXACT)
+    for i, (one, other) in enumerate(zip(map(np.asarray, found), expected, strict=True)):
+        kind = seen.case.coarser(one.dtype)
+        sigma = compared(seen, i).noise + 8 * unit(kind) * largest(other) + zero(seen, i)
+        beside = compare(one, other, sigma, kind, seen.case.slack, EXACT)
         if (beside.bad & np.isfinite(beside.truth)).any():
             return i, beside
     return None
@@ -99,23 +166,23 @@ def sharded(case: Case, seen: Answers) -> Finding | None:
             advice = "constrain it with jax.lax.with_sharding_constraint, or compute it where the argument is"
             lines = ("argument", str(x.sharding)), ("gradient", str(x_bar.sharding)), ("do", advice)
             summary = "the gradient lies on other devices than its argument"
-            return finding(case, "CONTRACT", summary, *lines, argument=described(case, i, None))
+            return finding(case, "CONTRACT", summary, *lines, about=(i, None))
     return None
 
 
 def one_alone(case: Case, seen: Answers) -> Finding | None:
     """A rule that is told what is perturbed is right too where one argument, or one result, is alone."""
-    trace = case.traced(case.base)
-    if not sees_zeros(case.program.jaxpr) or trace.refusal is not None:
+    if not sees_zeros(case.program.jaxpr) or case.traced(case.base).refusal is not None:
         return None
     for what, answer in _partly(case):
         if seen.is_late(f"where {what}"):
             continue
         with case.at(case.base):
-            (one,) = seen.runner.answers(answer, case.subject.rest, [seen.probe], endless=trace.endless)
+            (one,) = seen.runner.answers(answer, case.subject.rest, [seen.probe])
         if one is not None and (other := _other(seen, one.found, seen.rule[0].found)):
-            i, beside = other
-            return words.one_alone(case, f"it is another where {what}", beside, i)
+            guess = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
+            summary = f"it is another where {what}"
+            return words.differs(case, "WRONG", summary, *other, "with all of them", guess)
     return None
 
 
