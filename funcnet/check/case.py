@@ -21,6 +21,7 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet._errors import FuncnetError, ParameterError
+from funcnet._types import Host
 from funcnet.check.directions import sizes
 from funcnet.check.modes import FORWARD, REVERSE, Mode
 from funcnet.check.noise import cotangent, signs, unit, wide
@@ -175,14 +176,20 @@ class Case:
         return Probe(xs, tuple(v.astype(y.dtype) for v, y in zip(given, like, strict=True)))
 
     def draws(self, probe: Probe, use: str) -> list[Probe]:
-        """The probe as the oracles see it, its numbers rounded at random by its dtypes or the function's."""
-        rng, grain, (point,) = self.rng(f"draws {use}"), unit(self.grain), self.widened([probe])
+        """The probe as the oracles see it, its numbers rounded at random by its dtypes or the function's.
+
+        What computes eigenvalues or singular values is exact for a matrix whose elements are off by roundings
+        of the largest one (LAPACK Users' Guide, 3rd edition, sections 4.7 and 4.9).
+        """
+        rng, (point,), decomposes = self.rng(f"draws {use}"), self.widened([probe]), self.primal.decomposes()
+
+        def rounded(x: Host, kind: Any) -> Host:
+            whole = np.abs(x).max(axis=(-2, -1), keepdims=True, initial=0) if x.ndim > 1 and decomposes else 0
+            steps = unit(self.coarser(kind.dtype)) * signs(x, rng) * np.maximum(np.abs(x), whole)
+            return np.asarray(x + steps, x.dtype)
 
         def moved(arrays: Sequence[Any], kinds: Sequence[Any]) -> tuple[Any, ...]:
-            units = [max(grain, unit(a.dtype)) for a in kinds]
-            return tuple(
-                np.asarray(a * (1 + u * signs(a, rng)), a.dtype) for a, u in zip(arrays, units, strict=True)
-            )
+            return tuple(map(rounded, arrays, kinds))
 
         return [Probe(moved(point.xs, probe.xs), moved(point.given, probe.given)) for _ in range(DRAWS)]
 

@@ -16,7 +16,7 @@ from funcnet.backprop.program import evaluate
 from funcnet.check.answers import Answers
 from funcnet.check.comparisons import beside, roughly
 from funcnet.check.finding import Finding
-from funcnet.check.primal import Primal, equations, run_bare
+from funcnet.check.primal import Primal, run_bare
 
 _VALUES = {"svd": (0, "singular values"), "eigh": (1, "eigenvalues"), "eig": (0, "eigenvalues")}
 """Of a decomposition the place of its values among its results, and their name."""
@@ -31,8 +31,7 @@ _GATES = {
 def explained(seen: Answers, finding: Finding) -> Finding:
     """The finding, or what equal values make of it."""
     primal = seen.case.primal
-    decomposes = any(eqn.primitive.name in _VALUES for eqn in equations(primal.jaxpr))
-    if finding.verdict == "VACUOUS" or not decomposes or not seen.ends:
+    if finding.verdict == "VACUOUS" or not primal.decomposes() or not seen.ends:
         return finding
     (point,) = seen.case.widened([seen.probe])
     within = max(float(jnp.finfo(dtype).eps) for dtype in seen.case.subject.dtypes) ** 0.5

@@ -43,6 +43,10 @@ class Primal:
         floats = range(self.others, len(self.jaxpr.invars))
         return tuple(any(is_in(self._moved_by(i), v) for v in self.jaxpr.outvars) for i in floats)
 
+    def decomposes(self) -> bool:
+        """Whether it computes eigenvalues or singular values."""
+        return any(eqn.primitive.name in ("svd", "eigh", "eig", "schur") for eqn in equations(self.jaxpr))
+
     def draws(self) -> bool:
         """Whether it draws random numbers, which are others in another dtype."""
         return any(eqn.primitive.name.startswith(("random_", "threefry")) for eqn in equations(self.jaxpr))

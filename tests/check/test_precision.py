@@ -267,6 +267,31 @@ def test_slack_is_how_many_units_of_noise_are_allowed():
     Refused("slack", rule, (array(0.5, 1.5),), "UNSTABLE", ("allowed are 2",), {"slack": 2}).test()
 
 
+def spectrum(a):
+    return jnp.linalg.eigvalsh(a)
+
+
+def spectrum_gradient(error_in_float32):
+    def backward(args, y_bar):
+        (a,) = args
+        _, v = jnp.linalg.eigh(a)
+        return ((1 + error_in_float32 * (a.dtype == "float32")) * (v * y_bar) @ v.T,)
+
+    return backward
+
+
+def test_eigenvalues_are_known_to_roundings_of_the_largest_element():
+    """They are those of a matrix that is so close, whatever the size of its smallest elements."""
+    graded = jnp.asarray([[4.0, 3e-3, 1.5], [3e-3, 5e-6, 1.3e-3], [1.5, 1.3e-3, 2.0]])
+
+    def rule(error):
+        return custom(spectrum, spectrum_gradient(error))
+
+    check_vjp(spectrum, graded, transforms=())
+    check_vjp(rule(0.0), graded, transforms=())
+    Refused("", rule(1e-4), (graded,), "UNSTABLE", ("off by more than rounding explains in float32",)).test()
+
+
 def test_random_numbers_that_differ_between_dtypes_are_a_note_not_a_failure():
     report = check_vjp(
         lambda x, key: x * jax.random.normal(key, x.shape), array(1.0, 2.0, 3.0), jax.random.key(0)
