@@ -190,9 +190,9 @@ MUTANTS = (
         "loop_dependences",
         "what depends on an input only from a loop's second step on has no gradient",
         Edit(
-            "funcnet/backprop/loops.py",
-            "        if merged == ins[carry]:\n            break\n        ins[carry] = merged\n",
-            "        ins[carry] = merged\n        break\n",
+            "funcnet/backprop/activity.py",
+            "if merged == ins[carry]:",
+            "if True:",
         ),
     ),
     mutant(
@@ -214,8 +214,8 @@ MUTANTS = (
         ),
         Edit(
             "funcnet/backprop/loops.py",
-            "from funcnet.backprop.activity import Mask, active, is_in",
-            "from funcnet.backprop.activity import Mask, active, differentiable, is_in",
+            "from funcnet.backprop.activity import Mask, in_any_step, is_in",
+            "from funcnet.backprop.activity import Mask, differentiable, in_any_step, is_in",
         ),
     ),
     mutant(
@@ -366,8 +366,8 @@ MUTANTS = (
         "ones probe whether a gate works element by element, so that rev and cumsum do",
         Edit(
             "funcnet/drawing/diagram/local.py",
-            "r = jnp.asarray(np.random.default_rng(0).standard_normal(y.shape), y.dtype)",
-            "r = jnp.ones(y.shape, y.dtype)",
+            "r = np.random.default_rng(0).standard_normal(y.shape)",
+            "r = np.ones(y.shape)",
         ),
     ),
     mutant(
@@ -391,7 +391,7 @@ MUTANTS = (
     mutant(
         "partial_chunk",
         "the means over an epoch's last chunk, which is shorter, are taken over a full one",
-        Edit("funcnet/train/loop.py", "slice(stop - begin)", "slice(None)"),
+        Edit("funcnet/train/loop.py", "slice(reached - begin)", "slice(None)"),
     ),
     mutant(
         "sweep_mask",
@@ -415,7 +415,7 @@ MUTANTS = (
         "cifar10_axes",
         "height and width of CIFAR-10's images, both 32, are exchanged",
         Edit(
-            "funcnet/data/files.py",
+            "funcnet/data/cifar10.py",
             ".transpose(0, 2, 3, 1), records[:, 0])",
             ".transpose(0, 3, 2, 1), records[:, 0])",
         ),
