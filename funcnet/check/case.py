@@ -30,7 +30,7 @@ from funcnet.check.primal import Primal, custom_rules, equations, program, undec
 from funcnet.check.probes import Probe
 from funcnet.check.programs import compiled, double
 from funcnet.check.subject import Subject, subject
-from funcnet.check.thresholds import BY_DIFFERENCES, DRAWS, EXACT
+from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, BY_DIFFERENCES, DRAWS, EXACT, SUMS
 
 _REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
 
@@ -121,7 +121,7 @@ class Case:
     def exact(self) -> float:
         """The relative error that the exact comparison allows beside the noise."""
         if self.oracles is None:
-            return 1e-2 if self.by_differences else 16 * unit(self.grain)
+            return BY_COARSE_DIFFERENCES if self.by_differences else SUMS * unit(self.grain)
         return BY_DIFFERENCES if self.by_differences else EXACT
 
     def coarser(self, dtype: Any) -> Any:

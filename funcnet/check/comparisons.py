@@ -21,7 +21,7 @@ from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.noise import Comparison, compare, cotangent, largest, spread, unit, wide, without_jumps
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.thresholds import AWAY, EXACT, KNOWN, ROUGHLY, SURE
+from funcnet.check.thresholds import AWAY, EXACT, KNOWN, PRODUCT, ROUGHLY, SIGNAL, SURE
 
 
 def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
@@ -143,7 +143,7 @@ class Along:
     def rounding(self) -> float:
         """How far ⟨x̄, v⟩ may be off by the rounding of its terms."""
         u = max(unit(kind) for kind in (self.case.grain, *(x.dtype for x in self.case.types(self.case.base))))
-        return max(self.case.exact, 100 * u) * self._size
+        return max(self.case.exact, PRODUCT * u) * self._size
 
     @property
     def _size(self) -> float:
@@ -176,7 +176,11 @@ class Along:
     def moves(self, i: int) -> bool:
         """Whether the function changes along this direction, which moves the i-th x."""
         size = max(abs(self.slope.low), abs(self.slope.high))
-        return bool(np.any(self.move[i])) and np.isfinite(self.slope.error) and size > 100 * self.slope.error
+        return (
+            bool(np.any(self.move[i]))
+            and np.isfinite(self.slope.error)
+            and size > SIGNAL * SURE * self.slope.error
+        )
 
 
 @once

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check.thresholds import BY_DIFFERENCES, KNOWN, STEPS, SURE
+from funcnet.check.thresholds import APART, BY_DIFFERENCES, KNOWN, NEGLIGIBLE, STAYS, STEPS, SURE
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Slope:
     @property
     def is_known(self) -> bool:
         """Whether the steps agree: beside a vertical slope they do not."""
-        return bool(self.error <= max(1e-8, KNOWN * self.size) or self.is_zero)
+        return bool(self.error <= max(NEGLIGIBLE, KNOWN * self.size) or self.is_zero)
 
     def admits(self, derivative: float, tolerance: float) -> bool:
         """Whether this can be the derivative: the value, or, at a kink, what lies between the sides."""
@@ -91,8 +91,8 @@ def slope(rises: Host, falls: Host, low: Host, high: Host, noise: Host, tangent:
     bottom, bottom_error = _extrapolate(low, noise, 4)
     top, top_error = _extrapolate(high, noise, 4)
     gaps = high - low
-    stays = gaps[-1] > 0.5 * gaps[-2] and gaps[-1] > 0.5 * gaps[-3] and gaps[-1] > 20 * noise[-1]
-    apart = top - bottom > 10 * (top_error + bottom_error) + 1e-7 * (abs(top) + abs(bottom))
+    stays = all(gaps[-1] > one for one in (STAYS * gaps[-2], STAYS * gaps[-3], 2 * SURE * noise[-1]))
+    apart = top - bottom > SURE * (top_error + bottom_error) + APART * (abs(top) + abs(bottom))
     return Slope(value, error, left, right, bottom, top, bool(stays and apart), float(noise[0]), tangent)
 
 

@@ -23,7 +23,7 @@ from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
 from funcnet.check.options import AT_ZERO
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.thresholds import BY_DIFFERENCES, COARSE, ELSEWHERE, LOST_DIGITS
+from funcnet.check.thresholds import BY_DIFFERENCES, COARSE, DECIDES, ELSEWHERE, LOST_DIGITS, ROUGHLY
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
     possible = slope.admits(rule, slope.tolerance) or (slope.kink and _is_between_neighbours(dispute))
     if possible and slope.is_zero and _is_below_rounding(dispute):
         return f"0{where}, to the rounding of the function's values"
-    sure = bool(np.isfinite(slope.error)) and not slope.error >= 0.1 * abs(rule - autodiff)
+    sure = bool(np.isfinite(slope.error)) and not slope.error >= DECIDES * abs(rule - autodiff)
     alike = possible and not slope.kink and slope.admits(autodiff, slope.tolerance)
     is_of_a_limit = case.own_rules > 0 and case.primal.stops_itself() and known and alike and not sure
     if is_of_a_limit or (where and (alike or not sure or (elsewhere and not known))):
@@ -201,7 +201,7 @@ def _is_between_neighbours(dispute: Dispute) -> bool:
     if not dispute.near or np.iscomplexobj(one.found):
         return False
     around = np.array([wide(answer.found[dispute.i]) for answer in dispute.near])
-    margin = 1e-6 * np.abs(around).max()
+    margin = ROUGHLY * np.abs(around).max()
     low, high = around.min(axis=0) - margin, around.max(axis=0) + margin
     return bool(((low <= one.found) & (one.found <= high))[one.bad].all())
 

@@ -31,7 +31,7 @@ from funcnet.check.noise import Comparison, compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
 from funcnet.check.probes import stacked
 from funcnet.check.programs import compiled
-from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST
+from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST, SLACK, SUMS
 
 _ERRORS = (TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError)
 
@@ -58,7 +58,7 @@ def _nonlinear(case: Case, seen: Answers) -> Iterator[Finding | None]:
     for i, whole in enumerate(first):
         one, two = a * whole, b * second[i]
         noise = rule_noise(seen, i) + floor(seen, seen.probe, seen.rule[0], i)
-        least = 8 * float(jnp.finfo(case.types(case.base)[i].dtype).tiny)
+        least = SLACK * float(jnp.finfo(case.types(case.base)[i].dtype).tiny)
         what = f"{found}(α {given}₁ + β {given}₂) is not α {found}({given}₁) + β {found}({given}₂)"
         size, zero = np.abs(one) + np.abs(two), 4 * case.slack * noise + least
         yield _apart(seen, i, what, sums[i], one + two, size, zero)
@@ -76,7 +76,7 @@ def _apart(
     types = (case.types(case.base)[i], *case.traced(case.base).ys)
     u = max(unit(case.coarser(x.dtype)) for x in types)
     whole = largest(np.where(finite, size, 0))
-    tolerance = max(LINEAR, 16 * u) * size + max(LINEAR_AT_LARGEST, 16 * u) * whole + zero
+    tolerance = max(LINEAR, SUMS * u) * size + max(LINEAR_AT_LARGEST, SUMS * u) * whole + zero
     if not (finite & ~(np.abs(found - expected) <= tolerance)).any():
         return None
     return _not_linear(seen, i, what, *(np.where(finite, x, 0) for x in (found, expected)))
@@ -141,7 +141,7 @@ def _other(seen: Answers, found: Any, expected: Any) -> tuple[int, Comparison] |
     """The first gradient that is not as expected: by more than its noise and 8 roundings of its largest."""
     for i, (one, other) in enumerate(zip(map(np.asarray, found), expected, strict=True)):
         kind = seen.case.coarser(one.dtype)
-        sigma = compared(seen, i).noise + 8 * unit(kind) * largest(other) + zero(seen, i)
+        sigma = compared(seen, i).noise + SLACK * unit(kind) * largest(other) + zero(seen, i)
         beside = compare(one, other, sigma, kind, seen.case.slack, EXACT)
         if (beside.bad & np.isfinite(beside.truth)).any():
             return i, beside

@@ -31,7 +31,7 @@ from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
 from funcnet.check.options import Options
 from funcnet.check.report import table
-from funcnet.check.thresholds import BANDS, TIMEOUT
+from funcnet.check.thresholds import BANDS, SURE, TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -226,4 +226,4 @@ def _relative(one: Along) -> float:
     size = max(abs(one.rule), abs(one.slope.value))
     if not np.isfinite(one.slope.error):
         return 0.0
-    return abs(one.rule - one.slope.value) / size if size > 10 * one.slope.error else 0.0
+    return abs(one.rule - one.slope.value) / size if size > SURE * one.slope.error else 0.0

@@ -17,6 +17,15 @@ another order of the same operations makes."""
 BY_DIFFERENCES = 1e-6
 """The same where differences are the only oracle, and for ⟨x̄, v⟩ beside a slope: what they are good to."""
 
+BY_COARSE_DIFFERENCES = 1e-2
+"""The same where the function runs in float32 or less alone: differences lose half of the digits."""
+
+SUMS = 16
+"""How many roundings of a short dtype sums in another order may be apart, beside their size."""
+
+PRODUCT = 100
+"""The same of ⟨x̄, v⟩, a sum over all elements."""
+
 ELSEWHERE = (0.125, 3.0, 8.0)
 """The arguments are scaled by these, to see more of the domain than they show: the branches of the elementary
 functions change at sizes of 1 and of 4 to 10."""
@@ -45,6 +54,19 @@ SURE = 10.0
 
 KNOWN = 1e-3
 """Differences whose error is above this part of the slope have found none."""
+
+NEGLIGIBLE = 1e-8
+"""Slopes whose error is below this are known in any case, as those of functions around 1."""
+
+DECIDES = 0.1
+"""Differences decide between two gradients if their error is below this part of what those are apart."""
+
+STAYS = 0.5
+"""The slopes to either side of a smooth point approach each other by 4 from step to step; at a kink more than
+this part of the gap between them stays, over two steps."""
+
+APART = 1e-7
+"""And they end up apart by more than this, beside their sizes."""
 
 TIED_JUMP = 1e-4
 """A spread above this part of the largest element is no rounding in float64: a tie was broken."""

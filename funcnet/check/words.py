@@ -11,7 +11,7 @@ from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number
 from funcnet.check.hints import hint
 from funcnet.check.noise import Comparison
-from funcnet.check.thresholds import STOPPED
+from funcnet.check.thresholds import BY_DIFFERENCES, DECIDES, STOPPED, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
@@ -120,9 +120,9 @@ def _oracles(dispute: Dispute, oracle: str, slope: Any) -> str:
     truth, gap = one.truth[one.worst], one.error[one.worst]
     if worst.kink and np.isfinite(worst.error):
         return f"{oracle} makes one choice at the kink, the extrapolated differences show what is allowed"
-    if np.isfinite(truth) and not worst.error / size < 0.1 * gap:
+    if np.isfinite(truth) and not worst.error / size < DECIDES * gap:
         return f"{oracle} alone: the differences are not precise enough"
-    near = abs(slope - truth) <= 10 * worst.error / size + 1e-6 * abs(truth)
+    near = abs(slope - truth) <= SURE * worst.error / size + BY_DIFFERENCES * abs(truth)
     return (
         f"{oracle} of the primal and differences {'agree' if near else 'disagree, and neither is the rule'}"
     )
