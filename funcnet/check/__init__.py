@@ -8,7 +8,7 @@ A check goes down this list, and each file asks those below it:
     disputes      who is right where two gradients differ
     comparisons   the gradient beside its oracles: autodiff, in units of noise, and slopes of the function
     answers       what rule and oracles say, asked once
-    case          the function at its arguments, and its oracles (subject, primal, modes, options)
+    case          the function at its arguments, which oracles sets up (subject, primal, modes, options)
     probes        what runs: programs, which fuel makes end
     differences   slopes from values, along directions; noise: what counts as equal; thresholds
     finding       what is wrong, in words, by hints and equal_values, with its layer; report: what was right

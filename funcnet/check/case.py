@@ -2,17 +2,13 @@
 
 The function runs as it is, with the gradient in question. Beside it stands the undecorated program of it, or
 of a reference, in float64; its derivative by autodiff; and its differences.
-
-Autodiff is taken by JAX of functions with rules of their own, and by funcnet where the rules of JAX are the
-ones under test; what neither differentiates is left to differences. Where the function runs in a shorter
-dtype only, rule and oracles run there, and everything is as coarse as its grain.
 """
 
 import contextlib
 import functools
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -20,19 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
-from funcnet._errors import FuncnetError, ParameterError
+from funcnet._errors import FuncnetError
 from funcnet._types import Host
 from funcnet.check.directions import sizes
-from funcnet.check.modes import FORWARD, REVERSE, Mode
+from funcnet.check.modes import Mode
 from funcnet.check.noise import cotangent, signs, unit, wide
 from funcnet.check.options import Options
-from funcnet.check.primal import Primal, custom_rules, equations, program, undecorated
+from funcnet.check.primal import Primal, custom_rules
 from funcnet.check.probes import Probe
-from funcnet.check.programs import compiled, double
-from funcnet.check.subject import Subject, subject
+from funcnet.check.programs import double
+from funcnet.check.subject import Subject
 from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, BY_DIFFERENCES, DRAWS, EXACT, SUMS
 
-_REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
+REFUSES = (NotImplementedError, TypeError, ValueError, AttributeError, RecursionError, FuncnetError)
 
 
 class Traced(NamedTuple):
@@ -153,13 +149,13 @@ class Case:
                 ys = jax.eval_shape(self.flat, rest, *xs)
                 given = ys if self.mode.is_reverse else xs
                 _, _, found = jax.eval_shape(self.answer, rest, xs, given)
-            except _REFUSES as error:
+            except REFUSES as error:
                 return Traced(refusal=error)
         return Traced(ys, found)
 
     def differentiates(self, mode: Mode, autodiff: Callable) -> bool:
         """Whether this autodiff takes the primal."""
-        with self.precise(), contextlib.suppress(*_REFUSES):
+        with self.precise(), contextlib.suppress(*REFUSES):
             rest, xs = self.subject.rest, self.subject.at(self.oracles)
             given = jax.eval_shape(self.primal, rest, *xs) if mode.is_reverse else xs
             jax.eval_shape(mode.answer(self.primal, autodiff), rest, xs, given)
@@ -214,79 +210,3 @@ class Case:
         shapes = [x.shape for x in (*self.subject.xs, *self.traced(self.base).ys)]
         rest = [np.shape(x) for x in self.subject.rest]
         return {n for shape in (*shapes, *rest) for n in (*shape, int(np.prod(shape, dtype=int))) if n > 1}
-
-
-def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = REVERSE) -> Case:
-    """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
-
-    Raises:
-        ParameterError: the function has no float result, or no oracle can be made of it.
-    """
-    asked = subject(fun, args, options.argnums)
-    flat, bare = asked.floats(fun), asked.floats(options.reference or fun)
-    traced = _program(asked, flat)
-    if not traced.jaxpr.outvars:
-        raise ParameterError(
-            f"check of {asked.name}: its result has no floats, expected one at least to differentiate"
-        )
-    oracles, primal, notes = _primal(asked, bare, options.reference is not None)
-
-    def in_any_dtype(rest: Any, *xs: Any) -> Any:
-        return undecorated(bare, rest, xs)(rest, *xs)
-
-    case = Case(asked, options, mode, flat, traced, in_any_dtype, primal, oracles, jnp.float64, mode.slow)
-    order = mode.autodiff if case.own_rules or options.reference else mode.autodiff[::-1]
-    autodiff = next((one for one in order if case.differentiates(mode, one)), mode.slow)
-    if autodiff is mode.slow:
-        notes += ("its primal cannot be differentiated: differences alone are the oracle, to 1e-6",)
-    refusal = case.traced(jnp.float64).refusal or _refusal(flat, traced, asked)
-    if refusal is not None:
-        notes += (f"not checked in float64, where it does not run: {sentence(refusal)}",)
-    base, forward = None if refusal else jnp.float64, case.differentiates(FORWARD, jax.jvp)
-    return replace(case, autodiff=autodiff, forward=forward, base=base, notes=notes)
-
-
-def _program(asked: Subject, flat: Callable) -> Primal:
-    try:
-        return program(flat, asked.rest, asked.at(None))
-    except jax.errors.ConcretizationTypeError as error:
-        raise ParameterError(
-            f"check of {asked.name}: it needs the value of an argument while it is traced: "
-            f"{sentence(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1)"
-        ) from error
-
-
-def _primal(asked: Subject, bare: Callable, reference: bool) -> tuple[Any, Primal, tuple[str, ...]]:
-    """The dtype of the oracles, the primal in it, and a note if that is not float64."""
-    refusal: Exception | None
-    try:
-        with double():
-            primal = undecorated(bare, asked.rest, asked.at(jnp.float64))
-        refusal = _refusal(primal, primal, asked)
-        if refusal is None:
-            return jnp.float64, primal, ()
-    except _REFUSES as error:
-        refusal = error
-    if reference:
-        raise ParameterError(
-            f"check of {asked.name}: its reference does not run in float64, which the oracles need: "
-            f"{sentence(refusal)}. Pass a plain JAX function of the same signature that does"
-        ) from refusal
-    note = f"the oracles run in the dtype of the arguments, not in float64: {sentence(refusal)}"
-    return None, undecorated(bare, asked.rest, asked.at(None)), (note,)
-
-
-def _refusal(function: Callable, traced: Primal, asked: Subject) -> Exception | None:
-    """Why it does not run in float64, if it calls Python, which says so no sooner than it runs."""
-    if any("callback" in eqn.primitive.name for eqn in equations(traced.jaxpr)):
-        try:
-            with double():
-                compiled(function, tuple(asked.rest), *asked.at(jnp.float64))
-        except (*_REFUSES, jax.errors.JaxRuntimeError) as error:
-            return error
-    return None
-
-
-def sentence(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

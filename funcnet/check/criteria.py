@@ -24,11 +24,11 @@ import numpy as np
 
 from funcnet.check import words
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case, sentence
+from funcnet.check.case import Case
 from funcnet.check.comparisons import along, floor, other_result, zero
 from funcnet.check.disputes import rulings, rulings_elsewhere
 from funcnet.check.equal_values import explained
-from funcnet.check.finding import Finding, finding
+from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.laws import eager, linear, one_alone, sharded, vmapped
 from funcnet.check.noise import unit
 from funcnet.check.precision import dtypes, shorts

@@ -88,6 +88,11 @@ def number(x: Any) -> str:
     return f"{complex(x):.9g}" if np.iscomplexobj(x) else f"{float(x):.9g}"
 
 
+def sentence(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 def _reproduce(case: Case) -> str:
     """The call, with its arguments, the options that are not the defaults, and the key."""
     check, chosen = case.options.check, vars(case.options)

@@ -23,9 +23,9 @@ import numpy as np
 from funcnet._types import Host
 from funcnet.check import words
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case, sentence
+from funcnet.check.case import Case
 from funcnet.check.comparisons import compared, floor, rule_noise, zero
-from funcnet.check.finding import Finding, finding
+from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
 from funcnet.check.noise import Comparison, compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros

@@ -23,13 +23,14 @@ from funcnet._errors import GradientError
 from funcnet._types import Host
 from funcnet.check import directions
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case, set_up
+from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import ends, first, traced
 from funcnet.check.finding import Finding, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
 from funcnet.check.options import Options
+from funcnet.check.oracles import set_up
 from funcnet.check.report import table
 from funcnet.check.thresholds import BANDS, SURE, TIMEOUT
 

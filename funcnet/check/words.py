@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from funcnet.check.case import Case, sentence
+from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
 from funcnet.check.disputes import Dispute, Ruling
-from funcnet.check.finding import Finding, element, finding, number
+from funcnet.check.finding import Finding, element, finding, number, sentence
 from funcnet.check.hints import hint
 from funcnet.check.noise import Comparison
 from funcnet.check.thresholds import BY_DIFFERENCES, DECIDES, STOPPED, SURE
