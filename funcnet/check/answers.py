@@ -20,7 +20,7 @@ from funcnet.check.case import Case
 from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.fuel import is_endless
-from funcnet.check.noise import cotangent, unit, wide
+from funcnet.check.noise import cast, cotangent, unit, wide
 from funcnet.check.probes import BATCH, Answer, Probe, Runner, ended
 from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
 
@@ -63,14 +63,15 @@ class Answers:
         """The answers of autodiff of the primal, in the precision of the oracles."""
         case, oracle = self.case, oracle or self.case.oracle
         with case.precise():
-            return self.runner.answers(oracle, case.subject.rest, case.widened(probes), True, needed)
+            return self.runner.answers(
+                oracle, case.subject.rest, list(map(case.widened, probes)), True, needed
+            )
 
     def slopes(self, probe: Probe, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
         """The slopes of ⟨ȳ, primal⟩ along directions."""
-        case, (point,) = self.case, self.case.widened([probe])
+        case, point = self.case, self.case.widened(probe)
         turns = self.truth[0].turns if is_endless(case.primal.jaxpr) else 0
-        kinds = [x.dtype for x in point.xs]
-        pairs = [(y_bars, tuple(map(np.asarray, move, kinds))) for y_bars, move in pairs]
+        pairs = [(y_bars, cast(move, point.xs)) for y_bars, move in pairs]
         with case.precise():
             return self.runner.slopes(
                 case.primal, case.subject.rest, point.xs, pairs, 2 * unit(case.grain), case.forward, turns
@@ -88,11 +89,11 @@ class Answers:
             return [self.probe]
         case, rng, first = self.case, self.case.rng("linear"), self.probe.given
         scales = [np.abs(wide(one)) if not case.mode.is_reverse else 1.0 for one in first]
-        second = [(cotangent(y, rng) * scale).astype(y.dtype) for y, scale in zip(first, scales, strict=True)]
+        second = cast((cotangent(y, rng) * scale for y, scale in zip(first, scales, strict=True)), first)
 
         def given(one: float, two: float = 0.0) -> Probe:
             sums = (one * y + two * z for y, z in zip(first, second, strict=True))
-            return Probe(self.probe.xs, tuple(map(np.asarray, sums, [y.dtype for y in first])))
+            return Probe(self.probe.xs, cast(sums, first))
 
         (a, b), up = FACTORS, self.power
         combined = [given(0.0, 1.0), given(a, b), given(0.0), given(up), given(-1 / up)]

@@ -20,7 +20,7 @@ from funcnet._errors import FuncnetError
 from funcnet._types import Host
 from funcnet.check.directions import sizes
 from funcnet.check.modes import Mode
-from funcnet.check.noise import cotangent, signs, unit, wide
+from funcnet.check.noise import cast, cotangent, signs, unit, wide
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal, custom_rules
 from funcnet.check.probes import Probe
@@ -169,7 +169,7 @@ class Case:
         given = [cotangent(y, rng) for y in like]
         if not self.mode.is_reverse:
             given = [v * sizes(x) for v, x in zip(given, map(wide, xs), strict=True)]
-        return Probe(xs, tuple(v.astype(y.dtype) for v, y in zip(given, like, strict=True)))
+        return Probe(xs, cast(given, like))
 
     def draws(self, probe: Probe, use: str) -> list[Probe]:
         """The probe as the oracles see it, its numbers rounded at random by its dtypes or the function's.
@@ -177,7 +177,7 @@ class Case:
         What computes eigenvalues or singular values is exact for a matrix whose elements are off by roundings
         of the largest one (LAPACK Users' Guide, 3rd edition, sections 4.7 and 4.9).
         """
-        rng, (point,), decomposes = self.rng(f"draws {use}"), self.widened([probe]), self.primal.decomposes()
+        rng, point, decomposes = self.rng(f"draws {use}"), self.widened(probe), self.primal.decomposes()
 
         def rounded(x: Host, kind: Any) -> Host:
             whole = np.abs(x).max(axis=(-2, -1), keepdims=True, initial=0) if x.ndim > 1 and decomposes else 0
@@ -189,11 +189,11 @@ class Case:
 
         return [Probe(moved(point.xs, probe.xs), moved(point.given, probe.given)) for _ in range(DRAWS)]
 
-    def widened(self, probes: Sequence[Probe]) -> list[Probe]:
-        """The probes in the precision of the oracles."""
+    def widened(self, probe: Probe) -> Probe:
+        """The probe in the precision of the oracles."""
         if self.oracles is None:
-            return list(probes)
-        return [Probe(tuple(map(wide, one.xs)), tuple(map(wide, one.given))) for one in probes]
+            return probe
+        return Probe(tuple(map(wide, probe.xs)), tuple(map(wide, probe.given)))
 
     def types(self, dtype: Any) -> Sequence[Any]:
         """What the found arrays must be like: the arguments, or the results."""

@@ -19,7 +19,7 @@ from funcnet.check.answers import Answers, once
 from funcnet.check.case import Case
 from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
-from funcnet.check.noise import Comparison, compare, cotangent, largest, spread, unit, wide, without_jumps
+from funcnet.check.noise import Comparison, cast, compare, cotangent, largest, spread, unit, untied, wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.thresholds import AWAY, EXACT, KNOWN, PRODUCT, ROUGHLY, SIGNAL, SURE
 
@@ -42,7 +42,7 @@ def _spread(seen: Answers, center: Answer, around: Sequence[Answer], i: int) -> 
     """A spread, without what only a tie explains: beside the gradient, or the terms of it."""
     terms = largest(np.asarray(floor(seen, seen.probe, seen.rule[0], i))) / seen.u
     sigma = spread(center.found[i], [one.found[i] for one in around])
-    return without_jumps(sigma, max(largest(center.found[i]), terms))
+    return untied(sigma, max(largest(center.found[i]), terms))
 
 
 @once
@@ -59,7 +59,7 @@ def compared(seen: Answers, i: int) -> Comparison:
     case, found, truth = seen.case, seen.rule[0].found[i], seen.truth[0].found[i]
     sigma = spread(truth, [one.found[i] for one in seen.moved])
     if case.base is not None:
-        sigma = without_jumps(sigma, largest(truth))
+        sigma = untied(sigma, largest(truth))
     if unit(case.grain) > unit(seen.probe.xs[0].dtype):  # sums of few short numbers often round alike
         sigma = np.maximum(sigma, rule_noise(seen, i))
     relative = case.exact if case.base is not None or case.oracles is None else 0.0
@@ -175,18 +175,14 @@ class Along:
 
     def moves(self, i: int) -> bool:
         """Whether the function changes along this direction, which moves the i-th x."""
-        size = max(abs(self.slope.low), abs(self.slope.high))
-        return (
-            bool(np.any(self.move[i]))
-            and np.isfinite(self.slope.error)
-            and size > SIGNAL * SURE * self.slope.error
-        )
+        size, error = max(abs(self.slope.low), abs(self.slope.high)), self.slope.error
+        return bool(np.any(self.move[i])) and np.isfinite(error) and size > SIGNAL * SURE * error
 
 
 @once
 def along(seen: Answers) -> list[Along]:
     """Random directions, two for each argument, then each group of equal elements in three ways."""
-    rng, (point,) = seen.case.rng("directions"), seen.case.widened([seen.probe])
+    rng, point = seen.case.rng("directions"), seen.case.widened(seen.probe)
     random = directions.random(point.xs, rng)
     groups = [directions.of_group(point.xs, group, rng) for group in directions.equals(point.xs)]
     moves: list[tuple[int | None, str, Direction]] = [(i, "", v) for i, v in random]
@@ -198,10 +194,11 @@ def along(seen: Answers) -> list[Along]:
 def slopes_along(seen: Answers, moves: Sequence[tuple[int | None, str, Direction]]) -> list[Along]:
     """The gradient along directions, each with the argument that it moves, or how it moves a group."""
     case, rule = seen.case, seen.rule[0]
-    given, founds = case.widened([seen.probe])[0].given, [rule.found] * len(moves)
+    given, founds = case.widened(seen.probe).given, [rule.found] * len(moves)
     if not case.mode.is_reverse:
         given = tuple(cotangent(y, case.rng(f"weights {k}")) for k, y in enumerate(rule.ys))
-        answers = seen.ask([_tangent(seen.probe, v) for *_, v in moves], case.base) if moves else []
+        tangents = [Probe(seen.probe.xs, cast(v, seen.probe.xs)) for *_, v in moves]
+        answers = seen.ask(tangents, case.base)
         founds = [one.found if one else rule.found for one in answers]
     slopes, found = seen.slopes(seen.probe, [(given, v) for *_, v in moves]), []
     for (i, how, v), one, slope in zip(moves, founds, slopes, strict=True):
@@ -209,7 +206,3 @@ def slopes_along(seen: Answers, moves: Sequence[tuple[int | None, str, Direction
         terms = [wide(x) * w for x, w in zip(one, weights, strict=True)]
         found.append(Along(case, v, terms, slope, i, how))
     return found
-
-
-def _tangent(probe: Probe, v: Direction) -> Probe:
-    return Probe(probe.xs, tuple(part.astype(x.dtype) for part, x in zip(v, probe.xs, strict=True)))

@@ -176,7 +176,7 @@ def _vanishes_everywhere(seen: Answers, i: int) -> bool:
     """Whether the i-th gradient is 0 at random arguments too, to the rounding of the values."""
     if seen.u > COARSE or not any(y.size for y in seen.truth[0].ys):
         return False
-    (point,), rng = seen.case.widened([seen.probe]), seen.case.rng("anywhere")
+    point, rng = seen.case.widened(seen.probe), seen.case.rng("anywhere")
     probe = Probe(tuple((x + rng.normal(size=x.shape)).astype(x.dtype) for x in point.xs), point.given)
     (answer,) = seen.true([probe])
     if answer is None or not answer.is_finite:

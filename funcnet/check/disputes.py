@@ -107,7 +107,7 @@ def rulings_at(
     elsewhere: bool = False,
 ) -> list[Ruling]:
     """A ruling on each gradient, see `Dispute`; `elsewhere` it counts where the function behaves as one."""
-    (probe,) = seen.case.widened([probe])
+    probe = seen.case.widened(probe)
     mode = seen.case.mode
     wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(compared) if one.bad.any()}
     pairs = [mode.pair(probe, truth.ys, i, weights) for i, three in wrong.items() for weights in three]

@@ -33,7 +33,7 @@ def explained(seen: Answers, finding: Finding) -> Finding:
     primal = seen.case.primal
     if finding.verdict == "VACUOUS" or not primal.decomposes() or not seen.ends:
         return finding
-    (point,) = seen.case.widened([seen.probe])
+    point = seen.case.widened(seen.probe)
     within = max(float(jnp.finfo(dtype).eps) for dtype in seen.case.subject.dtypes) ** 0.5
     with seen.case.precise():
         equal = _equal(primal, seen.case.subject.rest, point.xs, within)

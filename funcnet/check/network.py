@@ -173,7 +173,7 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
             f"check_gradient of {case.subject.name}: the result has floats of shapes {shapes}, expected "
             f"one scalar; return the loss alone, summed or averaged"
         )
-    (point,) = case.widened([seen.probe])
+    point = case.widened(seen.probe)
     moves = directions.random(point.xs, case.rng("directions"))
     for i, x_bar in enumerate(seen.rule[0].found):
         places = _elements(x_bar, case.rng(f"elements {i}"))

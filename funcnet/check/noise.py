@@ -30,6 +30,11 @@ def wide(x: Any) -> Host:
     return x.astype(np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64)
 
 
+def cast(arrays: Iterable[Any], like: Iterable[Any]) -> tuple[Host, ...]:
+    """Arrays in the dtypes of others."""
+    return tuple(np.asarray(x, other.dtype) for x, other in zip(arrays, like, strict=True))
+
+
 def unit(dtype: Any) -> float:
     """The relative rounding u of a dtype: half the distance from 1 to the next number."""
     return float(jnp.finfo(dtype).eps) / 2
@@ -65,7 +70,7 @@ def spread(center: Host, moved: Iterable[Host]) -> Host:
         return np.max([np.abs(wide(one) - wide(center)) for one in (center, *moved)], axis=0)
 
 
-def without_jumps(sigma: Host, size: float) -> Host:
+def untied(sigma: Host, size: float) -> Host:
     """A spread that no conditioning explains comes from a tie that rounding breaks: it excuses nothing.
 
     `size` is that of the largest gradient there could be.

@@ -13,6 +13,7 @@ import numpy as np
 
 from funcnet._errors import ParameterError
 from funcnet._types import Host
+from funcnet.check.noise import cast
 from funcnet.check.probes import Probe
 from funcnet.check.subject import Subject
 from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
@@ -108,8 +109,7 @@ class Options:
             for factor in self.elsewhere:
                 found[f", at {factor:g} × the arguments"] = [factor * x for x in probe.xs]
             found[AT_ZERO] = [_with_a_zero(x, i) for i, x in enumerate(probe.xs)]
-        kinds = [x.dtype for x in probe.xs]
-        return {where: Probe(tuple(map(np.asarray, xs, kinds)), probe.given) for where, xs in found.items()}
+        return {where: Probe(cast(xs, probe.xs), probe.given) for where, xs in found.items()}
 
 
 def _is_number(x: Any) -> bool:

@@ -73,7 +73,7 @@ def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
     """Compare the two at one point; aside, where arguments have lost their structure, with nothing else."""
     case, kind = seen.case, probe.xs[0].dtype
     (answer,), (truth,) = seen.ask([probe], dtype), seen.true([probe])
-    (rule,) = seen.ask(case.widened([probe]), case.base) if case.base is not None else [truth]
+    (rule,) = seen.ask([case.widened(probe)], case.base) if case.base is not None else [truth]
     if answer is None or rule is None or truth is None:
         return Short(dtype, notes=(f"not checked in {kind}: a loop in it does not end there",))
     if why := _elsewhere(seen, answer, truth):

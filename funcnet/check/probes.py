@@ -20,6 +20,7 @@ import numpy as np
 from funcnet._types import Host
 from funcnet.check.differences import Slope, sides, slope
 from funcnet.check.fuel import Patience, is_endless, metered
+from funcnet.check.noise import cast
 from funcnet.check.programs import executable, traced
 from funcnet.check.subject import Arrays
 from funcnet.check.thresholds import FUEL, GROWTH, STEPS
@@ -41,8 +42,7 @@ class Probe:
 
     def like(self, other: "Probe") -> "Probe":
         """The same numbers in the dtypes of another probe."""
-        pairs = (self.xs, other.xs), (self.given, other.given)
-        return Probe(*jax.tree.map(lambda a, b: np.asarray(a, b.dtype), *zip(*pairs, strict=True)))
+        return Probe(cast(self.xs, other.xs), cast(self.given, other.given))
 
 
 @dataclass(frozen=True, eq=False)
