@@ -171,7 +171,7 @@ def take_steps(
     for full, count in _spans(task.watch, int(state.step), int(stop), 1 if slow else turns):
         most = 1 if slow or full else turns
         state, metrics = _loop(parts, most, full, state, data, keys, count)
-        done.append(jax.tree.map(operator.itemgetter(slice(count)), metrics))
+        done.append(metrics if count == most else jax.tree.map(operator.itemgetter(slice(count)), metrics))
     return state, jax.tree.map(lambda *each: jnp.concatenate(each), *done)
 
 
