@@ -6,7 +6,6 @@ differentiated: under jit Python's own `if` and `while` may not depend on their 
 """
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from funcnet import _jax
-from funcnet._errors import GradientError
+from funcnet.backprop.arguments import differentiated
 from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import (
     check_arrays,
@@ -287,25 +286,3 @@ def _rows(tape: Tape, stashes: Any, i: int) -> tuple[Any, ...]:
         np.zeros(shape, jax.dtypes.float0) if x_bar is None else x_bar.reshape(shape)
         for x_bar, shape in zip(jax.vmap(row)(units), shapes, strict=True)
     )
-
-
-def differentiated(
-    fun: Callable, argnums: int | Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable, tuple[Any, ...], bool]:
-    """The function of the arguments asked for alone, those arguments, and whether they are a single one."""
-    single = not isinstance(argnums, Sequence)
-    places = [operator.index(place) for place in (argnums if isinstance(argnums, Sequence) else (argnums,))]
-    if any(not -len(args) <= place < len(args) for place in places):
-        raise GradientError(
-            f"argnums={argnums} of {where(fun)}: got {len(args)} positional arguments; pass the "
-            f"arguments to differentiate by position, and number them from 0"
-        )
-    places = [place % len(args) for place in places]
-    if len(set(places)) < len(places):
-        raise GradientError(f"argnums={argnums} of {where(fun)} names an argument twice, expected it once")
-
-    def of_arguments(*primals: Any) -> Any:
-        replaced = dict(zip(places, primals, strict=True))
-        return fun(*(replaced.get(i, arg) for i, arg in enumerate(args)), **kwargs)
-
-    return functools.wraps(fun)(of_arguments), tuple(args[place] for place in places), single

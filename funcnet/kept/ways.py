@@ -21,7 +21,7 @@ from funcnet import _jax
 from funcnet._errors import GradientError
 from funcnet.backprop import argument_names
 from funcnet.backprop.activity import differentiable
-from funcnet.backprop.api import differentiated
+from funcnet.backprop.arguments import differentiated
 from funcnet.backprop.budget import Budget
 from funcnet.backprop.checks import check_arrays, traced_without_values, where
 from funcnet.backprop.program import program
