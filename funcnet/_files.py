@@ -8,6 +8,7 @@ the next.
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from funcnet._errors import WriteError
@@ -41,6 +42,15 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror}; what was there before is kept. "
             f"Make room, or choose a folder that can be written."
         ) from error
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder, if it is there, and all in it: its name in one step (rename), and then the rest."""
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if path.is_dir():
+        os.replace(path, partial)
+        shutil.rmtree(partial)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -67,15 +67,23 @@ def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree
     Raises:
         CheckpointError: it holds other arrays than `like`.
     """
-    expected = {name: _describe(leaf) for name, leaf in named_leaves(like).items()}
-    found = {name: _describe(array) for name, array in arrays.items()}
+    refuse_others({name: describe(array) for name, array in arrays.items()}, like, path)
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named_leaves(like)])
+
+
+def refuse_others(found: dict[str, str], like: Any, path: str | Path) -> None:
+    """Nothing, if what was found at `path` are the arrays of `like`, each as `describe` says.
+
+    Raises:
+        CheckpointError: they are others.
+    """
+    expected = {name: describe(leaf) for name, leaf in named_leaves(like).items()}
     for name in sorted(expected | found):
         if expected.get(name) != found.get(name):
             raise CheckpointError(
                 f"{path} does not fit: {name} is {found.get(name, 'absent')}, expected "
                 f"{expected.get(name, 'no such array')}. Was it written with another configuration?"
             )
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in expected])
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
@@ -85,6 +93,25 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     if len(named) < len(leaves):
         raise ParameterError(f"two arrays have one path among {', '.join(named)}; expected no / in a name")
     return named
+
+
+def without_keys(tree: Any) -> Any:
+    """A tree in which JAX's random keys, which no file has, are the numbers they are made of."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
+
+
+def with_keys(tree: Tree, like: Tree) -> Tree:
+    """What `without_keys` has taken from a tree like this one, of the same kinds of keys."""
+
+    def of(x: Any, like: Any) -> Any:
+        return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if is_key(like) else x
+
+    return jax.tree.map(of, tree, like)
+
+
+def is_key(x: Any) -> bool:
+    """Whether an array is one of JAX's random keys."""
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def nested(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +148,8 @@ def _listed(arrays: dict[str, Any]) -> str:
     return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
 
 
-def _describe(array: Any) -> str:
+def describe(array: Any) -> str:
+    """The type and shape of an array, in words."""
     return f"{array.dtype} {list(array.shape)}"
 
 

@@ -2,12 +2,14 @@
 
     config.json             the settings; a folder that has it holds a run
     checkpoint.safetensors  State and Log at the end of some chunk: all that the run needs to go on
+    checkpoint/             in its place, where State is spread over devices: `funcnet.train.sharded`
     metrics.csv             the rows of that Log, for people
     weights.safetensors     the trained parameters (`funcnet.train.run`), once the run has finished
     lock                    while a process trains here, the number of that process
 
-Each file is replaced as a whole (`funcnet._files`), and only the checkpoint matters for going on. A run
-starts in a folder that is new or empty, so it never meets a file that is not its own.
+Each file is replaced as a whole (`funcnet._files`), and only the checkpoint matters for going on; where a
+kill has left both kinds, either is of the same run. A run starts in a folder that is new or empty, so it
+never meets a file that is not its own.
 """
 
 import contextlib
@@ -21,15 +23,16 @@ from typing import Any
 import jax
 
 from funcnet._errors import CheckpointError
-from funcnet._files import write_atomically
-from funcnet.train import checkpoint
+from funcnet._files import remove_folder, write_atomically
+from funcnet.train import checkpoint, sharded
+from funcnet.train.checkpoint import with_keys, without_keys
 from funcnet.train.config import CONFIG_FILE, read_settings
 from funcnet.train.mesh import on_the_host, placed
 from funcnet.train.processes import Peers
 from funcnet.train.run import Log, write_metrics
 from funcnet.train.state import State
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
+CHECKPOINT_FILE, PARTS_FOLDER = "checkpoint.safetensors", "checkpoint"
 LOCK_FILE = "lock"
 MAY_CHANGE = "epochs", "learning_rate"
 """Settings that a run may go on with changed: it goes on for longer, or in other steps."""
@@ -81,16 +84,23 @@ class RunFolder:
         Raises:
             CheckpointError: the folder holds no run, a damaged one, or one of other settings or data.
         """
-        settings, path = read_settings(self.path), self.path / CHECKPOINT_FILE
-        if not path.exists():
+        settings, path, like = read_settings(self.path), self.path / CHECKPOINT_FILE, without_keys(initial)
+        if found := sharded.read(self.path / PARTS_FOLDER, like, self._refuse_other_run):
+            saved, metadata = found
+        elif path.exists():
+            arrays, metadata = checkpoint.read(path)
+            self._refuse_other_run(metadata)
+            whole = checkpoint.arrange(arrays, like, path)
+            saved = jax.tree.map(lambda leaf, like: placed(leaf, like.sharding), whole, like)
+        else:
             self._refuse_other("configuration", settings, self.settings)
             return self._begin(initial, Log())
-        arrays, metadata = checkpoint.read(path)
+        return self._begin(with_keys(saved, initial), Log.from_json(metadata["log"]))
+
+    def _refuse_other_run(self, metadata: Mapping[str, Any]) -> None:
+        """Raises if a checkpoint's metadata are those of other settings or data."""
         self._refuse_other("configuration", metadata["settings"], self.settings)
         self._refuse_other("data set", metadata["data"], self.data)
-        saved = checkpoint.arrange(arrays, initial, path)
-        state = jax.tree.map(lambda leaf, like: placed(leaf, like.sharding), saved, initial)
-        return self._begin(state, Log.from_json(metadata["log"]))
 
     def _begin(self, state: State, log: Log) -> tuple[State, Log]:
         if self.mine:
@@ -100,13 +110,21 @@ class RunFolder:
         return state, log
 
     def save(self, state: State, log: Log) -> None:
-        """Writes checkpoint and metrics; several processes first bring their parts of the state together."""
-        whole = on_the_host(state, self.mine)
-        if not self.mine:
-            return
+        """Writes checkpoint and metrics: each process its parts of the state, or this one all of it."""
         metadata = {"settings": self.settings, "data": self.data, "log": log.to_json()}
-        checkpoint.save(self.path / CHECKPOINT_FILE, whole, metadata)
-        write_metrics(self.path, log.history)
+        file, parts = self.path / CHECKPOINT_FILE, self.path / PARTS_FOLDER
+        step, state = int(state.step), without_keys(state)
+        if sharded.in_parts(state):
+            sharded.save(parts, step, state, metadata)
+            if self.mine:
+                file.unlink(missing_ok=True)
+        else:
+            whole = on_the_host(state, self.mine)
+            if self.mine:
+                checkpoint.save(file, whole, metadata)
+                remove_folder(parts)
+        if self.mine:
+            write_metrics(self.path, log.history)
 
     def _refuse_other(self, what: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raises if a run would go on with other settings or data than it began with."""

@@ -84,7 +84,8 @@ def fit(
         hook: called with state and metrics after each chunk, before it is saved. Metrics are arrays by step;
             at the end of an epoch those of `evaluate` are there too, as validation_…. The state is donated
             to the next chunk: copy what is to be kept. It may raise `StopTraining`.
-        folder: where the run is written, see `funcnet.train.folder`; nowhere if None.
+        folder: where the run is written, see `funcnet.train.folder`; nowhere if None. A state that is spread
+            over devices is written in parts, if orbax is installed (`pip install 'funcnet[distributed]'`).
         resume: go on with the run in the folder.
         settings: what JSON can hold, to be kept in config.json; a run is resumed with the same, but for
             epochs and learning_rate.

@@ -4,7 +4,8 @@
 
 Kills: a run in a folder is killed ten times (SIGKILL), and goes on each time on 1, 2, 4 or 8 devices, drawn
 anew. Six of ten hit it while it saves: a call of fsync or rename, drawn from those to come, is its last. The
-others come from outside, a moment after a step that is drawn.
+others come from outside, a moment after a step that is drawn. Then half as many hit runs in parts ("zero3",
+on 4 devices each time, since bits depend on them), in which orbax saves, at a drawn moment of a save.
 
 Terminations: so it is with SIGTERM, on which it has to save and to end; and the seconds that it took.
 
@@ -20,6 +21,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -27,6 +29,7 @@ from pathlib import Path
 import jax
 
 from funcnet import train
+from funcnet.train import sharded
 from funcnet.train.processes import LOST_CODE
 from tests.train.spread import digest, started, trained
 
@@ -57,7 +60,21 @@ def dying_at(calls):
         setattr(os, name, counted(getattr(os, name)))
 
 
-def goes_on(says, folder, devices, calls):
+def dying_in(calls, moment):
+    """Makes the so many-th save of parts this process's last one, so many seconds after its begin."""
+    save = sharded.save
+
+    def deadly(*args):
+        nonlocal calls
+        calls -= 1
+        if calls == 0:
+            threading.Timer(moment, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        save(*args)
+
+    sharded.save = deadly
+
+
+def goes_on(says, folder, devices, layout, calls, moment):
     """Trains in a folder from where it is to the end, and says each step that is reached, and the hash."""
     os.environ |= {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
@@ -67,12 +84,13 @@ def goes_on(says, folder, devices, calls):
     os.dup2(os.open(folder.with_suffix(".errors"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     jax.config.update("jax_compilation_cache_dir", str(folder.parent / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    dying_at(calls)
+    dying_in(calls, moment) if layout else dying_at(calls)
     run = trained(
         "mlp",
         "float32",
         STEPS,
         mesh=train.data_mesh(devices),
+        layout=layout,
         folder=folder,
         resume=(folder / "config.json").exists(),
         save_every=0,
@@ -84,14 +102,15 @@ def goes_on(says, folder, devices, calls):
 class Runs:
     """Processes that train in one folder, one after the other, each on devices of a number that is drawn."""
 
-    def __init__(self, folder, draw):
-        self.folder, self.draw = folder, draw
+    def __init__(self, folder, draw, layout=None):
+        self.folder, self.draw, self.layout = folder, draw, layout
 
     def start(self, calls=0):
         """A process, and what it says; it dies at the so many-th call of a save, if not 0."""
         hears, says = FORK.Pipe(duplex=False)
-        devices = self.draw.choice([1, 2, 4, 8])
-        process = FORK.Process(target=goes_on, args=(says, self.folder, devices, calls))
+        devices = 4 if self.layout else self.draw.choice([1, 2, 4, 8])
+        moment = self.draw.uniform(0, 0.05)
+        process = FORK.Process(target=goes_on, args=(says, self.folder, devices, self.layout, calls, moment))
         process.start()
         says.close()
         return process, said_in(hears)
@@ -106,7 +125,7 @@ class Runs:
     def killed_while_saving(self, step, last):
         """At a call drawn from those of the saves from one step to another; the exit code."""
         saves = max((step - last) // 4, 1)
-        process, said = self.start(self.draw.randint(1, saves * len(SAVE)))
+        process, said = self.start(self.draw.randint(1, saves * (1 if self.layout else len(SAVE))))
         list(said)
         process.join()
         return process.exitcode
@@ -140,11 +159,11 @@ def moments(draw):
     return sorted(draw.randrange(4, STEPS // 2) for _ in range(BREAKS))
 
 
-def kills(home, draw, expected, count):
+def kills(home, draw, expected, count, layout=None):
     """Whether so many kills hit their runs, and these ended in the same hash."""
     seen, good = Counter(), 0
     for number in range(count // BREAKS):
-        runs, last = Runs(home / f"kills{number}", draw), 0
+        runs, last = Runs(home / f"kills{layout}{number}", draw, layout), 0
         for i, step in enumerate(moments(draw)):
             saving = i % 5 < 3
             code = runs.killed_while_saving(step, last) if saving else runs.struck(step, signal.SIGKILL)[0]
@@ -201,8 +220,10 @@ def main(to_kill=100, to_end=20, of_each=5):
     with tempfile.TemporaryDirectory() as home:
         home = Path(home)
         expected = Runs(home / "whole", draw).to_the_end()
+        in_parts = Runs(home / "parts", draw, "zero3").to_the_end()
         well = [
             kills(home, draw, expected, to_kill),
+            kills(home, draw, in_parts, to_kill // 2, "zero3"),
             terminations(home, draw, expected, to_end),
             faults(home, draw, of_each),
         ]

@@ -10,7 +10,7 @@ import pytest
 
 from funcnet import _files
 from funcnet._errors import CheckpointError, WriteError
-from funcnet._files import write_atomically
+from funcnet._files import remove_folder, write_atomically
 from funcnet.train.checkpoint import arrange, named_leaves, read, save
 
 
@@ -136,3 +136,12 @@ def test_what_a_killed_write_left_is_overwritten(tmp_path):
     write_atomically(tmp_path / "tree", b"whole")
     assert [path.name for path in Path(tmp_path).iterdir()] == ["tree"]
     assert (tmp_path / "tree").read_bytes() == b"whole"
+
+
+def test_a_folder_goes_as_a_whole_whatever_a_kill_has_left_of_one_before(tmp_path):
+    """The rest of one that was half removed has another name."""
+    for folder in "parts", "parts.partial":
+        (tmp_path / folder / "8").mkdir(parents=True)
+    remove_folder(tmp_path / "parts")
+    remove_folder(tmp_path / "parts")
+    assert not [*tmp_path.iterdir()]

@@ -72,6 +72,17 @@ def test_a_run_in_two_parts_is_the_run_in_one(kind, tmp_path):
     assert_equal(train(KINDS[kind](), steps=40, folder=tmp_path / "run", resume=True), whole)
 
 
+def test_a_random_key_in_the_optimizers_state_is_saved_and_read(tmp_path):
+    noisy = optax.chain(optax.add_noise(0.1, 0.5, jax.random.key(1)), optax.sgd(0.05))
+
+    def trained(steps, **options):
+        return fit(loss, W, in_memory(DATA, 25), optimizer=noisy, steps=steps, **options)
+
+    trained(13, folder=tmp_path / "run")
+    resumed = trained(40, folder=tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(resumed.params, trained(40).params)
+
+
 def test_memory_and_source_train_alike():
     assert_equal(train(from_source(DATA, 25)), train())
 
