@@ -1,4 +1,4 @@
-"""Functions that JAX composes of primitives and that no call names: softmax, logsumexp and gelu.
+"""Functions that JAX composes of primitives and that no call names: softmax, logsumexp, gelu, I₀ and I₁.
 
 Their gradients lose digits primitive by primitive. Found in a program by what it computes, whoever wrote it,
 each becomes a call, for which the table has a rule:
@@ -6,6 +6,7 @@ each becomes a call, for which the table has a rule:
     softmax      e / Σ e,    e = exp(d)
     logsumexp    log Σ e
     gelu         as `jax.nn.gelu` is written, in both forms
+    I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
 
 The difference d = x − max x stays outside: the way back through it is right as it stands.
 """
@@ -73,7 +74,7 @@ def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
             return found.setdefault(wanted, atom) is atom
         found[wanted] = atom
         one, other = of_call[wanted], makers.get(atom)
-        if is_positive and other is not None and other.primitive.name == "abs":
+        if is_positive and other is not None and other.primitive.name == "abs" != one.primitive.name:
             other = makers.get(other.invars[0])
         if other is None or one.primitive is not other.primitive or one.params != other.params:
             return False
@@ -106,6 +107,10 @@ def _gelu(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None
     return _call(THROUGH[name], eqn.outvars[0].aval) if is_product else None
 
 
+def _bessel(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    return _call(form, eqn.outvars[0].aval) if eqn.primitive.name == "mul" else None
+
+
 def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
     """The sum over some axes that an operand is, whatever its shape and dtype have become."""
     eqn = None if _jax.is_literal(atom) else makers.get(atom)
@@ -129,4 +134,6 @@ _GUESSES = [
     (("exp", "reduce_sum", "log"), _logsumexp),
     (("tanh", "mul"), functools.partial(_gelu, "jax.nn.gelu")),
     (("erfc", "mul"), functools.partial(_gelu, "jax.nn.gelu(approximate=False)")),
+    (("bessel_i0e", "exp", "mul"), functools.partial(_bessel, _forms.i0)),
+    (("bessel_i1e", "exp", "mul"), functools.partial(_bessel, _forms.i1)),
 ]

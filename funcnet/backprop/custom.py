@@ -28,7 +28,7 @@ from funcnet.backprop.standin import StandIn, Step
 from funcnet.backprop.sweep import Engine
 from funcnet.backprop.tracing import Trace, trace_function
 from funcnet.backprop.user_rules import OPERAND, Backward, Tangent, UserRule, ruled
-from funcnet.rules import Table
+from funcnet.rules import Table, rule_name
 from funcnet.rules.functions import DEFINED
 
 
@@ -209,8 +209,15 @@ def custom(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pull
             f"for, at {_jax.source_line(eqn)}; its rule speaks of its arguments only: pass the value as one"
         )
     by_name = _jax.called_function(eqn.primitive, eqn.params) in DEFINED
+    if by_name and _is_of_table(_jax.called(eqn)[0], engine.rules):
+        return engine.calls["closed_call"](engine, eqn, given, asked)
     call = _jax.nameless(eqn) if by_name else eqn
     return written_out(lambda *xs: _jax.bind(call, xs), engine, eqn, given, asked)
+
+
+def _is_of_table(jaxpr: _jax.Jaxpr, rules: Table) -> bool:
+    """Whether a program is one call for which the table has a rule, as `expn` is with its n written in."""
+    return len(jaxpr.eqns) == 1 and rule_name(jaxpr.eqns[0].primitive, jaxpr.eqns[0].params, rules) in rules
 
 
 def written_out(function: Callable, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:

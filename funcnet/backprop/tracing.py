@@ -83,7 +83,11 @@ class Trace(jax.core.Trace):
 
     def stage_value(self, val: Any) -> Any:
         """JAX's question where a constant belongs."""
-        return val if self.owns(val) or self.around is None else self.around.stage_value(val)
+        if self.owns(val):
+            return val
+        if self.around is None:
+            return self.stand_in(self.staging.stage_value(val), False, None)
+        return self.around.stage_value(val)
 
     def cur_qdd(self, x: Any) -> Any:
         """JAX's question to values of types with a state."""

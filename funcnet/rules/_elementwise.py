@@ -79,7 +79,7 @@ def elementwise(jaxpr: _jax.Jaxpr, tables: int = 0) -> Elementwise | None:
     for i, v in enumerate(jaxpr.invars):
         is_table, shape = i < tables, v.aval.shape
         key = ("table", i, shape, v.aval.dtype) if is_table else ("argument", i)
-        operands.append(Value(reader.number(key), shape, {} if is_table else {i: along(shape)}))
+        operands.append(Value(reader.number(key), shape, {} if is_table else {i: along(shape, len(shape))}))
     try:
         results = reader.run(jaxpr, (), operands)
         everywhere = reader.merged(results, results[0].shape)
@@ -93,9 +93,10 @@ def elementwise(jaxpr: _jax.Jaxpr, tables: int = 0) -> Elementwise | None:
     return Elementwise(expression, places, *reader.reduced)
 
 
-def along(shape: tuple[int, ...]) -> Places:
-    """Where the axes of an array lie in itself."""
-    return tuple(None if n == 1 else axis for axis, n in enumerate(shape))
+def along(shape: tuple[int, ...], ndim: int) -> Places:
+    """Where the axes of an array lie in one of so many to which NumPy broadcasts it."""
+    first = ndim - len(shape)
+    return tuple(None if n == 1 else first + axis for axis, n in enumerate(shape))
 
 
 class _Reader:

@@ -1,10 +1,11 @@
-"""Functions as JAX writes them out where it makes no call: of d = x − max x, or of any other differences."""
+"""Functions as JAX writes them out where it makes no call; softmax and logsumexp of any d = x − max x."""
 
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 
 @functools.partial(jax.jit, static_argnames="axis")
@@ -18,5 +19,16 @@ def logsumexp(d: Any, axis: Any, keepdims: bool = False) -> Any:
     return jnp.log(jnp.sum(jnp.exp(d), axis, keepdims=keepdims))
 
 
-FORMS = {"funcnet.rules._forms.softmax": softmax, "funcnet.rules._forms.logsumexp": logsumexp}
+@jax.jit
+def i0(x: Any) -> Any:
+    return jnp.exp(jnp.abs(x)) * lax.bessel_i0e(x)
+
+
+@jax.jit
+def i1(x: Any) -> Any:
+    return jnp.exp(jnp.abs(x)) * lax.bessel_i1e(x)
+
+
+_NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1}
+FORMS = {f"funcnet.rules._forms.{name}": form for name, form in _NAMED.items()}
 """By where they are defined."""

@@ -36,6 +36,7 @@ DEFINED = {
     "numpy.lax_numpy._i1": ["jax.scipy.special.i1"],
     "numpy.ufuncs.frexp": ["jax.numpy.frexp"],
     "numpy.ufuncs._frexp": ["jax.numpy.frexp"],
+    "numpy.ufuncs._hypot": ["jax.numpy.hypot"],
     "numpy.ufuncs.hypot": ["jax.numpy.hypot"],
     "numpy.ufuncs.sinc": ["jax.numpy.sinc"],
     "scipy.special._dawsn": ["jax.scipy.special.dawsn"],
@@ -44,7 +45,10 @@ DEFINED = {
     "scipy.special._ndtri": ["jax.scipy.special.ndtri"],
     "scipy.special._wofz": ["jax.scipy.special.wofz"],
     "scipy.special._xlogx": ["jax.scipy.special.xlogx"],
+    "scipy.special._expn": ["jax.scipy.special.expn"],
+    "scipy.special._owens_t_impl": ["jax.scipy.special.owens_t"],
     "scipy.special.expi": ["jax.scipy.special.expi"],
+    "scipy.special.expn": ["jax.scipy.special.expn"],
     "scipy.special.log_ndtr": ["jax.scipy.special.log_ndtr"],
     "scipy.special.logit": ["jax.scipy.special.logit"],
     "scipy.special.sici": ["jax.scipy.special.sici"],
@@ -56,6 +60,8 @@ DEFINED = {
     "scipy.special.xlog1py": ["jax.scipy.special.xlog1py"],
     "funcnet.rules._forms.softmax": ["jax.nn.softmax"],
     "funcnet.rules._forms.logsumexp": ["jax.nn.logsumexp"],
+    "funcnet.rules._forms.i0": ["jax.numpy.i0"],
+    "funcnet.rules._forms.i1": ["jax.scipy.special.i1"],
 }
 """By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
 

@@ -1,7 +1,7 @@
-"""Integrals of oscillating functions: sinc, the integrals of sine and cosine, Fresnel's; and eˣ/x.
+"""Integrals of oscillating functions: sinc, the integrals of sine and cosine, Fresnel's; and of exponentials.
 
     sinc(x) = sin(πx)/(πx)      Si′ = sin(x)/x,  Ci′ = cos(x)/x      S′ = sin(πx²/2),  C′ = cos(πx²/2)
-    Ei′ = eˣ/x
+    Ei′ = eˣ/x                  Eₙ′ = −Eₙ₋₁
 
 Slopes of such quotients cancel near 0. There sin(x)/x = ∫₀¹ cos(xt) dt has the derivatives
 ∫₀¹ tⁿ cos(xt + nπ/2) dt (NIST DLMF §6.2.9), and away from 0 those that follow from x · f(x) = sin(x):
@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -42,6 +43,25 @@ def fresnel(y_bar, y, x):
 @rule("jax.scipy.special.expi", formula="x̄ = ȳ · eˣ/x", source="NIST DLMF §6.2.5")
 def expi(y_bar, y, x):
     return (y_bar * in_float32(expi_slope)(x),)
+
+
+@rule("jax.scipy.special.expn", formula="x̄ = −ȳ · Eₙ₋₁(x)", source="NIST DLMF §8.19.13")
+def expn(y_bar, y, n, x):
+    return None, -y_bar * in_float32(exponential_integral)(lax.convert_element_type(n, x.dtype) - 1, x)
+
+
+@slope(None, lambda s, n, x: -exponential_integral(n - 1, x))  # pyright: ignore[reportGeneralTypeIssues]
+def exponential_integral(n: Any, x: Any) -> Any:
+    """Eₙ(x): JAX's for n > 0, and below x Eₙ = e⁻ˣ − n Eₙ₊₁ (NIST DLMF §8.19.12), where no terms cancel."""
+    e, one = lax.exp(-x), lax.full_like(n, 1)
+
+    def step(k: Any, below: Any) -> Any:
+        k = lax.convert_element_type(k, x.dtype)
+        return lax.select(n < -k, (e + (k + 1) * below) / x, below)
+
+    least = lax.convert_element_type(-jnp.min(n, initial=0), jnp.int32)
+    below = lax.fori_loop(0, least, step, e / x)
+    return lax.select(n < one, below, jax.scipy.special.expn(lax.max(n, one).astype(int), x))
 
 
 def _of_both(y_bars: Any, *slopes: Any) -> Any:

@@ -180,6 +180,53 @@ def erfcx_slope(x: Any) -> Any:
     return right + mirror * exp_of_square(4.0, 1, mirror)
 
 
+@rule(
+    "jax.scipy.special.owens_t",
+    formula="h̄ = −ȳ · φ(h) (Φ(ah) − ½),  ā = ȳ · exp(−h² (1 + a²)/2) / (2π (1 + a²))",
+    source="Owen 1956, Tables for Computing Bivariate Normal Probabilities, eqs. 2.2 and 3.1",
+)
+def owens_t(y_bar, y, h, a):
+    return y_bar * in_float32(owens_slope_in_h)(h, a), y_bar * in_float32(owens_slope)(h, a)
+
+
+@slope(
+    lambda s, h, a: -h * s - _times_owens_slope(a * (1 + a * a), h, a),
+    lambda s, h, a: _times_owens_slope(-h * (1 + a * a), h, a),
+)
+def owens_slope_in_h(h: Any, a: Any) -> Any:
+    return exp_of_square(-math.sqrt(0.125 / math.pi), -0.5, h) * lax.erf(math.sqrt(0.5) * (a * h))
+
+
+@slope(
+    lambda s, h, a: _times_owens_slope(-h * (1 + a * a), h, a),
+    lambda s, h, a: _times_owens_slope(-a * (h * h + 2 / (1 + a * a)), h, a),
+)
+def owens_slope(h: Any, a: Any) -> Any:
+    return _times_owens_slope(lax.full_like(h, 1), h, a)
+
+
+def _times_owens_slope(factor: Any, h: Any, a: Any) -> Any:
+    """The factor · exp(−h² (1 + a²)/2) / (2π (1 + a²)); p² + 2pe is (ah)², with p the product rounded."""
+    p, e = _product(a, h)
+    (h2, of_h), (p2, of_p) = _split_square(-0.5, h), _split_square(-0.5, p)
+    rest = 1.0 + lax.expm1(-0.5 * (of_h + of_p) - p * e)
+    return factor / (2 * math.pi * (1 + a * a)) * lax.exp(-0.5 * h2) * rest * lax.exp(-0.5 * p2)
+
+
+def _product(a: Any, b: Any) -> tuple[Any, Any]:
+    """a b rounded, and what rounding has lost (Dekker 1971): of halves of the digits products are exact."""
+    p = a * b
+    (a1, a2), (b1, b2) = map(_halves, (a, b))
+    return p, lax.stop_gradient(((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2)
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """The first half of the digits of x, and the second."""
+    exponent, mantissa = (11, 26) if x.dtype == jnp.float64 else (8, 11)
+    first = lax.reduce_precision(x, exponent, mantissa)
+    return first, x - first
+
+
 @rule("jax.scipy.special.dawsn", formula="x̄ = ȳ · (exp(−x²) − 2 G(1, x))", source="NIST DLMF §7.2.5, §7.10")
 def dawsn(y_bar, y, x):
     return (y_bar * dawsn_slope(x),)

@@ -77,6 +77,7 @@ LIMITED = {
         **dict.fromkeys(["pow x1", "pow x2"], _ROOT_OF_LOG),
         "div x2": "by a sum of two equal parts, which XLA flushes to 0 while the sum is a normal number",
         **dict.fromkeys(["jax.numpy.sinc", "jax.scipy.special.dawsn", "jax.scipy.special.sici"], _ROOT),
+        "jax.scipy.special.owens_t h": _ROOT,
         **_GAMMA,
     },
 }

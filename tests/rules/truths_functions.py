@@ -37,6 +37,14 @@ def _probabilities(top):
     return inputs
 
 
+def _heights_and_slopes(rng):
+    """h and a of Owen's T, for which φ(h) φ(ah) is a normal number."""
+    h = rng.permutation(of_every_magnitude(-9, 9, 1e-9, 300)(rng))[:600]
+    a = rng.permutation(of_every_magnitude(-9, 9, 1e-9, 300)(rng))[:600]
+    normal = abs(h * a) < 9
+    return h[normal].astype(np.float32), a[normal].astype(np.float32)
+
+
 def _mills(m, x):
     return m.sqrt(2 / m.pi) * m.exp(-x * x / 2) / m.erfc(-x / m.sqrt(2))
 
@@ -258,6 +266,13 @@ TRUTHS = {
         lambda m, x: m.exp(x) * (x - 1) / x**2,
         _spread(-87, 92, around=[1]),
     ),
+    "jax.scipy.special.expn": _unary(
+        special.exp1,
+        lambda m, x: -m.exp(-x) / x,
+        lambda m, x: m.exp(-x) * (1 + x) / x**2,
+        _spread(1e-18, 87),
+        jax=1,  # 0.10 has no second order
+    ),
     "jax.scipy.special.fresnel": _unary(
         lambda x: special.fresnel(x)[0],
         lambda m, x: m.sinpi(x * x / 2),
@@ -270,6 +285,12 @@ TRUTHS = {
         lambda m, x: -m.pi * x * m.sinpi(x * x / 2),
         _spread(-1e5, 1e5),
     ),
+    "jax.scipy.special.i1": _unary(
+        special.i1,
+        lambda m, x: (m.besseli(0, x) + m.besseli(2, x)) / 2,
+        lambda m, x: (3 * m.besseli(1, x) + m.besseli(3, x)) / 4,
+        _spread(-91, 91),
+    ),
     "jax.scipy.special.log_ndtr": _unary(
         special.log_ndtr, _mills, _mills_slope, _spread(-1e5, 13, around=[0, -10, 5, -1e4])
     ),
@@ -278,6 +299,35 @@ TRUTHS = {
         lambda m, x: 1 / (x * (1 - x)),
         lambda m, x: (2 * x - 1) / (x * (1 - x)) ** 2,
         _spread(1e-37, 1 - 2**-24),
+    ),
+    "jax.scipy.special.owens_t h": Truth(
+        special.owens_t,
+        lambda m, h, a: -m.exp(-h * h / 2) * m.erf(a * h / m.sqrt(2)) / m.sqrt(8 * m.pi),
+        _heights_and_slopes,
+        fast=False,
+        second=[
+            lambda m, h, a: (
+                m.exp(-h * h / 2)
+                * (
+                    h * m.erf(a * h / m.sqrt(2)) / m.sqrt(8 * m.pi)
+                    - a * m.exp(-((a * h) ** 2) / 2) / (2 * m.pi)
+                )
+            ),
+            lambda m, h, a: -h * m.exp(-h * h * (1 + a * a) / 2) / (2 * m.pi),
+        ],
+    ),
+    "jax.scipy.special.owens_t a": Truth(
+        special.owens_t,
+        lambda m, h, a: m.exp(-h * h * (1 + a * a) / 2) / (2 * m.pi * (1 + a * a)),
+        _heights_and_slopes,
+        argument=1,
+        fast=False,
+        second=[
+            lambda m, h, a: -h * m.exp(-h * h * (1 + a * a) / 2) / (2 * m.pi),
+            lambda m, h, a: (
+                -a * (h * h + 2 / (1 + a * a)) * m.exp(-h * h * (1 + a * a) / 2) / (2 * m.pi * (1 + a * a))
+            ),
+        ],
     ),
     "jax.scipy.special.sici": _unary(
         lambda x: special.sici(x)[0],
@@ -305,12 +355,6 @@ if jax.__version_info__ >= (0, 12):
             _erfcinv_slope,
             lambda m, x: 2 * m.erfinv(1 - x) * _erfcinv_slope(m, x) ** 2,
             _probabilities(2),
-        ),
-        "jax.scipy.special.i1": _unary(
-            special.i1,
-            lambda m, x: (m.besseli(0, x) + m.besseli(2, x)) / 2,
-            lambda m, x: (3 * m.besseli(1, x) + m.besseli(3, x)) / 4,
-            _spread(-91, 91),
         ),
         "jax.scipy.special.ndtri": _unary(
             special.ndtri,
