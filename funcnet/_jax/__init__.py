@@ -70,6 +70,7 @@ from funcnet._jax.jaxprs import (
     Equation,
     Jaxpr,
     Var,
+    all_equations,
     called,
     called_by,
     closed,

@@ -6,7 +6,7 @@ version of JAX. Here it is always (jaxpr, the values of its constants).
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
@@ -66,6 +66,14 @@ def called_by(params: Mapping[str, Any]) -> tuple[Jaxpr, Sequence[Any]]:
 def programs(eqn: Equation) -> list[tuple[Jaxpr, Sequence[Any]]]:
     """The programs that an equation calls: a jitted function, branches, a loop's condition and body."""
     return [open_jaxpr(program) for program in core.jaxprs_in_params(eqn.params)]
+
+
+def all_equations(jaxpr: Jaxpr) -> Iterator[Equation]:
+    """The equations of a program and of the programs in it."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for program, _ in programs(eqn):
+            yield from all_equations(program)
 
 
 def with_programs(eqn: Equation, rewrite: Callable[[Jaxpr, Sequence[Any]], Any]) -> Equation:

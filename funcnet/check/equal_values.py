@@ -13,10 +13,11 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.program import evaluate
+from funcnet.backprop.undecorated import run_equation
 from funcnet.check.answers import Answers
 from funcnet.check.comparisons import beside, roughly
 from funcnet.check.finding import Finding
-from funcnet.check.primal import Primal, run_bare
+from funcnet.check.primal import Primal
 
 _VALUES = {"svd": (0, "singular values"), "eigh": (1, "eigenvalues"), "eig": (0, "eigenvalues")}
 """Of a decomposition the place of its values among its results, and their name."""
@@ -59,7 +60,7 @@ def _equal(primal: Primal, rest: Sequence[Any], xs: Sequence[Any], within: float
     found: list[str] = []
 
     def watched(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
-        ys = run_bare(eqn, inputs)
+        ys = run_equation(eqn, inputs)
         place, name = _VALUES.get(eqn.primitive.name, (None, ""))
         vectors = [v for k, v in enumerate(eqn.outvars) if k != place]
         if place is not None and any(id(v) in used for v in vectors):

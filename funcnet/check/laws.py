@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet._compiled import compiled
 from funcnet._types import Host
 from funcnet.check import words
 from funcnet.check.answers import Answers
@@ -30,7 +31,6 @@ from funcnet.check.hints import of_nonlinear
 from funcnet.check.noise import Comparison, compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
 from funcnet.check.probes import stacked
-from funcnet.check.programs import compiled
 from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST, SLACK, SUMS
 
 _ERRORS = (TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError)

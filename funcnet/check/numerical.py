@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from funcnet._compiled import compiled, double
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._types import Host
 from funcnet.check import directions
 from funcnet.check.differences import Slope, sides, slope
 from funcnet.check.noise import largest
-from funcnet.check.programs import compiled, double
 from funcnet.check.thresholds import STEPS
 
 

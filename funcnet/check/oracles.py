@@ -12,13 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from funcnet._compiled import compiled, double
 from funcnet._errors import ParameterError
 from funcnet.check.case import REFUSES, Case
 from funcnet.check.finding import sentence
 from funcnet.check.modes import FORWARD, REVERSE, Mode
 from funcnet.check.options import Options
-from funcnet.check.primal import Primal, equations, program, undecorated
-from funcnet.check.programs import compiled, double
+from funcnet.check.primal import Primal, program, undecorated
 from funcnet.check.subject import Subject, subject
 
 
@@ -84,7 +84,7 @@ def _primal(asked: Subject, bare: Callable, reference: bool) -> tuple[Any, Prima
 
 def _refusal(function: Callable, traced: Primal, asked: Subject) -> Exception | None:
     """Why it does not run in float64, if it calls Python, which says so no sooner than it runs."""
-    if any("callback" in eqn.primitive.name for eqn in equations(traced.jaxpr)):
+    if any("callback" in name for name in traced.primitives):
         try:
             with double():
                 compiled(function, tuple(asked.rest), *asked.at(jnp.float64))

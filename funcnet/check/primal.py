@@ -1,8 +1,4 @@
-"""The same function without its own rules: what autodiff and differences are taken of.
-
-The undecorated function is the program of the function in which every `custom_jvp` and `custom_vjp`, at
-whatever depth, is replaced by its primal.
-"""
+"""The same function without its own rules, as a program: what autodiff and differences are taken of."""
 
 import functools
 from collections.abc import Callable, Collection, Sequence
@@ -15,11 +11,9 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.activity import active, is_in
-from funcnet.backprop.program import CALLS, evaluate
+from funcnet.backprop.undecorated import run
 from funcnet.check.subject import Arrays
 from funcnet.rules import RULES
-
-_CUSTOM = ("custom_jvp_call", "custom_vjp_call")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +26,7 @@ class Primal:
 
     def __call__(self, rest: Arrays, *xs: Any) -> tuple[Any, ...]:
         """Run it, without its custom rules."""
-        return tuple(_run(self.jaxpr, self.consts, self.inputs(rest, xs)))
+        return tuple(run(self.jaxpr, self.consts, self.inputs(rest, xs)))
 
     def inputs(self, rest: Arrays, xs: Arrays) -> list[Any]:
         """What its program takes, one after the other."""
@@ -43,21 +37,26 @@ class Primal:
         floats = range(self.others, len(self.jaxpr.invars))
         return tuple(any(is_in(self._moved_by(i), v) for v in self.jaxpr.outvars) for i in floats)
 
+    @functools.cached_property
+    def primitives(self) -> frozenset[str]:
+        """The names of the primitives that it uses."""
+        return frozenset(eqn.primitive.name for eqn in _jax.all_equations(self.jaxpr))
+
     def decomposes(self) -> bool:
         """Whether it computes eigenvalues or singular values."""
-        return any(eqn.primitive.name in ("svd", "eigh", "eig", "schur") for eqn in equations(self.jaxpr))
+        return not self.primitives.isdisjoint(("svd", "eigh", "eig", "schur"))
 
     def draws(self) -> bool:
         """Whether it draws random numbers, which are others in another dtype."""
-        return any(eqn.primitive.name.startswith(("random_", "threefry")) for eqn in equations(self.jaxpr))
+        return any(name.startswith(("random_", "threefry")) for name in self.primitives)
 
     def iterates(self) -> bool:
         """Whether it has a loop that carries floats on: what comes out may not have converged."""
-        return any(map(_carries_floats, equations(self.jaxpr)))
+        return any(map(_carries_floats, _jax.all_equations(self.jaxpr)))
 
     def stops_itself(self) -> bool:
         """Whether it has a loop that decides itself when to stop."""
-        return any(eqn.primitive.name == "while" for eqn in equations(self.jaxpr))
+        return "while" in self.primitives
 
     def narrowest(self) -> Any:
         """The shortest float dtype between the arguments and the result: what its values are good to."""
@@ -70,26 +69,12 @@ class Primal:
         return active(self.jaxpr, asked, RULES)
 
 
-def custom_rules(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
-    """The calls of custom rules in a program, but for those in the functions that they belong to."""
-    inside = [
-        part for eqn in jaxpr.eqns if eqn.primitive.name not in _CUSTOM for part, _ in _jax.programs(eqn)
-    ]
-    own = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in _CUSTOM]
-    return own + [eqn for part in inside for eqn in custom_rules(part)]
-
-
 def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
     """Whether a rule in it is told what is perturbed: by `symbolic_zeros`, or as a primitive of others."""
     return any(
-        eqn.params.get("symbolic_zeros") is True or _jax.is_foreign(eqn.primitive) for eqn in equations(jaxpr)
+        eqn.params.get("symbolic_zeros") is True or _jax.is_foreign(eqn.primitive)
+        for eqn in _jax.all_equations(jaxpr)
     )
-
-
-def equations(jaxpr: _jax.Jaxpr) -> list[_jax.Equation]:
-    """The equations of a program and of the programs in it."""
-    inner = [one for eqn in jaxpr.eqns for part, _ in _jax.programs(eqn) for one in equations(part)]
-    return [*jaxpr.eqns, *inner]
 
 
 def _carries_floats(eqn: _jax.Equation) -> bool:
@@ -103,7 +88,7 @@ def _kinds(eqn: _jax.Equation, moved: Collection[_jax.Var]) -> list[Any]:
     """The float dtypes of the results of an equation, those inside of its programs among them."""
     if not any(is_in(moved, v) for v in eqn.outvars):
         return []
-    inner = [v for jaxpr, _ in _jax.programs(eqn) for one in equations(jaxpr) for v in one.outvars]
+    inner = [v for jaxpr, _ in _jax.programs(eqn) for one in _jax.all_equations(jaxpr) for v in one.outvars]
     dtypes = [v.aval.dtype for v in (*eqn.outvars, *inner) if hasattr(v.aval, "dtype")]
     return [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
 
@@ -123,38 +108,3 @@ def _as_host(const: Any) -> Any:
     """An array that is committed to no device, so that the oracles run where they like."""
     is_key = isinstance(const, jax.Array) and jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
     return const if is_key or not isinstance(const, jax.Array) else np.asarray(const)
-
-
-def _bare(jaxpr: _jax.Jaxpr, consts: Sequence[Any]) -> Any:
-    avals = [v.aval for v in jaxpr.invars]
-    like = [jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in avals]
-    return jax.make_jaxpr(lambda *xs: _run(jaxpr, consts, xs))(*like)
-
-
-def _run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
-    """Run a program: calls and custom rules inlined, loops and branches with their own programs bare."""
-    return evaluate(jaxpr, consts, xs, run_bare)
-
-
-def run_bare(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
-    if eqn.primitive.name in CALLS:
-        return _run(*_jax.called(eqn), xs)
-    if any(custom_rules(part) for part, _ in _jax.programs(eqn)):
-        if eqn.primitive.name == "shard_map":
-            return _on_devices(eqn, xs)
-        eqn = _jax.with_programs(eqn, _bare)
-    return _jax.bind(eqn, xs)
-
-
-def _on_devices(eqn: _jax.Equation, xs: Sequence[Any]) -> list[Any]:
-    """A shard_map whose program is bare; it can be traced inside of one over the same mesh only."""
-    params = eqn.params
-    body = functools.partial(_run, *_jax.open_jaxpr(params["jaxpr"]))
-    return jax.shard_map(
-        lambda *parts: body(parts),
-        mesh=params["mesh"],
-        axis_names=params["newly_manual_axes"],
-        check_vma=params["check_vma"],
-        in_specs=tuple(params["in_specs"]),
-        out_specs=list(params["out_specs"]),
-    )(*xs)

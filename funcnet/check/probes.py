@@ -17,11 +17,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from funcnet._compiled import executable, traced
 from funcnet._types import Host
+from funcnet.backprop.metered import is_endless, metered
+from funcnet.backprop.patience import Patience
 from funcnet.check.differences import Slope, sides, slope
-from funcnet.check.fuel import Patience, is_endless, metered
 from funcnet.check.noise import cast
-from funcnet.check.programs import executable, traced
 from funcnet.check.subject import Arrays
 from funcnet.check.thresholds import FUEL, GROWTH, STEPS
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import funcnet
+from funcnet._compiled import double
 from funcnet._errors import ParameterError
 from funcnet._types import Params
-from funcnet.check.programs import double
 from funcnet.check.thresholds import BANDS
 from funcnet.demo.plane import Points
 from funcnet.demo.program import total_loss

@@ -8,7 +8,7 @@ alone. So the program of the call must compute what a trace of the function of t
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -111,16 +111,8 @@ def _program(
     f = f if axes is None else functools.partial(f, axis=axes)
     with jax.disable_jit(False):
         program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
-    calls = (e for e in _equations(program) if _jax.called_function(e.primitive, e.params) == place)
+    calls = (e for e in _jax.all_equations(program) if _jax.called_function(e.primitive, e.params) == place)
     return next((_jax.called(call)[0] for call in calls), None)
-
-
-def _equations(jaxpr: _jax.Jaxpr) -> Iterator[_jax.Equation]:
-    """The equations of a program, and of the programs in it."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for program, _ in _jax.programs(eqn):
-            yield from _equations(program)
 
 
 def _public(name: str) -> Callable:

@@ -347,7 +347,7 @@ MUTANTS = (
         "nested_custom_rules",
         "custom rules more than one call deep stay in the oracle, which then trusts what it should test",
         Edit(
-            "funcnet/check/primal.py",
+            "funcnet/backprop/undecorated.py",
             "for eqn in custom_rules(part)]",
             "for eqn in part.eqns if eqn.primitive.name in _CUSTOM]",
         ),

@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 import funcnet
-from funcnet import nn
+from funcnet import _compiled, nn
 from funcnet.backprop import trace
 from funcnet.drawing.diagram import filling, running
 from funcnet.drawing.diagram.filling import filled_record
@@ -89,7 +89,7 @@ def assert_same(xs, ys):
 def test_a_second_picture_of_the_same_function_compiles_nothing():
     def drawn():
         funcnet.draw(lambda x: jnp.sin(x) * jnp.cosh(x))(jnp.ones(3))
-        return running.compiled.cache_info()
+        return _compiled.once.cache_info()
 
     first, second = drawn(), drawn()
     assert (second.misses, second.hits) == (first.misses, first.hits + 1)
@@ -101,9 +101,9 @@ def test_what_repeats_is_run_operation_by_operation():
             x = jnp.sin(x) * 1.5
         return x
 
-    before = running.compiled.cache_info()
+    before = _compiled.once.cache_info()
     d = funcnet.draw(deep)(0.5).diagram
-    assert running.compiled.cache_info() == before
+    assert _compiled.once.cache_info() == before
     np.testing.assert_allclose(d["x"].gradient, jax.grad(deep)(0.5), rtol=1e-4)
 
 

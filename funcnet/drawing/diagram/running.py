@@ -12,7 +12,6 @@ import contextlib
 import functools
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -20,9 +19,10 @@ import jax.core
 from jax import lax
 
 from funcnet import _jax
+from funcnet._compiled import compiled_once
 from funcnet.backprop.program import Run, evaluate
 
-UNFUSED = {"xla_disable_hlo_passes": "fusion,cpu-instruction-fusion,instruction-fusion"}
+UNFUSED = (("xla_disable_hlo_passes", "fusion,cpu-instruction-fusion,instruction-fusion"),)
 """What XLA is told: the names of its passes that fuse."""
 
 PART = "a_part_of_a_picture"
@@ -44,20 +44,6 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True)
-class Written:
-    """A program as text, and what compiles it; two of the same text are equal."""
-
-    text: str
-    lowered: Any = field(compare=False)
-
-
-@functools.lru_cache(maxsize=64)
-def compiled(written: Written) -> Any:
-    """The program, ready to run: a cell of a notebook that is run again compiles nothing."""
-    return written.lowered.compile(compiler_options=UNFUSED)
-
-
 def run_once(function: Callable[..., Sequence[Any]], *xs: Any) -> list[Any]:
     """The results of a function of arrays without effects."""
     jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(function)(*xs))
@@ -69,13 +55,15 @@ def run_once(function: Callable[..., Sequence[Any]], *xs: Any) -> list[Any]:
 
 
 def unfused(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> Any:
-    """A program for arrays like these, compiled so that it runs one operation after the other."""
+    """A program for arrays like these, compiled so that it runs one operation after the other.
+
+    A cell of a notebook that is run again compiles nothing.
+    """
 
     def one_by_one(*operands: Any) -> list[Any]:
         return evaluate(jaxpr, operands[: len(consts)], operands[len(consts) :], fenced)
 
-    lowered = jax.jit(one_by_one, keep_unused=True).lower(*consts, *xs)
-    return compiled(Written(lowered.as_text(), lowered))
+    return compiled_once(jax.jit(one_by_one, keep_unused=True).lower(*consts, *xs), UNFUSED)
 
 
 def by_kind(known: dict[Any, Any]) -> Run:

@@ -1,7 +1,7 @@
 """Compiled programs, from any function that JAX can trace.
 
-A function is traced anew for every check, so an edited rule is never mistaken for the old one; what has the
-same text is compiled once.
+A function is traced anew each time, so an edited one is never mistaken for the old; what has the same text is
+compiled once.
 """
 
 import contextlib
@@ -27,17 +27,30 @@ def double() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Program:
+class _Written:
+    """A program as text, and what compiles it; two of the same text are equal."""
+
     text: str
     inputs: str
     outputs: str
     options: tuple[tuple[str, Any], ...]
     lowered: Any = field(compare=False, repr=False)
 
+    def compile(self) -> Any:
+        return self.lowered.compile(dict(self.options))
 
-@functools.lru_cache(maxsize=256)
-def _compile(program: _Program) -> Any:
-    return program.lowered.compile(dict(program.options))
+
+once = functools.lru_cache(maxsize=256)(_Written.compile)
+
+
+def compiled_once(lowered: Any, options: tuple[tuple[str, Any], ...] = ()) -> Any:
+    """A lowered program, compiled with these options of XLA unless one of the same text has been.
+
+    One that calls Python is compiled anew: its text does not tell which function.
+    """
+    text = lowered.as_text()
+    written = _Written(text, str(lowered.in_tree), str(lowered.out_tree), options, lowered)
+    return written.compile() if "callback" in text else once(written)
 
 
 def compiled(function: Callable, *args: Any, quick: bool = False) -> Any:
@@ -56,18 +69,14 @@ def traced(function: Callable, *args: Any) -> Any:
 def executable(function: Any, quick: bool = False) -> Callable:
     """What is traced, compiled: a function of all of its arguments."""
     lowered = function.lower()
-    text = lowered.as_text()
-    program = _Program(text, str(lowered.in_tree), str(lowered.out_tree), _QUICK if quick else (), lowered)
-    if "callback" not in text:
-        run = _compile(program)
-        return lambda *args: jax.tree.map(np.asarray, run(*args))
-    run_callbacks = _compile.__wrapped__(program)
+    run = compiled_once(lowered, _QUICK if quick else ())
+    calls_python = any("callback" in eqn.primitive.name for eqn in _jax.all_equations(function.jaxpr.jaxpr))
 
-    def with_callbacks(*args: Any) -> Any:
-        with _same_in_all_threads():
-            return jax.tree.map(np.asarray, run_callbacks(*args))
+    def on_host(*args: Any) -> Any:
+        with _same_in_all_threads() if calls_python else contextlib.nullcontext():
+            return jax.tree.map(np.asarray, run(*args))
 
-    return with_callbacks
+    return on_host
 
 
 @contextlib.contextmanager
