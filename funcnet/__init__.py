@@ -68,13 +68,12 @@ if TYPE_CHECKING:
         check_kink,
         check_linear,
         check_vjp,
-        numerical_gradient,
-        numerical_vjp,
     )
     from funcnet.drawing import Picture, draw, explain
     from funcnet.kept import stash
     from funcnet.nn._gate import gate
     from funcnet.nonfinite import find_nonfinite
+    from funcnet.numerical import numerical_gradient, numerical_vjp
     from funcnet.rules import JAX_KINKS, RULES, STRONG_ZERO, rule
     from funcnet.structure import jacobian_structure
 else:
@@ -92,13 +91,12 @@ else:
                 "check_kink",
                 "check_linear",
                 "check_vjp",
-                "numerical_gradient",
-                "numerical_vjp",
             ],
             "drawing": ["Picture", "draw", "explain"],
             "kept": ["stash"],
             "nn._gate": ["gate"],
             "nonfinite": ["find_nonfinite"],
+            "numerical": ["numerical_gradient", "numerical_vjp"],
             "rules": ["JAX_KINKS", "RULES", "STRONG_ZERO", "rule"],
             "structure": ["jacobian_structure"],
         },

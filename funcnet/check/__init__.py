@@ -10,19 +10,17 @@ A check goes down this list, and each file asks those below it:
     answers       what rule and oracles say, asked once
     case          the function at its arguments, which oracles sets up (subject, primal, modes, options)
     probes        what runs: programs, which fuel makes end
-    differences   slopes from values, along directions; noise: what counts as equal; thresholds
+    directions    along which slopes are taken; noise: what counts as equal; thresholds
     finding       what is wrong, in words, by hints and equal_values, with its layer; report: what was right
 """
 
 from funcnet.check.check_vjp import check_jvp, check_vjp
 from funcnet.check.finding import Finding
 from funcnet.check.network import GradientReport, check_gradient
-from funcnet.check.numerical import Estimate, numerical_gradient, numerical_vjp
 from funcnet.check.parts import check_contract, check_kink, check_linear
 from funcnet.check.report import Report, Row, Stash
 
 __all__ = [
-    "Estimate",
     "Finding",
     "GradientReport",
     "Report",
@@ -34,6 +32,4 @@ __all__ = [
     "check_kink",
     "check_linear",
     "check_vjp",
-    "numerical_gradient",
-    "numerical_vjp",
 ]

@@ -18,11 +18,11 @@ import numpy as np
 
 from funcnet.backprop.metered import is_endless
 from funcnet.check.case import Case
-from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.noise import cast, cotangent, unit, wide
 from funcnet.check.probes import BATCH, Answer, Probe, Runner, ended
 from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
+from funcnet.numerical.slopes import Slope
 
 P = ParamSpec("P")
 T = TypeVar("T")

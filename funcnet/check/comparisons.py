@@ -17,11 +17,11 @@ from funcnet._types import Host
 from funcnet.check import directions
 from funcnet.check.answers import Answers, once
 from funcnet.check.case import Case
-from funcnet.check.differences import Slope
 from funcnet.check.directions import Direction
 from funcnet.check.noise import Comparison, cast, compare, cotangent, largest, spread, unit, untied, wide
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.thresholds import AWAY, EXACT, KNOWN, PRODUCT, ROUGHLY, SIGNAL, SURE
+from funcnet.check.thresholds import AWAY, EXACT, PRODUCT, ROUGHLY, SIGNAL
+from funcnet.numerical.slopes import KNOWN, SURE, Slope, sizes
 
 
 def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
@@ -29,7 +29,7 @@ def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
     if not seen.case.mode.is_reverse:
         return seen.u * np.abs(answer.ys[i])
     total = sum(float(np.abs(g * y).sum()) for g, y in zip(probe.given, answer.ys, strict=True))
-    return seen.u * total / directions.sizes(probe.xs[i])
+    return seen.u * total / sizes(probe.xs[i])
 
 
 @once
@@ -111,7 +111,7 @@ def beside(seen: Answers, probe: Probe, use: str) -> Probe:
     rng = seen.case.rng(use)
 
     def moved(x: Host) -> Host:
-        step = AWAY * directions.sizes(wide(x)) * rng.uniform(-1, 1, x.shape)
+        step = AWAY * sizes(wide(x)) * rng.uniform(-1, 1, x.shape)
         return (wide(x) + step).astype(x.dtype)
 
     return Probe(tuple(map(moved, probe.xs)), probe.given)

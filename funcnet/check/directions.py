@@ -13,14 +13,9 @@ import numpy as np
 from funcnet._types import Host
 from funcnet.check.noise import signs
 from funcnet.check.thresholds import GROUPS
+from funcnet.numerical.slopes import sizes
 
 Direction = tuple[Host, ...]
-
-
-def sizes(x: Host) -> Host:
-    """How far to move each element: by its size, or by that of a typical one if it is smaller."""
-    typical = np.abs(x[np.isfinite(x) & (x != 0)])
-    return np.maximum(np.abs(x), np.median(typical) if typical.size else 1.0)
 
 
 def along(xs: Sequence[Any], i: int, move: Host) -> Direction:

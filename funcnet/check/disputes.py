@@ -18,12 +18,12 @@ import numpy as np
 from funcnet._types import Host
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import compared, floor, roughly
-from funcnet.check.differences import Slope
 from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
 from funcnet.check.options import AT_ZERO
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.thresholds import BY_DIFFERENCES, COARSE, DECIDES, ELSEWHERE, LOST_DIGITS, ROUGHLY
+from funcnet.check.thresholds import COARSE, DECIDES, ELSEWHERE, LOST_DIGITS, ROUGHLY
+from funcnet.numerical.slopes import BY_DIFFERENCES, Slope
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,6 @@ import numpy as np
 from funcnet import _jax
 from funcnet._types import Host
 from funcnet.backprop.program import CALLS, evaluate, live, read, step
-from funcnet.check import directions
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
 from funcnet.check.modes import REVERSE
@@ -26,6 +25,7 @@ from funcnet.check.noise import unit, wide
 from funcnet.check.primal import Primal, program
 from funcnet.check.probes import Probe, Runner
 from funcnet.check.thresholds import FUEL, GROWTH
+from funcnet.numerical.slopes import sizes
 
 DIRECTIONS = 4
 """How many directions decide whether a cut is right; one that crosses a kink decides nothing."""
@@ -134,9 +134,7 @@ class _Search:
 
 def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...]:
     """A direction that moves everything, by its size."""
-    return tuple(
-        np.asarray(directions.sizes(wide(x)) * rng.choice([-1.0, 1.0], x.shape), x.dtype) for x in xs
-    )
+    return tuple(np.asarray(sizes(wide(x)) * rng.choice([-1.0, 1.0], x.shape), x.dtype) for x in xs)
 
 
 def _values(flat: Primal, xs: Sequence[Any]) -> dict[Any, Any]:

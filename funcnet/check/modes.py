@@ -14,54 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet import backprop
 from funcnet._types import Host
 from funcnet.check import directions
-from funcnet.check.differences import moved
 from funcnet.check.directions import Direction
 from funcnet.check.probes import Probe
-
-
-def slow_jvp(fun: Callable, xs: Any, x_dots: Any) -> tuple[Any, Any]:
-    """`jax.jvp` by differences of three steps to either side, for what cannot be differentiated otherwise.
-
-    They are good to 1e-10 where the function is smooth.
-    """
-
-    def central(h: Any) -> Any:
-        ends = fun(*moved(xs, h, x_dots)), fun(*moved(xs, -h, x_dots))
-        return jax.tree.map(lambda up, down: (up - down) / (2 * h), *ends)
-
-    found = jax.lax.map(central, jnp.array([2.0**-7, 2.0**-8, 2.0**-9]))
-    return fun(*xs), jax.tree.map(lambda y_dots: (y_dots[0] - 20 * y_dots[1] + 64 * y_dots[2]) / 45, found)
-
-
-def slow_vjp(fun: Callable, *xs: Any) -> tuple[Any, Callable]:
-    """`jax.vjp` by the same differences, one element after the other."""
-
-    def back(y_bars: Any) -> tuple[Any, ...]:
-        def along(i: int, unit: complex, place: Any) -> Any:
-            """The real part of ⟨ȳ, J e⟩ for one element e, moved by its size."""
-            size = jnp.maximum(abs(xs[i].ravel()[place]), 1e-3)
-            moves = [jnp.zeros_like(x) for x in xs]
-            moves[i] = moves[i].ravel().at[place].set(size * unit).reshape(xs[i].shape)
-            _, y_dots = slow_jvp(fun, xs, moves)
-            terms = (jnp.sum(y_bar * y_dot).real for y_bar, y_dot in zip(y_bars, y_dots, strict=True))
-            return sum(terms, jnp.zeros(())) / size
-
-        def gradient(i: int, x: Any) -> Any:
-            places = jnp.arange(x.size)
-            flat = jax.lax.map(functools.partial(along, i, 1.0), places)
-            if jnp.iscomplexobj(x):
-                flat = flat - 1j * jax.lax.map(functools.partial(along, i, 1.0j), places)
-            return flat.reshape(x.shape).astype(x.dtype)
-
-        return tuple(gradient(i, x) for i, x in enumerate(xs))
-
-    return fun(*xs), back
+from funcnet.numerical import transforms
+from funcnet.numerical.slopes import sizes
 
 
 @dataclass(frozen=True)
@@ -99,8 +60,8 @@ class Mode:
 
     def sizes(self, probe: Probe, i: int) -> Host:
         """How far differences move each element that is found for the i-th array: x by its size."""
-        return directions.sizes(probe.xs[i]) if self.is_reverse else np.ones(())
+        return sizes(probe.xs[i]) if self.is_reverse else np.ones(())
 
 
-REVERSE = Mode("ȳ", "x̄", (jax.vjp, backprop.vjp), slow_vjp, True)
-FORWARD = Mode("ẋ", "ẏ", (jax.jvp,), slow_jvp, False)
+REVERSE = Mode("ȳ", "x̄", (jax.vjp, backprop.vjp), transforms.vjp, True)
+FORWARD = Mode("ẋ", "ẏ", (jax.jvp,), transforms.jvp, False)

@@ -32,7 +32,8 @@ from funcnet.check.noise import signs
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up
 from funcnet.check.report import table
-from funcnet.check.thresholds import BANDS, SURE, TIMEOUT
+from funcnet.check.thresholds import BANDS, TIMEOUT
+from funcnet.numerical.slopes import SURE
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from funcnet._compiled import executable, traced
 from funcnet._types import Host
 from funcnet.backprop.metered import is_endless, metered
 from funcnet.backprop.patience import Patience
-from funcnet.check.differences import Slope, sides, slope
 from funcnet.check.noise import cast
 from funcnet.check.subject import Arrays
-from funcnet.check.thresholds import FUEL, GROWTH, STEPS
+from funcnet.check.thresholds import FUEL, GROWTH
+from funcnet.numerical.slopes import STEPS, Slope, sides, slope
 
 BATCH, DIRECTIONS = 4, 8
 """How many probes, and how many directions, a program takes at once."""

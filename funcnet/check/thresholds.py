@@ -14,11 +14,8 @@ EXACT = 1e-9
 """The relative error allowed in float64 beside the noise: far below any mistake in a formula, and above what
 another order of the same operations makes."""
 
-BY_DIFFERENCES = 1e-6
-"""The same where differences are the only oracle, and for ⟨x̄, v⟩ beside a slope: what they are good to."""
-
 BY_COARSE_DIFFERENCES = 1e-2
-"""The same where the function runs in float32 or less alone: differences lose half of the digits."""
+"""The same where differences are the only oracle, of float32 values or less: they lose half of the digits."""
 
 SUMS = 16
 """How many roundings of a short dtype sums in another order may be apart, beside their size."""
@@ -45,28 +42,8 @@ LINEAR_AT_LARGEST = 1e-12
 POWER = 40
 """ȳ is scaled by 2^±40: 10^±12 is beyond any clip or threshold, and its square does not overflow float64."""
 
-STEPS = np.ldexp(1.0, -5 - 2 * np.arange(8))
-"""The steps h of every slope, relative to the size of x, down to 2e-6, where float64 has lost ten digits to
-rounding: the extrapolation picks the best."""
-
-SURE = 10.0
-"""How many times their own error estimate the differences may be off: tests hold the estimate to that."""
-
-KNOWN = 1e-3
-"""Differences whose error is above this part of the slope have found none."""
-
-NEGLIGIBLE = 1e-8
-"""Slopes whose error is below this are known in any case, as those of functions around 1."""
-
 DECIDES = 0.1
 """Differences decide between two gradients if their error is below this part of what those are apart."""
-
-STAYS = 0.5
-"""The slopes to either side of a smooth point approach each other by 4 from step to step; at a kink more than
-this part of the gap between them stays, over two steps."""
-
-APART = 1e-7
-"""And they end up apart by more than this, beside their sizes."""
 
 TIED_JUMP = 1e-4
 """A spread above this part of the largest element is no rounding in float64: a tie was broken."""

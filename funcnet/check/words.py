@@ -11,7 +11,8 @@ from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number, sentence
 from funcnet.check.hints import hint
 from funcnet.check.noise import Comparison
-from funcnet.check.thresholds import BY_DIFFERENCES, DECIDES, STOPPED, SURE
+from funcnet.check.thresholds import DECIDES, STOPPED
+from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 

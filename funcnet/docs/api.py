@@ -22,6 +22,7 @@ PACKAGES = (
     "funcnet.data",
     "funcnet.train",
     "funcnet.check",
+    "funcnet.numerical",
     "funcnet.drawing",
     "funcnet.kept",
     "funcnet.structure",

@@ -1,6 +1,6 @@
 """Gradients from values alone: what `numerical_gradient` and `numerical_vjp` answer.
 
-Every element is moved by itself, by its own size times the steps of `differences`. The whole is one compiled
+Every element is moved by itself, by its own size times the steps of `slopes`. The whole is one compiled
 program in float64, however many elements there are.
 """
 
@@ -15,10 +15,7 @@ from jax.flatten_util import ravel_pytree
 from funcnet._compiled import compiled, double
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._types import Host
-from funcnet.check import directions
-from funcnet.check.differences import Slope, sides, slope
-from funcnet.check.noise import largest
-from funcnet.check.thresholds import STEPS
+from funcnet.numerical.slopes import STEPS, Slope, sides, sizes, slope
 
 
 class Estimate(NamedTuple):
@@ -71,24 +68,25 @@ def numerical_gradient(f: Callable, x: Any) -> Estimate:
             )
         return (y,)
 
-    def all_sides(flat: Any, sizes: Any) -> Any:
+    def all_sides(flat: Any, moves: Any) -> Any:
         def along(i: Any) -> Any:
-            return sides(value, (flat,), (1.0,), (jnp.zeros_like(flat).at[i].set(sizes[i]),))
+            return sides(value, (flat,), (1.0,), (jnp.zeros_like(flat).at[i].set(moves[i]),))
 
         return jax.lax.map(along, jnp.arange(flat.size))
 
     with double():
         flat, whole = ravel_pytree(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), x))
-        sizes = np.concatenate([directions.sizes(np.asarray(leaf, np.float64)).ravel() for leaf in leaves])
-        measured, _, at_x = compiled(all_sides, flat, sizes, quick=True)
+        moves = np.concatenate([sizes(np.asarray(leaf, np.float64)).ravel() for leaf in leaves])
+        measured, _, at_x = compiled(all_sides, flat, moves, quick=True)
         found = [_slope(*row) for row in zip(*measured, at_x, strict=True)]
-        slopes = np.array([(one.value, one.error) for one in found]).reshape(-1, 2).T / sizes
+        slopes = np.array([(one.value, one.error) for one in found]).reshape(-1, 2).T / moves
         return Estimate(*(jax.tree.map(np.asarray, whole(part)) for part in slopes))
 
 
 def _slope(rises: Host, falls: Host, low: Host, high: Host, at_x: Any) -> Slope:
     """The slope along one element, whose noise is that of the largest value on the way."""
-    size = at_x + largest(STEPS * np.array([rises, falls]))
+    changes = np.abs(STEPS * np.array([rises, falls]))
+    size = at_x + changes[np.isfinite(changes)].max(initial=0)
     return slope(rises, falls, low, high, np.finfo(float).eps * size / STEPS)
 
 

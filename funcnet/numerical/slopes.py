@@ -24,7 +24,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check.thresholds import APART, BY_DIFFERENCES, KNOWN, NEGLIGIBLE, STAYS, STEPS, SURE
+
+STEPS = np.ldexp(1.0, -5 - 2 * np.arange(8))
+"""The steps h of every slope, relative to the size of x, down to 2e-6, where float64 has lost ten digits to
+rounding: the extrapolation picks the best."""
+
+SURE = 10.0
+"""How many times their own error estimate the differences may be off: tests hold the estimate to that."""
+
+BY_DIFFERENCES = 1e-6
+"""The relative error that differences are good to, whatever they say."""
+
+KNOWN = 1e-3
+"""Differences whose error is above this part of the slope have found none."""
+
+NEGLIGIBLE = 1e-8
+"""Slopes whose error is below this are known in any case, as those of functions around 1."""
+
+STAYS = 0.5
+"""The slopes to either side of a smooth point approach each other by 4 from step to step; at a kink more than
+this part of the gap between them stays, over two steps."""
+
+APART = 1e-7
+"""And they end up apart by more than this, beside their sizes."""
 
 
 @dataclass(frozen=True)
@@ -142,3 +164,9 @@ def sides(flat: Callable, xs: Any, y_bars: Any, v: Any, forward: bool = False) -
 def moved(xs: Any, h: Any, v: Any) -> list[Any]:
     """x + h v."""
     return [(x + h * part).astype(x.dtype) for x, part in zip(xs, v, strict=True)]
+
+
+def sizes(x: Host) -> Host:
+    """How far to move each element: by its size, or by that of a typical one if it is smaller."""
+    typical = np.abs(x[np.isfinite(x) & (x != 0)])
+    return np.maximum(np.abs(x), np.median(typical) if typical.size else 1.0)
