@@ -60,6 +60,24 @@ def evaluate(
     return [read(values, atom) for atom in jaxpr.outvars]
 
 
+def all_values(
+    jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any], run: Run = _jax.again
+) -> dict[_jax.Var, Any]:
+    """The value of every variable of a program, which is compiled as a whole."""
+    start = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *xs], strict=True))
+
+    @jax.jit
+    def computed(given: Sequence[Any]) -> list[list[Any]]:
+        values = dict(zip(start, given, strict=True))
+        for eqn in jaxpr.eqns:
+            step(values, eqn, run)
+        return [[values[v] for v in eqn.outvars] for eqn in jaxpr.eqns]
+
+    for eqn, ys in zip(jaxpr.eqns, computed(list(start.values())), strict=True):
+        start.update(zip(eqn.outvars, ys, strict=True))
+    return start
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A straight run of equations without dead ones.

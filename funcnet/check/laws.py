@@ -11,9 +11,8 @@ And it is the same, but for the order of sums, without jit, under vmap, on sever
 part is differentiated.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import jax
@@ -174,11 +173,11 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
     """A rule that is told what is perturbed is right too where one argument, or one result, is alone."""
     if not sees_zeros(case.program.jaxpr) or case.traced(case.base).refusal is not None:
         return None
-    for what, answer in _partly(case):
+    for what, parts in _parts(case):
         if seen.is_late(f"where {what}"):
             continue
         with case.at(case.base):
-            (one,) = seen.runner.answers(answer, case.subject.rest, [seen.probe])
+            (one,) = seen.runner.answers(partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
         if one is not None and (other := _other(seen, one.found, seen.rule[0].found)):
             guess = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
             summary = f"it is another where {what}"
@@ -186,40 +185,36 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
     return None
 
 
-def _partly(case: Case) -> Iterator[tuple[str, Callable]]:
-    """The derivative put together from parts, in which the rest is not perturbed or has no ȳ."""
-    count, mode, flat = len(case.subject.xs), case.mode, case.flat
-    places = case.subject.places if count > LEAVES else range(count)
-    groups = [[i for i in range(count) if places[i] == place] for place in dict.fromkeys(places)]
-
-    def by_argument(rest: Any, xs: Any, given: Any) -> Any:
-        parts = [_of_some(case, group, rest, xs, given) for group in groups]
-        ys = flat(rest, *xs)
-        if not mode.is_reverse:
-            return ys, ys, tuple(map(sum, zip(*parts, strict=True)))
-        found = dict(zip(chain(*groups), chain(*parts), strict=True))
-        return ys, ys, tuple(found[i] for i in range(count))
-
-    def by_result(rest: Any, xs: Any, given: Any) -> Any:
-        ys = flat(rest, *xs)
-        parts = [
-            mode.answer(lambda rest, *xs, k=k: (flat(rest, *xs)[k],))(rest, xs, (given[k],))[2]
-            for k in range(len(ys))
-        ]
-        return ys, ys, tuple(map(sum, zip(*parts, strict=True)))
-
+def _parts(case: Case) -> Iterator[tuple[str, list[tuple[list[int], list[int]]]]]:
+    """How to put the derivative together from parts: which arguments are perturbed, which results seen."""
+    xs, ys = list(range(len(case.subject.xs))), list(range(len(case.traced(case.base).ys)))
+    places = case.subject.places if len(xs) > LEAVES else xs
+    groups = [[i for i in xs if places[i] == place] for place in dict.fromkeys(places)]
     if len(groups) > 1:
-        yield "one argument alone is differentiated", by_argument
-    if mode.is_reverse and len(case.traced(case.base).ys) > 1:
-        yield "one result alone has an upstream gradient", by_result
+        yield "one argument alone is differentiated", [(group, ys) for group in groups]
+    if case.mode.is_reverse and len(ys) > 1:
+        yield "one result alone has an upstream gradient", [(xs, [k]) for k in ys]
 
 
-def _of_some(case: Case, group: list[int], rest: Any, xs: Any, given: Any) -> Any:
-    """What is found where the xs of a group alone are perturbed."""
+def _in_parts(case: Case, parts: Any, rest: Any, xs: Any, given: Any) -> tuple[Any, Any, Any]:
+    """What the parts find, added up."""
+    ys, reverse = case.flat(rest, *xs), case.mode.is_reverse
+    sums = [jnp.zeros_like(like) for like in (xs if reverse else ys)]
+    for perturbed, results in parts:
+        part = _part(case.flat, xs, perturbed, results)
+        finds, takes = (perturbed, results) if reverse else (results, perturbed)
+        _, _, found = case.mode.answer(part)(rest, [xs[i] for i in perturbed], [given[k] for k in takes])
+        for i, one in zip(finds, found, strict=True):
+            sums[i] += one
+    return ys, ys, tuple(sums)
 
-    def own(rest: Any, *some: Any) -> Any:
-        new = dict(zip(group, some, strict=True))
-        return case.flat(rest, *(new.get(i, x) for i, x in enumerate(xs)))
 
-    chosen = given if case.mode.is_reverse else [given[i] for i in group]
-    return case.mode.answer(own)(rest, [xs[i] for i in group], chosen)[2]
+def _part(flat: Callable, xs: Any, perturbed: Sequence[int], results: Sequence[int]) -> Callable:
+    """The function of some of its arguments alone, to some of its results."""
+
+    def part(rest: Any, *some: Any) -> tuple[Any, ...]:
+        new = dict(zip(perturbed, some, strict=True))
+        ys = flat(rest, *(new.get(i, x) for i, x in enumerate(xs)))
+        return tuple(ys[k] for k in results)
+
+    return part

@@ -7,6 +7,7 @@ turns wrong in as many steps as their number has binary digits. In a loop the sa
 at its first turn.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
-from funcnet._types import Host
-from funcnet.backprop.program import CALLS, evaluate, live, read, step
+from funcnet.backprop.program import CALLS, Program, all_values, evaluate, live, read
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
 from funcnet.check.modes import REVERSE
-from funcnet.check.noise import unit, wide
+from funcnet.check.noise import cast, signs, unit, wide
 from funcnet.check.primal import Primal, program
 from funcnet.check.probes import Probe, Runner
 from funcnet.check.thresholds import FUEL, GROWTH
@@ -71,18 +71,15 @@ class _Search:
     def gate(self) -> _jax.Equation | None:
         """The equation at which right turns wrong."""
         flat = _flat(self.jaxpr, self.consts, self.xs)
-        eqns = flat.jaxpr.eqns
-        values = _values(flat, self.xs)
-        wrong, right = 0, len(eqns)
-        if not self._is_wrong(flat, values, wrong):
+        eqns, values = flat.jaxpr.eqns, all_values(flat.jaxpr, flat.consts, self.xs, _jax.bind)
+
+        def is_right(cut: int) -> bool:
+            return not self._is_wrong(flat, values, cut)
+
+        if is_right(0):
             return None
-        while right - wrong > 1:
-            middle = (wrong + right) // 2
-            if self._is_wrong(flat, values, middle):
-                wrong = middle
-            else:
-                right = middle
-        return self._inside(eqns[wrong], values) or eqns[wrong]
+        eqn = eqns[bisect_left(range(len(eqns)), True, lo=1, key=is_right) - 1]
+        return self._inside(eqn, values) or eqn
 
     def _inside(self, eqn: _jax.Equation, values: dict[Any, Any]) -> _jax.Equation | None:
         """The gate in the body of a loop, or in the branch that was taken."""
@@ -109,9 +106,10 @@ class _Search:
         if not floats:
             return False
 
+        after = Program([*fixed, *floats], {}, eqns, results, (True,) * len(crossing))
+
         def tail(rest: Sequence[Any], *xs: Any) -> tuple[Any, ...]:
-            known = dict(zip([*fixed, *floats], [*rest, *xs], strict=True))
-            ys = _run(eqns, results, known)
+            ys = after([*rest, *xs])
             return tuple(y for y in ys if jnp.issubdtype(jnp.result_type(y), jnp.inexact))
 
         rest, xs = [values[v] for v in fixed], tuple(np.asarray(values[v]) for v in floats)
@@ -121,33 +119,11 @@ class _Search:
         (found,) = self.runner.answers(REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
         if found is None:
             return False
-        moves = [_everywhere(xs, rng) for _ in range(DIRECTIONS)]
+        moves = [cast((sizes(wide(x)) * signs(x, rng) for x in xs), xs) for _ in range(DIRECTIONS)]
         pairs, eps = [(given, v) for v in moves], 2 * unit(self.case.grain)
         slopes = self.runner.slopes(tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
-        for v, slope in zip(moves, slopes, strict=True):
-            terms = [wide(x) * wide(part) for x, part in zip(found.found, v, strict=True)]
-            one = Along(self.case, v, terms, slope)
-            if not np.isfinite(one.rule) or not one.agrees():
-                return True
-        return False
-
-
-def _everywhere(xs: Sequence[Host], rng: np.random.Generator) -> tuple[Host, ...]:
-    """A direction that moves everything, by its size."""
-    return tuple(np.asarray(sizes(wide(x)) * rng.choice([-1.0, 1.0], x.shape), x.dtype) for x in xs)
-
-
-def _values(flat: Primal, xs: Sequence[Any]) -> dict[Any, Any]:
-    """Every value of a program, in the order in which they are computed."""
-    jaxpr = flat.jaxpr
-    start = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*flat.consts, *xs], strict=True))
-    variables = [v for eqn in jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "dtype")]
-    run = jax.jit(lambda *xs: _run(jaxpr.eqns, variables, dict(zip(start, xs, strict=True))))
-    return start | dict(zip(variables, run(*start.values()), strict=True))
-
-
-def _run(eqns: Sequence[_jax.Equation], results: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
-    """The results of equations on the values that are known."""
-    for eqn in eqns:
-        step(known, eqn, _jax.bind)
-    return [read(known, atom) for atom in results]
+        along = [
+            Along(self.case, v, [wide(x) * wide(part) for x, part in zip(found.found, v, strict=True)], slope)
+            for v, slope in zip(moves, slopes, strict=True)
+        ]
+        return any(not np.isfinite(one.rule) or not one.agrees() for one in along)

@@ -23,12 +23,12 @@ from funcnet.backprop.custom import Differentiated
 from funcnet.backprop.engine import PULLBACKS, engine
 from funcnet.backprop.foreign import by_their_rule
 from funcnet.backprop.loops import like, through_the_loop
-from funcnet.backprop.program import read
+from funcnet.backprop.program import all_values, read
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.sweep import Engine
 from funcnet.backprop.tracing import trace_function
 from funcnet.nonfinite.finding import Gate, Operand, Where
-from funcnet.nonfinite.forward import Values, has, not_finite, opened, run
+from funcnet.nonfinite.forward import Values, has, not_finite, opened
 from funcnet.nonfinite.loops import LOOPS, Loop
 from funcnet.rules import Table, rule_name
 
@@ -77,7 +77,7 @@ class Gradients:
         self.plan = engine.plan(jaxpr, asked, tuple(y_bar is not None for y_bar in y_bars))
         self.jaxpr = self.plan.jaxpr
         self.names = dict(zip(self.jaxpr.invars, names, strict=True))
-        self.values = run(self.jaxpr, (), xs)
+        self.values = all_values(self.jaxpr, (), xs)
 
         @jax.jit
         def swept(values: list[Any], y_bars: Sequence[Any], lives: Lives) -> Any:
@@ -152,7 +152,7 @@ class Gradients:
         traced = trace_function(
             lambda *xs: call(xs), avals, asked, Differentiated, self.engine.rules, alone=True
         )
-        values = run(traced.jaxpr, traced.consts, xs)
+        values = all_values(traced.jaxpr, traced.consts, xs)
         (ruled,) = (one for one in traced.jaxpr.eqns if one.primitive.name == "ruled")
         given = tuple(y_bar is not None for y_bar in y_bars)
         pullback = ruled.params["rule"].pullback(self.engine, ruled, given, (True,) * len(ruled.invars))

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable
-from funcnet.backprop.program import CALLS, read, step
+from funcnet.backprop.program import CALLS, all_values, read
 from funcnet.nonfinite.finding import Gate, Operand, Where
 from funcnet.nonfinite.loops import LOOPS, Loop
 
@@ -72,7 +72,7 @@ class Values:
     ):
         self.jaxpr, self.where = _jax.without_local_refs(jaxpr), where
         self.names = dict(zip(self.jaxpr.invars, names, strict=True))
-        self.values = run(self.jaxpr, consts, xs)
+        self.values = all_values(self.jaxpr, consts, xs)
         self.makers = {v: (i, k) for i, eqn in enumerate(self.jaxpr.eqns) for k, v in enumerate(eqn.outvars)}
 
     def source(self, atoms: Sequence[Any], test: Test) -> Source:
@@ -155,23 +155,6 @@ class Values:
     def name(self, atom: Any) -> str:
         """How an operand is called, if it is one of the program's own."""
         return "" if _jax.is_literal(atom) else self.names.get(atom, "")
-
-
-def run(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> dict[_jax.Var, Any]:
-    """The value of every variable of a program, which is compiled as a whole."""
-
-    @jax.jit
-    def computed(consts: Sequence[Any], xs: Sequence[Any]) -> list[list[Any]]:
-        values = dict(zip([*jaxpr.invars, *jaxpr.constvars], [*xs, *consts], strict=True))
-        for eqn in jaxpr.eqns:
-            step(values, eqn)
-        return [[values[v] for v in eqn.outvars] for eqn in jaxpr.eqns]
-
-    made = computed(list(consts), list(xs))
-    values = dict(zip([*jaxpr.invars, *jaxpr.constvars], [*xs, *consts], strict=True))
-    for eqn, ys in zip(jaxpr.eqns, made, strict=True):
-        values.update(zip(eqn.outvars, ys, strict=True))
-    return values
 
 
 def opened(eqn: _jax.Equation, xs: Sequence[Any]) -> tuple[tuple[_jax.Jaxpr, Sequence[Any]], int] | None:
