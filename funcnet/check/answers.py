@@ -187,11 +187,6 @@ class Answers:
                 notes.append(f"not checked{where}: its loops turn much more often there")
         return notes
 
-    @property
-    def u(self) -> float:
-        """The rounding of the exact comparison."""
-        return max(map(unit, (self.case.grain, *(x.dtype for x in self.probe.xs))))
-
 
 def once(question: Callable[Concatenate[Answers, P], T]) -> Callable[Concatenate[Answers, P], T]:
     """A question about answers, which is answered when it is first asked."""

@@ -100,6 +100,11 @@ class Case:
         return self.primal.narrowest()
 
     @functools.cached_property
+    def u(self) -> float:
+        """The rounding of the exact comparison."""
+        return max(map(unit, (self.grain, *(x.dtype for x in self.subject.at(self.base)))))
+
+    @functools.cached_property
     def answer(self) -> Callable:
         """What the function under test says, see `Mode.answer`."""
         return self.mode.answer(self.flat)

@@ -8,6 +8,7 @@ And beside the slopes of the function: ⟨x̄, v⟩ and D⟨ȳ, f⟩ along direc
 side differ, and a gradient is one if ⟨x̄, v⟩ lies between them.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,9 +28,9 @@ from funcnet.numerical.slopes import KNOWN, SURE, Slope, sizes
 def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
     """What rounding of y makes of a gradient: along a smaller one, x by its size moves y by less."""
     if not seen.case.mode.is_reverse:
-        return seen.u * np.abs(answer.ys[i])
+        return seen.case.u * np.abs(answer.ys[i])
     total = sum(float(np.abs(g * y).sum()) for g, y in zip(probe.given, answer.ys, strict=True))
-    return seen.u * total / sizes(probe.xs[i])
+    return seen.case.u * total / sizes(probe.xs[i])
 
 
 @once
@@ -40,7 +41,7 @@ def rule_noise(seen: Answers, i: int) -> Host:
 
 def _spread(seen: Answers, center: Answer, around: Sequence[Answer], i: int) -> Host:
     """A spread, without what only a tie explains: beside the gradient, or the terms of it."""
-    terms = largest(np.asarray(floor(seen, seen.probe, seen.rule[0], i))) / seen.u
+    terms = largest(np.asarray(floor(seen, seen.probe, seen.rule[0], i))) / seen.case.u
     sigma = spread(center.found[i], [one.found[i] for one in around])
     return untied(sigma, max(largest(center.found[i]), terms))
 
@@ -72,7 +73,7 @@ def terms(seen: Answers, i: int) -> Host:
     """For each element that is 0 at the arguments, the size of the terms which cancel in it."""
     one, noise = compared(seen, i), zero(seen, i)
     vanishes = np.maximum(np.abs(one.found), np.abs(one.truth)) <= seen.case.slack * noise
-    return np.where(vanishes, noise / seen.u, 0)
+    return np.where(vanishes, noise / seen.case.u, 0)
 
 
 def roughly(seen: Answers, rule: Answer, truth: Answer, near: Sequence[Comparison] = ()) -> list[Comparison]:
@@ -101,7 +102,7 @@ def other_result(
         for i, (y, other) in enumerate(zip(ys, others, strict=True)):
             sigma = spread(truth.ys[i], [near.ys[i] for near in around])
             one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
-            if (one.bad & np.isfinite(one.truth)).any():
+            if one.differs:
                 return what, one, "y" if len(ys) == 1 else f"y[{i}]"
     return None
 
@@ -122,33 +123,38 @@ class Along:
     """A gradient seen along one direction, `move`, and the slope of the function there.
 
     Attributes:
-        terms: those of ⟨x̄, v⟩: x̄ v, or ȳ ẏ in forward mode.
+        found: what the rule finds, and `weights` what that is summed with: v, or ȳ in forward mode.
         i: the argument that is moved alone, if it is one.
         how: how a group of equal elements is moved, if it is one.
     """
 
     case: Case
     move: Direction
-    terms: Sequence[Host]
+    found: Sequence[Host]
+    weights: Sequence[Host]
     slope: Slope
     i: int | None = None
     how: str = ""
+
+    @functools.cached_property
+    def terms(self) -> list[Host]:
+        """Those of ⟨x̄, v⟩."""
+        return [wide(x) * wide(weight) for x, weight in zip(self.found, self.weights, strict=True)]
 
     @property
     def rule(self) -> float:
         """⟨x̄, v⟩."""
         return float(sum(term.sum().real for term in self.terms))
 
+    @functools.cached_property
+    def size(self) -> float:
+        """What errors along this direction are small beside: Σ |x̄ v|, or the slope."""
+        return max(float(sum(np.abs(term).sum() for term in self.terms)), self.slope.size)
+
     @property
     def rounding(self) -> float:
         """How far ⟨x̄, v⟩ may be off by the rounding of its terms."""
-        u = max(unit(kind) for kind in (self.case.grain, *(x.dtype for x in self.case.types(self.case.base))))
-        return max(self.case.exact, PRODUCT * u) * self._size
-
-    @property
-    def _size(self) -> float:
-        """What errors along this direction are small beside: Σ |x̄ v|, or the slope."""
-        return max(float(sum(np.abs(term).sum() for term in self.terms)), self.slope.size)
+        return max(self.case.exact, PRODUCT * self.case.u) * self.size
 
     @property
     def tolerance(self) -> float:
@@ -161,17 +167,15 @@ class Along:
         The latter is the dot product test: ⟨ȳ, J v⟩ = ⟨x̄, v⟩. It decides at kinks too: the middle one of
         several equal elements in a sort may go where neither side goes.
         """
-        if not np.isfinite(self.rule):
+        rule, slope = self.rule, self.slope
+        if not np.isfinite(rule) or (slope.is_zero and abs(rule) <= SURE * slope.error):
             return True
-        if self.slope.is_zero and abs(self.rule) <= SURE * self.slope.error:
-            return True
-        noise = self.rounding + (self.slope.error if self.case.grain.itemsize < 8 else 0.0)
-        tangent = self.slope.tangent
-        as_forward_mode = not np.isfinite(tangent) or bool(abs(tangent - self.rule) <= noise)
-        admitted = self.slope.admits(self.rule, self.tolerance)
-        if self.slope.error > KNOWN * self._size:
+        noise = self.rounding + (slope.error if self.case.grain.itemsize < 8 else 0.0)
+        as_forward_mode = not (np.isfinite(slope.tangent) and abs(slope.tangent - rule) > noise)
+        admitted = slope.admits(rule, self.tolerance)
+        if slope.error > KNOWN * self.size:
             return as_forward_mode or (self.case.oracles is None and admitted)
-        return admitted or (self.slope.kink and as_forward_mode)
+        return admitted or (slope.kink and as_forward_mode)
 
     def moves(self, i: int) -> bool:
         """Whether the function changes along this direction, which moves the i-th x."""
@@ -193,16 +197,14 @@ def along(seen: Answers) -> list[Along]:
 
 def slopes_along(seen: Answers, moves: Sequence[tuple[int | None, str, Direction]]) -> list[Along]:
     """The gradient along directions, each with the argument that it moves, or how it moves a group."""
-    case, rule = seen.case, seen.rule[0]
-    given, founds = case.widened(seen.probe).given, [rule.found] * len(moves)
+    case, rule, directions = seen.case, seen.rule[0], [v for *_, v in moves]
+    given, found = case.widened(seen.probe).given, [rule.found] * len(moves)
     if not case.mode.is_reverse:
         given = tuple(cotangent(y, case.rng(f"weights {k}")) for k, y in enumerate(rule.ys))
-        tangents = [Probe(seen.probe.xs, cast(v, seen.probe.xs)) for *_, v in moves]
-        answers = seen.ask(tangents, case.base)
-        founds = [one.found if one else rule.found for one in answers]
-    slopes, found = seen.slopes(seen.probe, [(given, v) for *_, v in moves]), []
-    for (i, how, v), one, slope in zip(moves, founds, slopes, strict=True):
-        weights = v if case.mode.is_reverse else given
-        terms = [wide(x) * w for x, w in zip(one, weights, strict=True)]
-        found.append(Along(case, v, terms, slope, i, how))
-    return found
+        answers = seen.ask([Probe(seen.probe.xs, cast(v, seen.probe.xs)) for v in directions], case.base)
+        found = [one.found if one else rule.found for one in answers]
+    slopes = seen.slopes(seen.probe, [(given, v) for v in directions])
+    return [
+        Along(case, v, one, v if case.mode.is_reverse else given, slope, i, how)
+        for (i, how, v), one, slope in zip(moves, found, slopes, strict=True)
+    ]

@@ -174,7 +174,7 @@ def signal(case: Case, seen: Answers) -> Finding | None:
 
 def _vanishes_everywhere(seen: Answers, i: int) -> bool:
     """Whether the i-th gradient is 0 at random arguments too, to the rounding of the values."""
-    if seen.u > COARSE or not any(y.size for y in seen.truth[0].ys):
+    if seen.case.u > COARSE or not any(y.size for y in seen.truth[0].ys):
         return False
     point, rng = seen.case.widened(seen.probe), seen.case.rng("anywhere")
     probe = Probe(tuple((x + rng.normal(size=x.shape)).astype(x.dtype) for x in point.xs), point.given)

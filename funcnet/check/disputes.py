@@ -189,7 +189,7 @@ def _is_unasked(dispute: Dispute) -> bool:
 
 def _is_below_rounding(dispute: Dispute) -> bool:
     """Whether all of this gradient, by either, moves the function by less than its rounding."""
-    if dispute.seen.u > COARSE:
+    if dispute.seen.case.u > COARSE:
         return False
     allowed = dispute.seen.case.slack * floor(dispute.seen, dispute.probe, dispute.truth, dispute.i)
     return bool((np.maximum(np.abs(dispute.one.found), np.abs(dispute.one.truth)) <= allowed).all())

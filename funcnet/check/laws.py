@@ -72,10 +72,8 @@ def _apart(
 ) -> Finding | None:
     """That two are not the same, but for rounding and what a 0 is known to, where one is expected."""
     case, finite = seen.case, np.isfinite(expected)
-    types = (case.types(case.base)[i], *case.traced(case.base).ys)
-    u = max(unit(case.coarser(x.dtype)) for x in types)
-    whole = largest(np.where(finite, size, 0))
-    tolerance = max(LINEAR, SUMS * u) * size + max(LINEAR_AT_LARGEST, SUMS * u) * whole + zero
+    sums, whole = SUMS * case.u, largest(np.where(finite, size, 0))
+    tolerance = max(LINEAR, sums) * size + max(LINEAR_AT_LARGEST, sums) * whole + zero
     if not (finite & ~(np.abs(found - expected) <= tolerance)).any():
         return None
     return _not_linear(seen, i, what, *(np.where(finite, x, 0) for x in (found, expected)))
@@ -142,7 +140,7 @@ def _other(seen: Answers, found: Any, expected: Any) -> tuple[int, Comparison] |
         kind = seen.case.coarser(one.dtype)
         sigma = compared(seen, i).noise + SLACK * unit(kind) * largest(other) + zero(seen, i)
         beside = compare(one, other, sigma, kind, seen.case.slack, EXACT)
-        if (beside.bad & np.isfinite(beside.truth)).any():
+        if beside.differs:
             return i, beside
     return None
 

@@ -122,8 +122,5 @@ class _Search:
         moves = [cast((sizes(wide(x)) * signs(x, rng) for x in xs), xs) for _ in range(DIRECTIONS)]
         pairs, eps = [(given, v) for v in moves], 2 * unit(self.case.grain)
         slopes = self.runner.slopes(tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
-        along = [
-            Along(self.case, v, [wide(x) * wide(part) for x, part in zip(found.found, v, strict=True)], slope)
-            for v, slope in zip(moves, slopes, strict=True)
-        ]
+        along = [Along(self.case, v, found.found, v, slope) for v, slope in zip(moves, slopes, strict=True)]
         return any(not np.isfinite(one.rule) or not one.agrees() for one in along)

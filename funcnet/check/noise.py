@@ -107,6 +107,11 @@ class Comparison:
         return ~(self.error <= self.tolerance)
 
     @property
+    def differs(self) -> bool:
+        """Whether an element is too far off from a finite one."""
+        return bool((self.bad & np.isfinite(self.truth)).any())
+
+    @property
     def roundings(self) -> float:
         """The largest error in units of the noise."""
         with np.errstate(over="ignore"):
