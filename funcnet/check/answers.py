@@ -34,7 +34,7 @@ class Answers:
     Attributes:
         known: what `once` has found out.
         began: when, in seconds of the processor.
-        left_out: what was not checked as that took too long.
+        left_out: what was not checked, and why.
     """
 
     def __init__(self, case: Case, alone: bool = False):
@@ -106,34 +106,21 @@ class Answers:
         exponents = [jnp.finfo(kind).maxexp for kind in (self.case.grain, *(y.dtype for y in types))]
         return 2.0 ** min(POWER, min(exponents) // 4)
 
-    @property
-    def loops(self) -> bool:
-        """Whether loops in the rule decide themselves when to stop."""
-        return self.rule[0].turns > 0
+    @functools.cached_property
+    def rule(self) -> list[Answer]:
+        """The function under test at `probes`."""
+        return ended(self.ask(self.probes, self.case.base))
 
     @functools.cached_property
-    def _rule(self) -> list[Answer | None]:
-        return self.ask(self.probes, self.case.base)
-
-    @functools.cached_property
-    def _truth(self) -> list[Answer | None]:
-        return self.true([self.probe, *self.probes[2:3]])
+    def truth(self) -> list[Answer]:
+        """Autodiff at the arguments, with two upstream gradients."""
+        return ended(self.true([self.probe, *self.probes[2:3]]))
 
     @property
     def ends(self) -> bool:
         """Whether function and oracle come to an end at the arguments."""
-        oracle = not is_endless(self.case.primal.jaxpr) or self._truth[0] is not None
-        return None not in self._rule and oracle
-
-    @property
-    def rule(self) -> list[Answer]:
-        """The function under test at `probes`."""
-        return ended(self._rule)
-
-    @property
-    def truth(self) -> list[Answer]:
-        """Autodiff at the arguments, with two upstream gradients."""
-        return ended(self._truth)
+        oracle_ends = not is_endless(self.case.primal.jaxpr) or len(self.truth) == 2 - self.alone
+        return len(self.rule) == len(self.probes) and oracle_ends
 
     @functools.cached_property
     def draws(self) -> list[Probe]:
@@ -152,40 +139,27 @@ class Answers:
         return ended(self.true(self.draws, needed=False))
 
     @functools.cached_property
-    def _points(self) -> list[tuple[str, Probe, Answer | None, Answer | None]]:
-        """Rule and autodiff at points elsewhere."""
-        case = self.case
-        if case.base is None:
-            return []
-        points = case.options.points(case.subject, self.probe, case.rng("domain"))
-        rule = self.ask(list(points.values()), case.base, needed=False)
-        truth = self.true(list(points.values()), needed=False)
-        return list(zip(points.keys(), points.values(), rule, truth, strict=True))
-
-    @functools.cached_property
     def elsewhere(self) -> dict[str, tuple[Probe, Answer, Answer]]:
         """Points elsewhere where the function is one, with rule and autodiff: it is finite and ends there.
 
         A loop that turns much more often than at the arguments has not converged, or runs into its cap.
         """
-        most, most_of_truth = (OTHER_LOOP * one[0].turns + 2 for one in (self.rule, self.truth))
-        return {
-            where: (probe, rule, truth)
-            for where, probe, rule, truth in self._points
-            if rule is not None and rule.turns <= most
-            if truth is not None and truth.turns <= most_of_truth and truth.is_finite
-        }
-
-    @property
-    def dropped(self) -> list[str]:
-        """What was left out, and why points elsewhere were not counted."""
-        notes = list(self.left_out)
-        for where, _, rule, truth in self._points:
+        case, found = self.case, dict[str, tuple[Probe, Answer, Answer]]()
+        points = case.options.points(case.subject, self.probe, case.rng("domain")) if case.base else {}
+        probes = list(points.values())
+        pairs = zip(self.ask(probes, case.base, needed=False), self.true(probes, needed=False), strict=True)
+        for (where, probe), (rule, truth) in zip(points.items(), pairs, strict=True):
             if rule is None or truth is None:
-                notes.append(f"not checked{where}: it does not end there, or takes much longer")
-            elif where not in self.elsewhere and truth.is_finite:
-                notes.append(f"not checked{where}: its loops turn much more often there")
-        return notes
+                self.left_out.append(f"not checked{where}: it does not end there, or takes much longer")
+            elif truth.is_finite and (_turns_more(rule, self.rule[0]) or _turns_more(truth, self.truth[0])):
+                self.left_out.append(f"not checked{where}: its loops turn much more often there")
+            elif truth.is_finite:
+                found[where] = probe, rule, truth
+        return found
+
+
+def _turns_more(there: Answer, here: Answer) -> bool:
+    return there.turns > OTHER_LOOP * here.turns + 2
 
 
 def once(question: Callable[Concatenate[Answers, P], T]) -> Callable[Concatenate[Answers, P], T]:

@@ -80,7 +80,7 @@ def _apart(
 
 
 def _not_linear(seen: Answers, i: int, what: str, found: Host, expected: Host) -> Finding:
-    guess = of_nonlinear(found, expected, seen.loops)
+    guess = of_nonlinear(found, expected, seen.rule[0].turns > 0)
     beside = _exactly(found, expected)
     return words.differs(seen.case, "NONLINEAR", f"not linear: {what}", i, beside, "linear would be", guess)
 

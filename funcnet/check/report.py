@@ -139,7 +139,7 @@ def report(seen: Answers) -> Report:
         rows += [_row(case, i, one, short.dtype) for i, one in enumerate(short.compared)]
     notes = [
         *case.notes,
-        *seen.dropped,
+        *seen.left_out,
         *(ruling.note for ruling in (*rulings(seen), *rulings_elsewhere(seen))),
         *(note for short in shorts(seen) for note in short.notes),
     ]
