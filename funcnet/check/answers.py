@@ -16,11 +16,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet.backprop.metered import is_endless
+from funcnet.bounded.loops import is_endless
 from funcnet.check.case import Case
 from funcnet.check.directions import Direction
 from funcnet.check.noise import cast, cotangent, unit, wide
-from funcnet.check.probes import BATCH, Answer, Probe, Runner, ended
+from funcnet.check.probes import BATCH, Answer, Asker, Probe, ended
 from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
 from funcnet.numerical.slopes import Slope
 
@@ -40,7 +40,7 @@ class Answers:
     def __init__(self, case: Case, alone: bool = False):
         self.case = case
         self.alone = alone
-        self.runner = Runner(case.options.timeout, batch=1 if alone else BATCH)
+        self.runner = Asker(case.options.timeout, batch=1 if alone else BATCH)
         self.known: dict[Any, Any] = {}
         self.began, self.left_out = time.process_time(), list[str]()
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from funcnet._compiled import compiled
 from funcnet._types import Host
+from funcnet.bounded.rows import stacked
 from funcnet.check import words
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
@@ -29,7 +30,6 @@ from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
 from funcnet.check.noise import Comparison, compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
-from funcnet.check.probes import stacked
 from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST, SLACK, SUMS
 
 _ERRORS = (TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError)

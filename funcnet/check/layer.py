@@ -18,20 +18,20 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.program import CALLS, Program, all_values, evaluate, live, read
+from funcnet.bounded.rows import FUEL, GROWTH
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
 from funcnet.check.modes import REVERSE
 from funcnet.check.noise import cast, signs, unit, wide
 from funcnet.check.primal import Primal, program
-from funcnet.check.probes import Probe, Runner
-from funcnet.check.thresholds import FUEL, GROWTH
+from funcnet.check.probes import Asker, Probe
 from funcnet.numerical.slopes import sizes
 
 DIRECTIONS = 4
 """How many directions decide whether a cut is right; one that crosses a kink decides nothing."""
 
 
-def wrong_gate(case: Case, runner: Runner) -> str:
+def wrong_gate(case: Case, runner: Asker) -> str:
     """The gate at which the gradient goes wrong, with its source line; "" where none is found."""
     rest, xs = case.subject.rest, case.subject.at(case.base)
     with case.at(case.base):
@@ -63,7 +63,7 @@ class _Search:
     """A program, its inputs, and the search for the gate in it."""
 
     case: Case
-    runner: Runner
+    runner: Asker
     jaxpr: _jax.Jaxpr
     consts: Sequence[Any]
     xs: Sequence[Any]

@@ -148,7 +148,7 @@ def report(seen: Answers) -> Report:
         tuple(rows),
         _stash(case) if case.mode.is_reverse else None,
         case.own_rules,
-        seen.runner.probes,
+        seen.runner.asked,
         len(seen.runner.programs),
         tuple(dict.fromkeys(filter(None, notes))),
     )

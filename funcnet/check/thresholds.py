@@ -70,12 +70,6 @@ LATE = 2.0
 """After so many times the timeout, or its default, what must be compiled still is left out, with a note: a
 compilation cannot be stopped."""
 
-FUEL = 256
-"""How many turns of its loops a function may take at first; more where it needs them at the arguments."""
-
-GROWTH = 16
-"""How much more it is given each time; so many times the turns at the arguments it may take elsewhere."""
-
 OTHER_LOOP = 2.0
 """A loop that turns more than so many times as often as at the arguments is not the same iteration any more:
 it runs into its cap, or does not converge."""

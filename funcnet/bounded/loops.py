@@ -23,8 +23,8 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.control import switch
-from funcnet.backprop.patience import CALLBACKS, Patience
 from funcnet.backprop.program import CALLS, evaluate
+from funcnet.bounded.callbacks import CALLBACKS, Patience
 
 
 def is_endless(jaxpr: _jax.Jaxpr) -> bool:

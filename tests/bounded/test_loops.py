@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from funcnet.backprop.metered import is_endless, metered
-from funcnet.backprop.patience import Patience
+from funcnet.bounded.callbacks import Patience
+from funcnet.bounded.loops import is_endless, metered
 
 
 def until(most):
