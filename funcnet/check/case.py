@@ -20,11 +20,10 @@ from funcnet._compiled import double
 from funcnet._errors import FuncnetError
 from funcnet._types import Host
 from funcnet.backprop.undecorated import custom_rules
-from funcnet.check.modes import Mode
 from funcnet.check.noise import cast, cotangent, signs, unit, wide
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal
-from funcnet.check.probes import Probe
+from funcnet.check.probes import Mode, Probe
 from funcnet.check.subject import Subject
 from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, DRAWS, EXACT, SUMS
 from funcnet.numerical.slopes import BY_DIFFERENCES, sizes

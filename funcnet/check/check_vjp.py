@@ -19,9 +19,9 @@ from funcnet.check.case import Case
 from funcnet.check.criteria import CRITERIA, first
 from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, raised
-from funcnet.check.modes import FORWARD
 from funcnet.check.options import TRANSFORMS, Options
 from funcnet.check.oracles import set_up
+from funcnet.check.probes import FORWARD
 from funcnet.check.report import Report, report
 from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
 

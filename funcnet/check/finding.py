@@ -4,24 +4,21 @@ The line can be pasted: small arguments stand in it as they are, large ones by s
 """
 
 import inspect
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet._errors import VJPCheckError
+from funcnet._written import FEW, written
 from funcnet.check.case import Case
 
 T = TypeVar("T")
 
 LITERAL = 24
 """Arguments of up to so many elements together are written out; among more only arrays of a few."""
-
-FEW = 4
 
 
 @dataclass(frozen=True)
@@ -98,49 +95,10 @@ def _reproduce(case: Case) -> str:
     check, chosen = case.options.check, vars(case.options)
     count = sum(np.size(x) for x in jax.tree.leaves((case.subject.given, case.subject.rest)))
     limit = LITERAL if count <= LITERAL else FEW
-    parts = [case.subject.name, *(_written(arg, limit) for arg in case.subject.args)]
+    parts = [case.subject.name, *(written(arg, limit) for arg in case.subject.args)]
     for name, parameter in inspect.signature(check).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             required = name == "key" or parameter.default is parameter.empty
             if required or chosen[name] != parameter.default:
-                parts.append(f"{name}={_written(chosen[name], FEW)}")
+                parts.append(f"{name}={written(chosen[name])}")
     return f"funcnet.{check.__name__}({', '.join(parts)})"
-
-
-def _written(arg: Any, limit: int) -> str:
-    """An argument as Python: the containers of it, and their leaves."""
-    if isinstance(arg, (jax.Array, np.ndarray, np.generic)):
-        return _array(arg, limit)
-    if isinstance(arg, dict):
-        return "{" + ", ".join(f"{key!r}: {_written(value, limit)}" for key, value in arg.items()) + "}"
-    if type(arg) in (list, tuple):
-        parts = ", ".join(_written(part, limit) for part in arg)
-        return f"[{parts}]" if isinstance(arg, list) else f"({parts}{',' * (len(arg) == 1)})"
-    if callable(arg):
-        return getattr(arg, "__name__", type(arg).__name__)
-    text = repr(arg)
-    return text if len(text) <= 60 and "\n" not in text and "<" not in text else type(arg).__name__
-
-
-def _array(x: Any, limit: int) -> str:
-    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return f"jax.random.wrap_key_data({_array(jax.random.key_data(x), FEW)})"
-    x = np.asarray(x)
-    dtype = x.dtype.name
-    if not x.size:
-        return f"jnp.zeros({x.shape}, {dtype!r})"
-    if x.size <= limit:
-        whole = {"threshold": sys.maxsize, "max_line_width": sys.maxsize, "formatter": {"all": str}}
-        numbers = " ".join(np.array2string(x, separator=", ", **whole).split())
-        return f"jnp.array({numbers.replace('nan', 'jnp.nan').replace('inf', 'jnp.inf')}, {dtype!r})"
-    rng = "np.random.default_rng(0)"
-    if dtype == "bool":
-        return f"{rng}.integers(2, size={x.shape}).astype(bool)"
-    if np.issubdtype(x.dtype, np.integer):
-        return f"{rng}.integers({x.min()}, {int(x.max()) + 1}, {x.shape}, {dtype!r})"
-    x = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
-    low, high = (f"{end:.4g}" for end in (x.real.min(), x.real.max()))
-    drawn = f"{rng}.uniform({low}, {high}, {x.shape})"
-    if np.iscomplexobj(x):
-        drawn = f"({drawn} + 1j * np.random.default_rng(1).uniform({low}, {high}, {x.shape}))"
-    return f"jnp.asarray({drawn}, {dtype!r})"

@@ -21,10 +21,9 @@ from funcnet.backprop.program import CALLS, Program, all_values, evaluate, live,
 from funcnet.bounded.rows import FUEL, GROWTH
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
-from funcnet.check.modes import REVERSE
 from funcnet.check.noise import cast, signs, unit, wide
 from funcnet.check.primal import Primal, program
-from funcnet.check.probes import Asker, Probe
+from funcnet.check.probes import REVERSE, Asker, Probe
 from funcnet.numerical.slopes import sizes
 
 DIRECTIONS = 4

@@ -16,9 +16,9 @@ from funcnet._compiled import compiled, double
 from funcnet._errors import ParameterError
 from funcnet.check.case import REFUSES, Case
 from funcnet.check.finding import sentence
-from funcnet.check.modes import FORWARD, REVERSE, Mode
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal, program, undecorated
+from funcnet.check.probes import FORWARD, REVERSE, Mode
 from funcnet.check.subject import Subject, subject
 
 
