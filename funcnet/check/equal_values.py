@@ -34,21 +34,20 @@ def explained(seen: Answers, finding: Finding) -> Finding:
     primal = seen.case.primal
     if finding.verdict == "VACUOUS" or not primal.decomposes() or not seen.ends:
         return finding
-    point = seen.case.widened(seen.probe)
     within = max(float(jnp.finfo(dtype).eps) for dtype in seen.case.subject.dtypes) ** 0.5
     with seen.case.precise():
-        equal = _equal(primal, seen.case.subject.rest, point.xs, within)
+        equal = _equal(primal, seen.case.subject.rest, seen.case.widened(seen.probe).xs, within)
     if not equal or (seen.case.own_rules and not _is_right_beside(seen)):
         return finding
     hint = (
         f"equal {equal} leave their vectors open; what depends on none of them has a gradient by a gate "
         f"of funcnet.nn: {_GATES[equal]}"
     )
-    shown = [detail for detail in finding.details if detail[0] in ("worst", "error", "along v")]
-    last = [detail for detail in finding.details if detail[0] in ("rule", "reproduce")]
+    details = dict(finding.details)
+    kept = {label: details.get(label) for label in ("worst", "error", "along v", "hint", "rule", "reproduce")}
+    lines = tuple((label, text) for label, text in (kept | {"hint": hint}).items() if text is not None)
     summary = f"it goes through the vectors of equal {equal}, which have no derivative"
-    details = (*shown, ("hint", hint), *last)
-    return replace(finding, verdict="UNSTABLE", summary=summary, details=details)
+    return replace(finding, verdict="UNSTABLE", summary=summary, details=lines)
 
 
 def _equal(primal: Primal, rest: Sequence[Any], xs: Sequence[Any], within: float) -> str:
@@ -62,8 +61,7 @@ def _equal(primal: Primal, rest: Sequence[Any], xs: Sequence[Any], within: float
     def watched(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
         ys = run_equation(eqn, inputs)
         place, name = _VALUES.get(eqn.primitive.name, (None, ""))
-        vectors = [v for k, v in enumerate(eqn.outvars) if k != place]
-        if place is not None and any(id(v) in used for v in vectors):
+        if place is not None and any(id(v) in used for k, v in enumerate(eqn.outvars) if k != place):
             w = np.asarray(ys[place])
             gaps = np.abs(w[..., :, None] - w[..., None, :]) + np.diag(np.full(w.shape[-1], np.inf))
             if (gaps <= within * np.abs(w).max(axis=-1, initial=0)[..., None, None]).any():

@@ -125,10 +125,8 @@ def _of_some(found: Host, truth: Host, right: Host) -> str:
     sizes = np.abs(found[~right])
     if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
         return "right where it is small: clipped, or cut off"
-    return (
-        f"{int((~right).sum())} of {right.size} elements are wrong and the others right: "
-        "one case of the rule, a condition or a mask"
-    )
+    some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
+    return f"{some}: one case of the rule, a condition or a mask"
 
 
 def _number(x: Any) -> str:
@@ -143,10 +141,8 @@ def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:
     if not truth.any():
         return "the upstream gradient is ignored, or something is added to it"
     if loops:
-        return (
-            "a solver with an absolute tolerance stops at once where the upstream gradient is small; "
-            "make the tolerance relative to it"
-        )
+        stops = "a solver with an absolute tolerance stops at once where the upstream gradient is small"
+        return f"{stops}; make the tolerance relative to it"
     wrong = ~np.isclose(found, truth, rtol=1e-6)
     with np.errstate(all="ignore"):
         ratio = np.nanmedian(np.abs(found[wrong]) / np.abs(truth[wrong])) if wrong.any() else 1.0

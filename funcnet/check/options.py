@@ -103,12 +103,11 @@ class Options:
         """
         found: dict[str, Sequence[Host]] = {}
         if self.domain is not None:
-            for n in range(1, POINTS + 1):
-                found[f", at point {n} drawn from its domain"] = _drawn(subject, self.domain, rng)
+            names = (f", at point {n} drawn from its domain" for n in range(1, POINTS + 1))
+            found = {name: _drawn(subject, self.domain, rng) for name in names}
         elif self.elsewhere:
-            for factor in self.elsewhere:
-                found[f", at {factor:g} × the arguments"] = [factor * x for x in probe.xs]
-            found[AT_ZERO] = [_with_a_zero(x, i) for i, x in enumerate(probe.xs)]
+            scaled = {f", at {n:g} × the arguments": [n * x for x in probe.xs] for n in self.elsewhere}
+            found = {**scaled, AT_ZERO: [_with_a_zero(x, i) for i, x in enumerate(probe.xs)]}
         return {where: Probe(cast(xs, probe.xs), probe.given) for where, xs in found.items()}
 
 
@@ -153,26 +152,28 @@ _EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _drawn(subject: Subject, domain: Any, rng: np.random.Generator) -> tuple[Host, ...]:
+    count, shapes = len(subject.args), [x.shape for x in subject.xs]
     if callable(domain):
         args = domain(jax.random.key(int(rng.integers(2**31))))
         args = args if isinstance(args, tuple) else (args,)
-        same = len(args) == len(subject.args)
-        xs = tuple(map(np.asarray, subject.split(args)[1])) if same else ()
-        if not same or [x.shape for x in xs] != [x.shape for x in subject.xs]:
+        xs = tuple(map(np.asarray, subject.split(args)[1])) if len(args) == count else ()
+        if [x.shape for x in xs] != shapes:
             raise ParameterError(
                 f"check of {subject.name}: domain drew {len(args)} arguments with shapes "
-                f"{[x.shape for x in xs]}, expected a tuple of {len(subject.args)} like those of the call, "
-                f"with shapes {[x.shape for x in subject.xs]}"
+                f"{[x.shape for x in xs]}, expected a tuple of {count} like those of the call, "
+                f"with shapes {shapes}"
             )
         return xs
-    names = domain if isinstance(domain, (tuple, list)) else [domain] * len(subject.args)
-    if len(names) != len(subject.args) or not set(names) <= {None, *DOMAINS}:
+    names = domain if isinstance(domain, (tuple, list)) else [domain] * count
+    if len(names) != count or not set(names) <= {None, *DOMAINS}:
         raise ParameterError(
             f"check of {subject.name}: domain={domain!r}, expected one of {', '.join(map(repr, DOMAINS))}, a "
-            f"tuple of such for the {len(subject.args)} arguments, or a function of a key that draws them all"
+            f"tuple of such for the {count} arguments, or a function of a key that draws them all"
         )
-    pairs = [(x, names[place]) for x, place in zip(subject.xs, subject.places, strict=True)]
-    return tuple(x if name is None else DOMAINS[name](x, rng) for x, name in pairs)
+    return tuple(
+        x if names[place] is None else DOMAINS[names[place]](x, rng)
+        for x, place in zip(subject.xs, subject.places, strict=True)
+    )
 
 
 def _with_a_zero(x: Host, i: int) -> Host:

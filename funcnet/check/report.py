@@ -91,26 +91,26 @@ class Report:
         return max(best.values(), default=0.0)
 
     @property
+    def _title(self) -> str:
+        n = self.own_rules
+        rules = f"{n} custom rule{'s' * (n != 1)}" if n else "JAX's own rules"
+        return f"{self.function}: right ({rules}; {self.probes} probes in {self.calls} compiled calls)"
+
+    @property
     def _below(self) -> list[str]:
         return [str(self.stash)] * (self.stash is not None) + list(self.notes)
 
     def __str__(self) -> str:
-        rules = (
-            f"{self.own_rules} custom rule{'s' * (self.own_rules != 1)}"
-            if self.own_rules
-            else "JAX's own rules"
-        )
-        lines = [f"{self.function}: right ({rules}; {self.probes} probes in {self.calls} compiled calls)"]
-        lines += table([_HEAD, *map(_cells, self.rows)])
-        return "\n".join([*lines, *(f"  {note}" for note in self._below)])
+        rows = table([_HEAD, *map(_cells, self.rows)])
+        return "\n".join([self._title, *rows, *(f"  {note}" for note in self._below)])
 
     def _repr_html_(self) -> str:
-        head, *body = [_HEAD, *map(_cells, self.rows)]
-        rows = "".join(f"<tr>{_tags('td', row)}</tr>" for row in body)
+        def row(tag: str, cells: Sequence[str]) -> str:
+            return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+        rows = row("th", _HEAD) + "".join(row("td", _cells(one)) for one in self.rows)
         notes = "".join(f"<li>{html.escape(text)}</li>" for text in self._below)
-        title, *_ = str(self).splitlines()
-        table = f"<table><tr>{_tags('th', head)}</tr>{rows}</table>"
-        return f"<p><b>{html.escape(title)}</b></p>{table}<ul>{notes}</ul>"
+        return f"<p><b>{html.escape(self._title)}</b></p><table>{rows}</table><ul>{notes}</ul>"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -127,22 +127,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     return shape, row.dtype, f"{row.error:.2g}", f"{row.relative:.1e}", f"{row.smallest:.1e}"
 
 
-def _tags(tag: str, cells: Sequence[Any]) -> str:
-    return "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
-
-
 def report(seen: Answers) -> Report:
     """What was measured."""
-    case = seen.case
-    rows = [_row(case, i, one.compared, case.base) for i, one in enumerate(rulings(seen))]
-    for short in shorts(seen):
-        rows += [_row(case, i, one, short.dtype) for i, one in enumerate(short.compared)]
-    notes = [
-        *case.notes,
-        *seen.left_out,
-        *(ruling.note for ruling in (*rulings(seen), *rulings_elsewhere(seen))),
-        *(note for short in shorts(seen) for note in short.notes),
-    ]
+    case, own, short = seen.case, rulings(seen), shorts(seen)
+    compared = [(case.base, [one.compared for one in own]), *((one.dtype, one.compared) for one in short)]
+    rows = [_row(case, i, one, dtype) for dtype, ones in compared for i, one in enumerate(ones)]
+    notes = [*case.notes, *seen.left_out, *(ruling.note for ruling in (*own, *rulings_elsewhere(seen)))]
+    notes += [note for one in short for note in one.notes]
     return Report(
         case.subject.name,
         tuple(rows),

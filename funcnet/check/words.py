@@ -10,9 +10,11 @@ from funcnet.check.comparisons import Along
 from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number, sentence
 from funcnet.check.hints import hint
-from funcnet.check.noise import Comparison
-from funcnet.check.thresholds import DECIDES, STOPPED
+from funcnet.check.noise import Comparison, unit
+from funcnet.check.thresholds import DECIDES, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
+
+_DISAGREE = "disagree, and neither is the rule"
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
@@ -36,6 +38,18 @@ def endless(case: Case) -> Finding:
         f"a loop in it does not end at these arguments in {case.options.timeout:g} seconds",
         ("do", "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"),
     )
+
+
+def vacuous(case: Case, i: int, largest: float, resolved: float) -> Finding:
+    """There is no gradient to see."""
+    why = "the true gradient vanishes at these arguments, so a wrong rule would pass"
+    advice = "check it where the function changes with this argument, or close over the argument"
+    if SIGNAL * case.slack * unit(case.grain) > 1:
+        why = f"it computes in {case.grain}, whose rounding hides a gradient of any size"
+        advice = "check it with a wider dtype inside: to the check, as to autodiff, a cast is rounding"
+    seen = f"{largest:.3g}, where the check resolves {resolved:.1e}"
+    lines = ("largest", seen), ("do", advice)
+    return finding(case, "VACUOUS", f"nothing to see: {why}", *lines, about=(i, case.base))
 
 
 def other_result(case: Case, summary: str, one: Comparison, name: str) -> Finding:
@@ -117,16 +131,15 @@ def _tie(dispute: Dispute) -> str:
 
 
 def _oracles(dispute: Dispute, oracle: str, slope: Any) -> str:
-    one, worst, size = dispute.one, dispute.worst, dispute.size
+    """Which of them agree."""
+    one, worst, error = dispute.one, dispute.worst, dispute.worst.error / dispute.size
     truth, gap = one.truth[one.worst], one.error[one.worst]
     if worst.kink and np.isfinite(worst.error):
         return f"{oracle} makes one choice at the kink, the extrapolated differences show what is allowed"
-    if np.isfinite(truth) and not worst.error / size < DECIDES * gap:
+    if np.isfinite(truth) and not error < DECIDES * gap:
         return f"{oracle} alone: the differences are not precise enough"
-    near = abs(slope - truth) <= SURE * worst.error / size + BY_DIFFERENCES * abs(truth)
-    return (
-        f"{oracle} of the primal and differences {'agree' if near else 'disagree, and neither is the rule'}"
-    )
+    agree = abs(slope - truth) <= SURE * error + BY_DIFFERENCES * abs(truth)
+    return f"{oracle} of the primal and differences {'agree' if agree else _DISAGREE}"
 
 
 def off_slope(one: Along, where: str) -> Finding:
@@ -148,13 +161,9 @@ def off_slope(one: Along, where: str) -> Finding:
 
 def promise_broken(one: Along, promise: float, promised: float) -> Finding:
     """At a kink the rule goes elsewhere than it promises."""
-    return finding(
-        one.case,
-        "KINK",
-        f"the rule promises {promise:g} of the way from left to right, and does not keep it",
-        ("along v", f"⟨x̄, v⟩ {number(one.rule)}, promised {number(promised)}"),
-        ("kink", _sides(one)),
-    )
+    what = f"the rule promises {promise:g} of the way from left to right, and does not keep it"
+    seen = f"⟨x̄, v⟩ {number(one.rule)}, promised {number(promised)}"
+    return finding(one.case, "KINK", what, ("along v", seen), ("kink", _sides(one)))
 
 
 def _sides(one: Along) -> str:
@@ -163,14 +172,11 @@ def _sides(one: Along) -> str:
 
 def _moved(one: Along) -> str:
     """The first elements that a direction moves, with their values: `x[3] = 0`."""
-    subject = one.case.subject
-    places = [
-        f"{element(name, tuple(place))} = {number(x[tuple(place)])}"
-        for name, x, v in zip(subject.names, subject.xs, one.move, strict=True)
-        for place in np.argwhere(v)[:3]
-    ]
-    more = sum(np.count_nonzero(v) for v in one.move) > len(places)
-    return f"v moves {', '.join(places)}{' …' if more else ''}"
+    arrays = zip(one.case.subject.names, one.case.subject.xs, one.move, strict=True)
+    places = [(name, x, tuple(place)) for name, x, v in arrays for place in np.argwhere(v)[:3]]
+    shown = ", ".join(f"{element(name, place)} = {number(x[place])}" for name, x, place in places)
+    more = sum(map(np.count_nonzero, one.move)) > len(places)
+    return f"v moves {shown}{' …' if more else ''}"
 
 
 def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
