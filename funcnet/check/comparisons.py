@@ -18,7 +18,7 @@ from funcnet._types import Host
 from funcnet.check import directions
 from funcnet.check.answers import Answers, once
 from funcnet.check.case import Case
-from funcnet.check.directions import Direction
+from funcnet.check.directions import Direction, Move
 from funcnet.check.noise import Comparison, cast, compare, cotangent, largest, spread, unit, untied, wide
 from funcnet.check.probes import Answer, Probe
 from funcnet.check.thresholds import AWAY, EXACT, PRODUCT, ROUGHLY, SIGNAL
@@ -186,24 +186,22 @@ class Along:
 @once
 def along(seen: Answers) -> list[Along]:
     """Random directions, two for each argument, then each group of equal elements in three ways."""
-    rng, point = seen.case.rng("directions"), seen.case.widened(seen.probe)
-    random = directions.random(point.xs, rng)
-    groups = [directions.of_group(point.xs, group, rng) for group in directions.equals(point.xs)]
-    moves: list[tuple[int | None, str, Direction]] = [(i, "", v) for i, v in random]
-    for group in groups:
-        moves += zip([None] * 3, ("together", "one against the other", "alone"), group, strict=True)
+    rng, xs = seen.case.rng("directions"), seen.case.widened(seen.probe).xs
+    moves = directions.random(xs, rng)
+    for group in directions.equals(xs):
+        moves += directions.of_group(xs, group, rng)
     return slopes_along(seen, moves)
 
 
-def slopes_along(seen: Answers, moves: Sequence[tuple[int | None, str, Direction]]) -> list[Along]:
-    """The gradient along directions, each with the argument that it moves, or how it moves a group."""
-    case, rule, directions = seen.case, seen.rule[0], [v for *_, v in moves]
+def slopes_along(seen: Answers, moves: Sequence[Move]) -> list[Along]:
+    """The gradient along directions."""
+    case, rule, vs = seen.case, seen.rule[0], [v for *_, v in moves]
     given, found = case.widened(seen.probe).given, [rule.found] * len(moves)
     if not case.mode.is_reverse:
         given = tuple(cotangent(y, case.rng(f"weights {k}")) for k, y in enumerate(rule.ys))
-        answers = seen.ask([Probe(seen.probe.xs, cast(v, seen.probe.xs)) for v in directions], case.base)
+        answers = seen.ask([Probe(seen.probe.xs, cast(v, seen.probe.xs)) for v in vs], case.base)
         found = [one.found if one else rule.found for one in answers]
-    slopes = seen.slopes(seen.probe, [(given, v) for v in directions])
+    slopes = seen.slopes(seen.probe, [(given, v) for v in vs])
     return [
         Along(case, v, one, v if case.mode.is_reverse else given, slope, i, how)
         for (i, how, v), one, slope in zip(moves, found, slopes, strict=True)

@@ -17,6 +17,9 @@ from funcnet.numerical.slopes import sizes
 
 Direction = tuple[Host, ...]
 
+Move = tuple[int | None, str, Direction]
+"""A direction, with the argument that it moves, if it is one, or how it moves a group."""
+
 
 def along(xs: Sequence[Any], i: int, move: Host) -> Direction:
     """The direction that moves the i-th x alone."""
@@ -30,21 +33,16 @@ def single(xs: Sequence[Host], i: int, place: tuple[Any, ...]) -> Direction:
     return along(xs, i, move)
 
 
-def random(xs: Sequence[Host], rng: np.random.Generator) -> list[tuple[int, Direction]]:
+def random(xs: Sequence[Host], rng: np.random.Generator) -> list[Move]:
     """For each x two directions of random signs: by each element's own size, and all by the same."""
-    found = []
+    found: list[Move] = []
     for i, x in enumerate(xs):
         if x.size:
             own = sizes(x)
-            found += [
-                (i, along(xs, i, size * _complex_signs(x, rng)))
-                for size in (own, np.full_like(own, np.median(own)))
-            ]
+            for size in (own, np.full_like(own, np.median(own))):
+                turned = signs(x, rng) + 1j * signs(x, rng) if np.iscomplexobj(x) else signs(x, rng)
+                found.append((i, "", along(xs, i, size * turned)))
     return found
-
-
-def _complex_signs(x: Host, rng: np.random.Generator) -> Host:
-    return signs(x, rng) + 1j * signs(x, rng) if np.iscomplexobj(x) else signs(x, rng)
 
 
 def equals(xs: Sequence[Host]) -> list[list[Host]]:
@@ -56,12 +54,12 @@ def equals(xs: Sequence[Host]) -> list[list[Host]]:
     return [[(x == value) & (not np.iscomplexobj(x)) for x in xs] for value in values[wanted][order]]
 
 
-def of_group(xs: Sequence[Host], group: Sequence[Host], rng: np.random.Generator) -> list[Direction]:
+def of_group(xs: Sequence[Host], group: Sequence[Host], rng: np.random.Generator) -> list[Move]:
     """The group together, its members against each other, and one member alone."""
     size = max(sizes(x)[mask].max() for x, mask in zip(xs, group, strict=True) if mask.any())
     together = tuple(np.where(mask, size, np.zeros_like(x)) for x, mask in zip(xs, group, strict=True))
     against = tuple(move * signs(x, rng) for move, x in zip(together, xs, strict=True))
     i = next(i for i, mask in enumerate(group) if mask.any())
     members = np.argwhere(group[i])
-    place = members[rng.integers(len(members))]
-    return [together, against, single(xs, i, tuple(place))]
+    alone = single(xs, i, tuple(members[rng.integers(len(members))]))
+    return [(None, "together", together), (None, "one against the other", against), (None, "alone", alone)]

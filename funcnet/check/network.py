@@ -178,9 +178,9 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
     moves = directions.random(point.xs, case.rng("directions"))
     for i, x_bar in enumerate(seen.rule[0].found):
         places = _elements(x_bar, case.rng(f"elements {i}"))
-        moves += [(i, directions.single(point.xs, i, place)) for place in places]
+        moves += [(i, "", directions.single(point.xs, i, place)) for place in places]
     with np.errstate(all="ignore"):
-        along = slopes_along(seen, [(i, "", v) for i, v in moves])
+        along = slopes_along(seen, moves)
     leaves = []
     for i, x in enumerate(seen.probe.xs):
         own = [one for one in along if one.i == i]
@@ -194,31 +194,28 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
     return GradientReport(case.subject.name, tuple(leaves))
 
 
-def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[int, ...]]:
+def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
     """The place of the largest gradient, and one at random."""
     if not x_bar.size:
         return []
     largest = np.nan_to_num(np.abs(x_bar.astype(complex))).argmax()
-    return [
-        tuple(map(int, np.unravel_index(flat, x_bar.shape))) for flat in (largest, rng.integers(x_bar.size))
-    ]
+    return [np.unravel_index(flat, x_bar.shape) for flat in (largest, rng.integers(x_bar.size))]
 
 
 def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
     one, slope, scale = wrong[0], wrong[0].slope, float(seen.probe.given[0])
-    rule, value = number(one.rule / scale), number(slope.value / scale)
+    rule, value, error = number(one.rule / scale), number(slope.value / scale), abs(slope.error / scale)
     with np.errstate(all="ignore"):
         gate = wrong_gate(case, seen.runner)
-    advice = "check the rules on the way to this parameter one by one with funcnet.check_vjp"
     return finding(
         case,
         "KINK" if slope.kink else "WRONG",
         "the gradient of the loss is not its slope",
-        ("along v", f"⟨x̄, v⟩ {rule}, differences {value} ± {abs(slope.error / scale):.0e}"),
+        ("along v", f"⟨x̄, v⟩ {rule}, differences {value} ± {error:.0e}"),
         ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
-        ("do", advice),
+        ("do", "check the rules on the way to this parameter one by one with funcnet.check_vjp"),
         about=(i, case.base),
     )
 

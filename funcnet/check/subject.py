@@ -89,8 +89,11 @@ def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | N
     _check_signature(fun, args)
     asked = _asked(argnums, len(args))
     static = {i for i in getattr(fun, "nondiff_argnums", ()) if i < len(args)}
-    given = tuple(None if i in static else arg for i, arg in enumerate(args))
-    paths, tree = jax.tree_util.tree_flatten_with_path((given, {}))
+
+    def dynamic(args: Sequence[Any]) -> tuple[tuple[Any, ...], dict]:
+        return tuple(None if i in static else arg for i, arg in enumerate(args)), {}
+
+    paths, tree = jax.tree_util.tree_flatten_with_path(dynamic(args))
     leaves, places = [leaf for _, leaf in paths], [path[1].idx for path, _ in paths]
     inexact = [i for i, leaf in enumerate(leaves) if _is_float(leaf)]
     floats = [i for i in inexact if places[i] in asked]
@@ -104,25 +107,24 @@ def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | N
     def call(function: Callable, rest: Arrays, xs: Arrays) -> Any:
         replaced = {i: _fitting(x, leaves[i], xs[0]) for i, x in zip(others, rest, strict=True)}
         replaced |= dict(zip(floats, xs, strict=True))
-        dynamic, _ = jax.tree.unflatten(tree, [replaced.get(i, leaf) for i, leaf in enumerate(leaves)])
-        return function(*(args[i] if i in static else arg for i, arg in enumerate(dynamic)))
+        put_back, _ = jax.tree.unflatten(tree, [replaced.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return function(*(args[i] if i in static else arg for i, arg in enumerate(put_back)))
 
     def split(args: Sequence[Any]) -> tuple[Arrays, Arrays]:
-        leaves = jax.tree.leaves((tuple(None if i in static else arg for i, arg in enumerate(args)), {}))
+        leaves = jax.tree.leaves(dynamic(args))
         return tuple(leaves[i] for i in others), tuple(leaves[i] for i in floats)
 
-    names = argument_names(fun, [path for path, _ in paths])
-    strong = [jnp.result_type(leaves[i]) for i in floats if _is_array(leaves[i])]
-    scalar = jnp.result_type(float, *strong)
+    names, given = argument_names(fun, [path for path, _ in paths]), [leaves[i] for i in floats]
+    scalar = jnp.result_type(float, *(jnp.result_type(x) for x in given if _is_array(x)))
     return Subject(
         fun,
         tuple(args),
-        tuple(leaves[i] for i in floats),
-        tuple(wide(leaves[i]) for i in floats),
+        tuple(given),
+        tuple(map(wide, given)),
         tuple(names[i] for i in floats),
         tuple(places[i] for i in floats),
         tuple(leaves[i] for i in others),
-        tuple(_dtype(leaves[i], scalar) for i in floats),
+        tuple(_dtype(x, scalar) for x in given),
         call,
         split,
     )
