@@ -28,9 +28,11 @@ from funcnet.check.case import Case
 from funcnet.check.comparisons import compared, floor, rule_noise, zero
 from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
-from funcnet.check.noise import Comparison, compare, largest, unit, wide
+from funcnet.check.noise import compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
 from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST, SLACK, SUMS
+
+_ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
 
 _ERRORS = (TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError)
 
@@ -47,7 +49,8 @@ def _nonlinear(case: Case, seen: Answers) -> Iterator[Finding | None]:
         if not np.array_equal(one, other, equal_nan=True):
             summary = "the same call gives another gradient when it is repeated"
             guess = "randomness without a key, or memory that is not initialized"
-            yield words.differs(case, "CONTRACT", summary, i, _exactly(one, other), "then", guess)
+            differing = compare(one, other, 0.0, "float64", 1.0)
+            yield words.differs(case, "CONTRACT", summary, i, differing, "then", guess)
     for i, x in enumerate(nothing):
         zero = "an upstream gradient of 0" if case.mode.is_reverse else "a tangent of 0"
         lost = not np.isfinite(x).all()
@@ -80,13 +83,9 @@ def _apart(
 
 
 def _not_linear(seen: Answers, i: int, what: str, found: Host, expected: Host) -> Finding:
-    guess = of_nonlinear(found, expected, seen.rule[0].turns > 0)
-    beside = _exactly(found, expected)
-    return words.differs(seen.case, "NONLINEAR", f"not linear: {what}", i, beside, "linear would be", guess)
-
-
-def _exactly(found: Host, expected: Host) -> Comparison:
-    return compare(found, expected, 0.0, "float64", 1.0)
+    guess, summary = of_nonlinear(found, expected, seen.rule[0].turns > 0), f"not linear: {what}"
+    one = compare(found, expected, 0.0, "float64", 1.0)
+    return words.differs(seen.case, "NONLINEAR", summary, i, one, "linear would be", guess)
 
 
 def _does_not_run(case: Case, how: str, error: Exception, advice: str) -> Finding:
@@ -127,21 +126,16 @@ def vmapped(case: Case, seen: Answers) -> Finding | None:
     return next(filter(None, differing), None)
 
 
-def _another(seen: Answers, summary: str, found: Any, expected: Any) -> Finding | None:
-    """What is wrong if the gradient is not the same."""
-    if other := _other(seen, found, expected):
-        return words.differs(seen.case, "CONTRACT", summary, *other)
-    return None
-
-
-def _other(seen: Answers, found: Any, expected: Any) -> tuple[int, Comparison] | None:
-    """The first gradient that is not as expected: by more than its noise and 8 roundings of its largest."""
+def _another(
+    seen: Answers, summary: str, found: Any, expected: Any, verdict: str = "CONTRACT", *told: str
+) -> Finding | None:
+    """What is wrong if a gradient is not as expected, by its noise and 8 roundings of its largest."""
     for i, (one, other) in enumerate(zip(map(np.asarray, found), expected, strict=True)):
         kind = seen.case.coarser(one.dtype)
         sigma = compared(seen, i).noise + SLACK * unit(kind) * largest(other) + zero(seen, i)
         beside = compare(one, other, sigma, kind, seen.case.slack, EXACT)
         if beside.differs:
-            return i, beside
+            return words.differs(seen.case, verdict, summary, i, beside, *told)
     return None
 
 
@@ -176,10 +170,11 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
             continue
         with case.at(case.base):
             (one,) = seen.runner.answers(partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
-        if one is not None and (other := _other(seen, one.found, seen.rule[0].found)):
-            guess = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
-            summary = f"it is another where {what}"
-            return words.differs(case, "WRONG", summary, *other, "with all of them", guess)
+        if one is not None:
+            told = "with all of them", _ADDS_NOTHING
+            summary, expected = f"it is another where {what}", seen.rule[0].found
+            if found := _another(seen, summary, one.found, expected, "WRONG", *told):
+                return found
     return None
 
 

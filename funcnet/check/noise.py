@@ -40,11 +40,6 @@ def unit(dtype: Any) -> float:
     return float(jnp.finfo(dtype).eps) / 2
 
 
-def tiny(dtype: Any) -> float:
-    """The smallest normal number of a dtype."""
-    return float(jnp.finfo(dtype).tiny)
-
-
 def largest(x: Host) -> float:
     """The size of the largest element that is finite; 0 without any."""
     x = wide(x)
@@ -147,7 +142,7 @@ def compare(
     """
     found, truth = wide(found), wide(truth)
     sizes = np.abs(np.where(np.isfinite(truth), truth, 0))
-    noise = np.where(np.isfinite(sigma), sigma, 0) + unit(dtype) * sizes + tiny(dtype)
+    noise = np.where(np.isfinite(sigma), sigma, 0) + unit(dtype) * sizes + float(jnp.finfo(dtype).tiny)
     vanishes = np.maximum(np.abs(found), np.abs(truth)) <= slack * zero
     noise = np.where(vanishes, np.maximum(noise, 2 * zero), noise)
     return Comparison(found, truth, noise, slack * noise + relative * sizes)

@@ -1,7 +1,7 @@
 """The same function without its own rules, as a program: what autodiff and differences are taken of."""
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,7 @@ class Primal:
 
     def depends(self) -> tuple[bool, ...]:
         """For each float of the arguments: whether the result depends on it, other than by steps."""
-        floats = range(self.others, len(self.jaxpr.invars))
-        return tuple(any(is_in(self._moved_by(i), v) for v in self.jaxpr.outvars) for i in floats)
+        return tuple(any(is_in(self._moved_by([i]), v) for v in self.jaxpr.outvars) for i in self._floats)
 
     @functools.cached_property
     def primitives(self) -> frozenset[str]:
@@ -52,7 +51,8 @@ class Primal:
 
     def iterates(self) -> bool:
         """Whether it has a loop that carries floats on: what comes out may not have converged."""
-        return any(map(_carries_floats, _jax.all_equations(self.jaxpr)))
+        loops = (eqn for eqn in _jax.all_equations(self.jaxpr) if eqn.primitive.name in ("scan", "while"))
+        return any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for eqn in loops for v in _carried(eqn))
 
     def stops_itself(self) -> bool:
         """Whether it has a loop that decides itself when to stop."""
@@ -60,13 +60,16 @@ class Primal:
 
     def narrowest(self) -> Any:
         """The shortest float dtype between the arguments and the result: what its values are good to."""
-        moved = frozenset().union(*(self._moved_by(i) for i in range(self.others, len(self.jaxpr.invars))))
+        moved = self._moved_by(self._floats)
         kinds = [kind for eqn in self.jaxpr.eqns for kind in _kinds(eqn, moved)]
         return max(kinds, key=lambda kind: jnp.finfo(kind).eps, default=jnp.dtype(jnp.float64))
 
-    def _moved_by(self, i: int) -> frozenset[_jax.Var]:
-        asked = tuple(i == k for k in range(len(self.jaxpr.invars)))
-        return active(self.jaxpr, asked, RULES)
+    @property
+    def _floats(self) -> range:
+        return range(self.others, len(self.jaxpr.invars))
+
+    def _moved_by(self, places: Container[int]) -> frozenset[_jax.Var]:
+        return active(self.jaxpr, tuple(i in places for i in range(len(self.jaxpr.invars))), RULES)
 
 
 def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
@@ -77,11 +80,9 @@ def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
     )
 
 
-def _carries_floats(eqn: _jax.Equation) -> bool:
-    carried = eqn.outvars[: _jax.scan_counts(eqn)[1]] if eqn.primitive.name == "scan" else eqn.outvars
-    return eqn.primitive.name in ("scan", "while") and any(
-        jnp.issubdtype(v.aval.dtype, jnp.inexact) for v in carried
-    )
+def _carried(eqn: _jax.Equation) -> Sequence[_jax.Var]:
+    """What a loop hands on from turn to turn."""
+    return eqn.outvars[: _jax.scan_counts(eqn)[1]] if eqn.primitive.name == "scan" else eqn.outvars
 
 
 def _kinds(eqn: _jax.Equation, moved: Collection[_jax.Var]) -> list[Any]:
