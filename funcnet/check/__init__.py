@@ -18,14 +18,13 @@ from funcnet.check.check_vjp import check_jvp, check_vjp
 from funcnet.check.finding import Finding
 from funcnet.check.network import GradientReport, check_gradient
 from funcnet.check.parts import check_contract, check_kink, check_linear
-from funcnet.check.report import Report, Row, Stash
+from funcnet.check.report import Report, Row
 
 __all__ = [
     "Finding",
     "GradientReport",
     "Report",
     "Row",
-    "Stash",
     "check_contract",
     "check_gradient",
     "check_jvp",

@@ -93,7 +93,7 @@ def sentence(error: Exception) -> str:
 def _reproduce(case: Case) -> str:
     """The call, with its arguments, the options that are not the defaults, and the key."""
     check, chosen = case.options.check, vars(case.options)
-    count = sum(np.size(x) for x in jax.tree.leaves((case.subject.given, case.subject.rest)))
+    count = sum(np.size(x) for x in jax.tree.leaves((case.subject.xs, case.subject.rest)))
     limit = LITERAL if count <= LITERAL else FEW
     parts = [case.subject.name, *(written(arg, limit) for arg in case.subject.args)]
     for name, parameter in inspect.signature(check).parameters.items():

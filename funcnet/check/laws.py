@@ -141,7 +141,7 @@ def _another(
 
 def sharded(case: Case, seen: Answers) -> Finding | None:
     """The gradient of an array that lies on several devices lies as that array does."""
-    given = case.subject.given
+    _, given = case.subject.split(case.subject.args)
     spread = [isinstance(x, jax.Array) and len(x.sharding.device_set) > 1 for x in given]
     if not case.mode.is_reverse or not any(spread):
         return None

@@ -82,9 +82,8 @@ class GradientReport:
         rows = [("parameter", "analytic", "numerical", "relative error", "")]
         for leaf in self.leaves:
             name = f"{leaf.name}[{','.join(map(str, leaf.shape))}]"
-            rows.append(
-                (name, f"{leaf.analytic:.6g}", f"{leaf.numerical:.6g}", f"{leaf.error:.1e}", leaf.band)
-            )
+            numbers = f"{leaf.analytic:.6g}", f"{leaf.numerical:.6g}", f"{leaf.error:.1e}"
+            rows.append((name, *numbers, leaf.band))
         return "\n".join([f"{self.function}: the gradient of the loss is right", *table(rows)])
 
 

@@ -128,13 +128,7 @@ class Comparison:
 
 
 def compare(
-    found: Host,
-    truth: Host,
-    sigma: Any,
-    dtype: Any,
-    slack: float,
-    relative: float = 0.0,
-    zero: Any = 0.0,
+    found: Host, truth: Host, sigma: Any, dtype: Any, slack: float, relative: float = 0.0, zero: Any = 0.0
 ) -> Comparison:
     """An array beside its truth, within the noise of its dtype, and `relative` of its own size.
 

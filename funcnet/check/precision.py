@@ -110,7 +110,7 @@ def _compared(
     rule: Answer,
     truth: Answer,
     around: Sequence[Answer],
-    spread_of_rule: Sequence[Answer],
+    own: Sequence[Answer],
 ) -> list[Comparison]:
     """The gradient beside the rule's own in float64.
 
@@ -119,9 +119,9 @@ def _compared(
     found = []
     for i, x in enumerate(answer.found):
         sigma = spread(truth.found[i], [one.found[i] for one in around])
-        sigma = np.maximum(sigma, spread(x, [one.found[i] for one in spread_of_rule]))
+        sigma = np.maximum(sigma, spread(x, [one.found[i] for one in own]))
+        expected = wide(rule.found[i])
+        expected = np.where(np.isfinite(expected), expected, truth.found[i])
         zero = unit(x.dtype) * terms(seen, i)
-        own, true = wide(rule.found[i]), truth.found[i]
-        expected = np.where(np.isfinite(own), own, true)
         found.append(compare(x, expected, sigma, x.dtype, seen.case.slack, zero=zero))
     return found

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-
-from funcnet import _jax
-from funcnet.backprop.program import live
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
 from funcnet.check.disputes import rulings, rulings_elsewhere
 from funcnet.check.noise import Comparison, largest
 from funcnet.check.precision import shorts
+from funcnet.kept.residuals import Residuals, residuals
 
 
 @dataclass(frozen=True)
@@ -39,28 +36,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Stash:
-    """What the forward pass keeps for the way back.
-
-    Attributes:
-        bytes: of everything that is kept.
-        unread: how many of them backward never reads.
-        arrays: shape, dtype and whether it is read, for each array.
-    """
-
-    bytes: int
-    unread: int
-    arrays: tuple[tuple[tuple[int, ...], str, bool], ...]
-
-    def __str__(self) -> str:
-        kept = f"{self.bytes:,} bytes kept for backward"
-        if not self.unread:
-            return kept
-        names = [f"{dtype}[{','.join(map(str, shape))}]" for shape, dtype, read in self.arrays if not read]
-        return f"{kept}, of which it never reads {self.unread:,}: {', '.join(names)}"
-
-
-@dataclass(frozen=True)
 class Report:
     """A gradient that passed its check, with what was measured.
 
@@ -76,7 +51,7 @@ class Report:
 
     function: str
     rows: tuple[Row, ...]
-    stash: Stash | None
+    stash: Residuals | None
     own_rules: int
     probes: int
     calls: int
@@ -134,10 +109,12 @@ def report(seen: Answers) -> Report:
     rows = [_row(case, i, one, dtype) for dtype, ones in compared for i, one in enumerate(ones)]
     notes = [*case.notes, *seen.left_out, *(ruling.note for ruling in (*own, *rulings_elsewhere(seen)))]
     notes += [note for one in short for note in one.notes]
+    flat = functools.partial(case.flat, case.subject.rest)
+    kept = residuals(flat, *case.subject.at(None)) if case.mode.is_reverse else None
     return Report(
         case.subject.name,
         tuple(rows),
-        _stash(case) if case.mode.is_reverse else None,
+        kept,
         case.own_rules,
         seen.runner.asked,
         len(seen.runner.programs),
@@ -149,17 +126,3 @@ def _row(case: Case, i: int, one: Comparison, dtype: Any) -> Row:
     x, size = case.types(dtype)[i], largest(one.truth)
     relative = largest(one.error) / size if size else 0.0
     return Row(case.name(i), x.shape, str(x.dtype), one.roundings, relative, one.smallest)
-
-
-def _stash(case: Case) -> Stash:
-    """What the forward pass keeps for arguments of their own dtypes, and what of it backward reads."""
-    rest, xs = case.subject.rest, case.subject.at(None)
-    ys, back = jax.eval_shape(lambda rest, *xs: jax.vjp(functools.partial(case.flat, rest), *xs), rest, *xs)
-    arrays = jax.tree.leaves(back)
-    jaxpr, _ = _jax.open_jaxpr(jax.make_jaxpr(lambda ys, back: back(ys))(ys, back))
-    _, read = live(jaxpr.eqns, jaxpr.outvars)
-    is_read = [v in read for v in jaxpr.invars[len(ys) :]]
-    sizes = [x.size * x.dtype.itemsize for x in arrays]
-    unread = sum(size for size, one in zip(sizes, is_read, strict=True) if not one)
-    kept = [(x.shape, str(x.dtype), one) for x, one in zip(arrays, is_read, strict=True)]
-    return Stash(sum(sizes), unread, tuple(kept))

@@ -25,8 +25,7 @@ class Subject:
     Attributes:
         fun: the function.
         args: its arguments as they came.
-        given: the floats to differentiate, as they came.
-        xs: the same in double precision.
+        xs: the floats to differentiate, in double precision.
         names: their names, `x` or `params['w']`.
         places: for each of them, which argument it belongs to.
         rest: the other arrays: integers, bools, keys, and floats of arguments that are not asked for.
@@ -37,7 +36,6 @@ class Subject:
 
     fun: Callable
     args: tuple[Any, ...]
-    given: tuple[Any, ...]
     xs: tuple[Host, ...]
     names: tuple[str, ...]
     places: tuple[int, ...]
@@ -119,7 +117,6 @@ def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | N
     return Subject(
         fun,
         tuple(args),
-        tuple(given),
         tuple(map(wide, given)),
         tuple(names[i] for i in floats),
         tuple(places[i] for i in floats),

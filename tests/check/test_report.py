@@ -12,7 +12,8 @@ import funcnet.check
 from funcnet import Report, VJPCheckError, check_vjp
 from funcnet.check import criteria
 from funcnet.check.finding import Finding
-from funcnet.check.report import Row, Stash
+from funcnet.check.report import Row
+from funcnet.kept import Residuals
 from tests.check.rows import array, custom
 
 X, W = array(0.5, -1.25, 2.0), jnp.asarray([[0.5, -1.0], [1.5, 0.25], [-0.4, 0.8]])
@@ -91,7 +92,7 @@ def test_the_smallest_error_seen_is_the_smallest_that_is_refused(dtype):
         check_vjp(rule(2 * row.smallest), X, **options)
 
 
-STASH = Stash(24, 8, (((4,), "float32", True), ((2,), "float32", False)))
+STASH = Residuals(24, 8, (((4,), "float32", True), ((2,), "float32", False)))
 ROWS = (
     Row("p['<b>']", (2, 3), "float64", 0.5, 1e-16, 1e-9),
     Row("p['<b>']", (2, 3), "float32", 1.25, 2e-7, 3e-6),
