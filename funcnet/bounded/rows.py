@@ -40,12 +40,14 @@ class Runner:
     """Runs functions within a time, in seconds of the processor for all rows of a question.
 
     Attributes:
+        batch: how many rows a program usually takes at once.
         patience: the time, and what callbacks have made of it.
         asked: how many rows were run.
         programs: those that were compiled for them.
     """
 
-    def __init__(self, timeout: float):
+    def __init__(self, timeout: float, batch: int):
+        self.batch = batch
         self.patience = Patience(timeout)
         self.asked = 0
         self.programs: dict[Any, Program] = {}
@@ -55,7 +57,7 @@ class Runner:
         function: Callable,
         rest: Sequence[Any],
         rows: Rows,
-        batch: int,
+        batch: int | None = None,
         quick: bool = False,
         fuel: int = FUEL,
         needed: bool = True,
@@ -66,6 +68,7 @@ class Runner:
         optimizations.
         """
         found: list[tuple[Any, int | None]] = []
+        batch = batch or self.batch
         began, self.patience.lost = time.process_time(), 0
         self.asked += len(rows)
         for first in range(0, len(rows), batch):

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.bounded.loops import is_endless
+from funcnet.bounded.rows import Runner
 from funcnet.check.case import Case
 from funcnet.check.directions import Direction
 from funcnet.check.noise import cast, cotangent, unit, wide
-from funcnet.check.probes import BATCH, Answer, Asker, Probe, ended
+from funcnet.check.probes import BATCH, Answer, Probe, answers, ended, slopes
 from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
 from funcnet.numerical.slopes import Slope
 
@@ -40,7 +41,7 @@ class Answers:
     def __init__(self, case: Case, alone: bool = False):
         self.case = case
         self.alone = alone
-        self.runner = Asker(case.options.timeout, batch=1 if alone else BATCH)
+        self.runner = Runner(case.options.timeout, batch=1 if alone else BATCH)
         self.known: dict[Any, Any] = {}
         self.began, self.left_out = time.process_time(), list[str]()
 
@@ -55,27 +56,23 @@ class Answers:
     def ask(self, probes: Sequence[Probe], dtype: Any, needed: bool = True) -> list[Answer | None]:
         """The answers of the function under test."""
         with self.case.at(dtype):
-            return self.runner.answers(self.case.answer, self.case.subject.rest, probes, needed=needed)
+            return answers(self.runner, self.case.answer, self.case.subject.rest, probes, needed=needed)
 
     def true(
         self, probes: Sequence[Probe], oracle: Callable | None = None, needed: bool = True
     ) -> list[Answer | None]:
         """The answers of autodiff of the primal, in the precision of the oracles."""
-        case, oracle = self.case, oracle or self.case.oracle
+        case, points = self.case, list(map(self.case.widened, probes))
         with case.precise():
-            return self.runner.answers(
-                oracle, case.subject.rest, list(map(case.widened, probes)), True, needed
-            )
+            return answers(self.runner, oracle or case.oracle, case.subject.rest, points, True, needed)
 
     def slopes(self, probe: Probe, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
         """The slopes of ⟨ȳ, primal⟩ along directions."""
-        case, point = self.case, self.case.widened(probe)
+        case, xs = self.case, self.case.widened(probe).xs
         turns = self.truth[0].turns if is_endless(case.primal.jaxpr) else 0
-        pairs = [(y_bars, cast(move, point.xs)) for y_bars, move in pairs]
+        pairs, eps = [(y_bars, cast(move, xs)) for y_bars, move in pairs], 2 * unit(case.grain)
         with case.precise():
-            return self.runner.slopes(
-                case.primal, case.subject.rest, point.xs, pairs, 2 * unit(case.grain), case.forward, turns
-            )
+            return slopes(self.runner, case.primal, case.subject.rest, xs, pairs, eps, case.forward, turns)
 
     @functools.cached_property
     def probe(self) -> Probe:
@@ -90,14 +87,10 @@ class Answers:
         case, rng, first = self.case, self.case.rng("linear"), self.probe.given
         scales = [np.abs(wide(one)) if not case.mode.is_reverse else 1.0 for one in first]
         second = cast((cotangent(y, rng) * scale for y, scale in zip(first, scales, strict=True)), first)
-
-        def given(one: float, two: float = 0.0) -> Probe:
-            sums = (one * y + two * z for y, z in zip(first, second, strict=True))
-            return Probe(self.probe.xs, cast(sums, first))
-
-        (a, b), up = FACTORS, self.power
-        combined = [given(0.0, 1.0), given(a, b), given(0.0), given(up), given(-1 / up)]
-        return [self.probe, self.probe, *combined]
+        up = self.power
+        factors = (1.0, 0.0), (1.0, 0.0), (0.0, 1.0), FACTORS, (0.0, 0.0), (up, 0.0), (-1 / up, 0.0)
+        sums = [[m * y + n * z for y, z in zip(first, second, strict=True)] for m, n in factors]
+        return [Probe(self.probe.xs, cast(one, first)) for one in sums]
 
     @property
     def power(self) -> float:

@@ -209,9 +209,8 @@ def _is_between_neighbours(dispute: Dispute) -> bool:
 def _has_a_second_opinion(dispute: Dispute) -> bool:
     """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
     one, case = dispute.one, dispute.seen.case
-    others = [autodiff for autodiff in case.mode.autodiff if autodiff is not case.autodiff]
-    oracle = case.mode.answer(case.primal, (others or [case.mode.slow])[0])
-    (other,) = dispute.seen.true([dispute.probe], oracle)
+    autodiff = next((one for one in case.mode.autodiff if one is not case.autodiff), case.mode.slow)
+    (other,) = dispute.seen.true([dispute.probe], case.mode.answer(case.primal, autodiff))
     if other is None:
         return False
     difference = np.abs(one.found - wide(other.found[dispute.i]))

@@ -18,19 +18,19 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.program import CALLS, Program, all_values, evaluate, live, read
-from funcnet.bounded.rows import FUEL, GROWTH
+from funcnet.bounded.rows import FUEL, GROWTH, Runner
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
 from funcnet.check.noise import cast, signs, unit, wide
 from funcnet.check.primal import Primal, program
-from funcnet.check.probes import REVERSE, Asker, Probe
+from funcnet.check.probes import REVERSE, Probe, answers, slopes
 from funcnet.numerical.slopes import sizes
 
 DIRECTIONS = 4
 """How many directions decide whether a cut is right; one that crosses a kink decides nothing."""
 
 
-def wrong_gate(case: Case, runner: Asker) -> str:
+def wrong_gate(case: Case, runner: Runner) -> str:
     """The gate at which the gradient goes wrong, with its source line; "" where none is found."""
     rest, xs = case.subject.rest, case.subject.at(case.base)
     with case.at(case.base):
@@ -62,7 +62,7 @@ class _Search:
     """A program, its inputs, and the search for the gate in it."""
 
     case: Case
-    runner: Asker
+    runner: Runner
     jaxpr: _jax.Jaxpr
     consts: Sequence[Any]
     xs: Sequence[Any]
@@ -115,11 +115,11 @@ class _Search:
         rng = self.case.rng("cut")
         ys = jax.eval_shape(tail, rest, *xs)
         given = tuple(np.asarray(rng.uniform(0.5, 1.5, y.shape), y.dtype) for y in ys)
-        (found,) = self.runner.answers(REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
+        (found,) = answers(self.runner, REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
         if found is None:
             return False
         moves = [cast((sizes(wide(x)) * signs(x, rng) for x in xs), xs) for _ in range(DIRECTIONS)]
         pairs, eps = [(given, v) for v in moves], 2 * unit(self.case.grain)
-        slopes = self.runner.slopes(tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
-        along = [Along(self.case, v, found.found, v, slope) for v, slope in zip(moves, slopes, strict=True)]
+        found_slopes = slopes(self.runner, tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
+        along = [Along(self.case, v, found.found, v, one) for v, one in zip(moves, found_slopes, strict=True)]
         return any(not np.isfinite(one.rule) or not one.agrees() for one in along)

@@ -105,12 +105,7 @@ def _elsewhere(seen: Answers, answer: Answer, truth: Answer) -> str:
 
 
 def _compared(
-    seen: Answers,
-    answer: Answer,
-    rule: Answer,
-    truth: Answer,
-    around: Sequence[Answer],
-    own: Sequence[Answer],
+    seen: Answers, answer: Answer, rule: Answer, truth: Answer, around: list[Answer], own: list[Answer]
 ) -> list[Comparison]:
     """The gradient beside the rule's own in float64.
 

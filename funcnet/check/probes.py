@@ -108,53 +108,47 @@ REVERSE = Mode("ȳ", "x̄", (jax.vjp, backprop.vjp), transforms.vjp, True)
 FORWARD = Mode("ẋ", "ẏ", (jax.jvp,), transforms.jvp, False)
 
 
-class Asker(Runner):
-    """Asks functions at the probes of one check, `batch` of them in a call, within its time."""
+def answers(
+    runner: Runner,
+    answer: Callable,
+    rest: Arrays,
+    probes: Sequence[Probe],
+    quick: bool = False,
+    needed: bool = True,
+) -> list[Answer | None]:
+    """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
 
-    def __init__(self, timeout: float, batch: int = BATCH):
-        super().__init__(timeout)
-        self.batch = batch
+    There is none where a loop goes on; those that are `needed` are worth all of the time.
+    """
+    rows = [(probe.xs, probe.given) for probe in probes]
+    found = runner.run(answer, rest, rows, quick=quick, needed=needed)
+    return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
 
-    def answers(
-        self,
-        answer: Callable,
-        rest: Arrays,
-        probes: Sequence[Probe],
-        quick: bool = False,
-        needed: bool = True,
-    ) -> list[Answer | None]:
-        """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
 
-        There is none where a loop goes on; those that are `needed` are worth all of the time.
-        """
-        rows = [(probe.xs, probe.given) for probe in probes]
-        found = self.run(answer, rest, rows, self.batch, quick, needed=needed)
-        return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
+def slopes(
+    runner: Runner,
+    flat: Callable,
+    rest: Arrays,
+    xs: Arrays,
+    pairs: Rows,
+    eps: float,
+    forward: bool = False,
+    turns: int = 0,
+) -> list[Slope]:
+    """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, by `forward` mode too if there is one.
 
-    def slopes(
-        self,
-        flat: Callable,
-        rest: Arrays,
-        xs: Arrays,
-        pairs: Rows,
-        eps: float,
-        forward: bool = False,
-        turns: int = 0,
-    ) -> list[Slope]:
-        """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, by `forward` mode too if there is one.
+    The values of `flat(rest, *xs) -> ys` are rounded by `eps`. `turns` are those of its loops at the point; a
+    slope is no number where they take many more.
+    """
 
-        The values of `flat(rest, *xs) -> ys` are rounded by `eps`. `turns` are those of its loops at the
-        point; a slope is no number where they take many more.
-        """
+    def at(fixed: Any, y_bars: Any, v: Any) -> Any:
+        rest, xs = fixed
+        return sides(functools.partial(flat, rest), xs, y_bars, v, forward)
 
-        def at(fixed: Any, y_bars: Any, v: Any) -> Any:
-            rest, xs = fixed
-            return sides(functools.partial(flat, rest), xs, y_bars, v, forward)
-
-        fuel, slopes = FUEL + 4 * (len(STEPS) + 1) * turns, []
-        found = self.run(at, (tuple(rest), tuple(xs)), pairs, DIRECTIONS, True, fuel, False)
-        for (measured, tangent, size), ends in found:
-            alive = np.nan if ends is None else 1.0
-            steps = [alive * one for one in measured]
-            slopes.append(slope(*steps, noise=eps * size / STEPS, tangent=float(alive * tangent)))
-        return slopes
+    fuel, slopes = FUEL + 4 * (len(STEPS) + 1) * turns, []
+    found = runner.run(at, (tuple(rest), tuple(xs)), pairs, DIRECTIONS, True, fuel, False)
+    for (measured, tangent, size), ends in found:
+        alive = np.nan if ends is None else 1.0
+        steps = [alive * one for one in measured]
+        slopes.append(slope(*steps, noise=eps * size / STEPS, tangent=float(alive * tangent)))
+    return slopes
