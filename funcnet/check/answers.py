@@ -123,8 +123,7 @@ class Answers:
     @functools.cached_property
     def rounded(self) -> list[Answer]:
         """The function under test at the draws."""
-        draws = [one.like(self.probe) for one in self.draws]
-        return ended(self.ask(draws, self.case.base, needed=False))
+        return ended(self.ask([one.like(self.probe) for one in self.draws], self.case.base, needed=False))
 
     @functools.cached_property
     def moved(self) -> list[Answer]:

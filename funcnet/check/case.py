@@ -52,8 +52,7 @@ class Case:
         mode: which derivative of it, reverse or forward.
         flat: the floats of its result, `(rest, *xs) -> ys`, with the gradient in question.
         program: the program of that, with its custom rules.
-        undecorated: the same without custom rules, or the reference, to be traced in any dtype.
-        primal: its program in the dtype of the oracles.
+        primal: the program without custom rules, or that of the reference, in the dtype of the oracles.
         oracles: that dtype: float64, or None for the dtypes of the arguments.
         base: the dtype of the exact comparison, likewise.
         autodiff: what differentiates the primal.
@@ -66,7 +65,6 @@ class Case:
     mode: Mode
     flat: Callable
     program: Primal
-    undecorated: Callable
     primal: Primal
     oracles: Any
     base: Any

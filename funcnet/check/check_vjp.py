@@ -1,11 +1,4 @@
-"""Is this rule right? What a user asks, answered by the criteria in their order.
-
-    case         the function at its arguments, and its oracles
-    evidence     what they answer, measured when a criterion first asks for it
-    criteria     the method: functions from the two to a finding, in one table
-
-A check is a case, a row of criteria, and the first finding, which is raised here and nowhere else.
-"""
+"""Is this rule right? What a user asks: a case, the criteria in their order, and the first finding."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -166,7 +159,7 @@ def _in_orders(fun: Callable, args: Sequence[Any], options: Options, order: int 
         # rule's own first derivative decide.
         trusted = not case.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
-        truth = _gradient(case, case.undecorated, given) if trusted and case.oracles is not None else None
+        truth = _gradient(case, case.primal, given) if trusted and case.oracles is not None else None
         again = replace(options, reference=truth, kinks=None)
         outcome = _in_orders(_gradient(case, case.flat, given), args, again, order + 1)
         if isinstance(outcome, Finding):

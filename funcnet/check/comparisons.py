@@ -109,13 +109,9 @@ def other_result(
 
 def beside(seen: Answers, probe: Probe, use: str) -> Probe:
     """The point moved by a hundredth, so that no elements are equal."""
-    rng = seen.case.rng(use)
-
-    def moved(x: Host) -> Host:
-        step = AWAY * sizes(wide(x)) * rng.uniform(-1, 1, x.shape)
-        return (wide(x) + step).astype(x.dtype)
-
-    return Probe(tuple(map(moved, probe.xs)), probe.given)
+    rng, xs = seen.case.rng(use), list(map(wide, probe.xs))
+    moved = [x + AWAY * sizes(x) * rng.uniform(-1, 1, x.shape) for x in xs]
+    return Probe(cast(moved, probe.xs), probe.given)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ them that finds something.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -25,9 +26,8 @@ import numpy as np
 from funcnet.check import words
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
-from funcnet.check.comparisons import along, floor, other_result, zero
+from funcnet.check.comparisons import along, beside, floor, other_result, roughly, zero
 from funcnet.check.disputes import rulings, rulings_elsewhere
-from funcnet.check.equal_values import explained
 from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.laws import eager, linear, one_alone, sharded, vmapped
 from funcnet.check.precision import dtypes, shorts
@@ -35,6 +35,12 @@ from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
 
 Criterion = Callable[[Case, Answers], Finding | None]
+
+_GATES = {
+    "eigenvalues": "matrix_function (exp, log, √, 1/√) or projector",
+    "singular values": "polar, low_rank or nuclear_norm",
+}
+"""What has a gradient all the same where such values are equal."""
 
 
 def traced(case: Case, seen: Answers) -> Finding | None:
@@ -49,9 +55,7 @@ def traced(case: Case, seen: Answers) -> Finding | None:
 def typed(case: Case, seen: Answers) -> Finding | None:
     """Shape and dtype of every x̄ are those of x."""
     for dtype in dict.fromkeys((case.base, None, *dtypes(seen))):
-        if case.traced(dtype).refusal is not None:
-            continue
-        for i, (x, found) in enumerate(zip(case.types(dtype), case.traced(dtype).found, strict=True)):
+        for i, (x, found) in enumerate(zip(case.types(dtype), case.traced(dtype).found, strict=False)):
             if (x.shape, x.dtype) != (found.shape, found.dtype):
                 what = f"the gradient is {found.dtype}{list(found.shape)}, expected the type of the argument"
                 advice = f"end the rule with .astype({case.name(i)}.dtype)"
@@ -203,4 +207,38 @@ CRITERIA: tuple[Criterion, ...] = (
 def first(seen: Answers, criteria: Sequence[Criterion]) -> Finding | None:
     """The first finding of some criteria."""
     found = next(filter(None, (criterion(seen.case, seen) for criterion in criteria)), None)
-    return None if found is None else explained(seen, found)
+    return None if found is None else _explained(seen, found)
+
+
+def _explained(seen: Answers, finding: Finding) -> Finding:
+    """The finding, or what equal eigenvalues and singular values make of it.
+
+    Their vectors are open, and so is every gradient through them, whatever the rules of JAX make of 0/0. A
+    rule of one's own is no better off, if it is right where the values are apart. Equal are those that share
+    half of their digits.
+    """
+    primal = seen.case.primal
+    if finding.verdict == "VACUOUS" or not primal.decomposes() or not seen.ends:
+        return finding
+    within = max(float(jnp.finfo(dtype).eps) for dtype in seen.case.subject.dtypes) ** 0.5
+    with seen.case.precise():
+        equal = primal.equal_values(seen.case.subject.rest, seen.case.widened(seen.probe).xs, within)
+    if not equal or (seen.case.own_rules and not _is_right_beside(seen)):
+        return finding
+    hint = (
+        f"equal {equal} leave their vectors open; what depends on none of them has a gradient by a gate "
+        f"of funcnet.nn: {_GATES[equal]}"
+    )
+    details = dict(finding.details)
+    kept = {label: details.get(label) for label in ("worst", "error", "along v", "hint", "rule", "reproduce")}
+    lines = tuple((label, text) for label, text in (kept | {"hint": hint}).items() if text is not None)
+    summary = f"it goes through the vectors of equal {equal}, which have no derivative"
+    return replace(finding, verdict="UNSTABLE", summary=summary, details=lines)
+
+
+def _is_right_beside(seen: Answers) -> bool:
+    probe = beside(seen, seen.probe, "apart")
+    (rule,), (truth,) = seen.ask([probe], seen.case.base), seen.true([probe])
+    if rule is None or truth is None:
+        return False
+    return not any(one.bad.any() for one in roughly(seen, rule, truth))

@@ -107,8 +107,7 @@ def rulings_at(
     elsewhere: bool = False,
 ) -> list[Ruling]:
     """A ruling on each gradient, see `Dispute`; `elsewhere` it counts where the function behaves as one."""
-    probe = seen.case.widened(probe)
-    mode = seen.case.mode
+    probe, mode = seen.case.widened(probe), seen.case.mode
     wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(compared) if one.bad.any()}
     pairs = [mode.pair(probe, truth.ys, i, weights) for i, three in wrong.items() for weights in three]
     slopes = iter(seen.slopes(probe, pairs))
@@ -150,7 +149,8 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
     place = element(case.name(dispute.i), one.worst)
     rule, autodiff = (_pair(g, dispute.weights, one.bad) for g in (one.found, one.truth))
     known = slope.is_known or slope.kink
-    if elsewhere and case.own_rules and case.primal.iterates() and _is_unasked(dispute):
+    asked_here = case.options.domain is not None or tuple(case.options.elsewhere) != ELSEWHERE
+    if elsewhere and not asked_here and case.own_rules and case.primal.iterates():
         return f"autodiff and rule differ{where}, where the loop in it may not have converged"
     if not np.isfinite(rule):
         if (np.isfinite(autodiff) and (known or not elsewhere)) or dispute.worst.is_known:
@@ -180,11 +180,6 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
 def _pair(found: Host, weights: Host, mask: Host) -> float:
     with np.errstate(invalid="ignore"):
         return float((found[mask] * weights[mask]).sum().real)
-
-
-def _is_unasked(dispute: Dispute) -> bool:
-    options = dispute.seen.case.options
-    return options.domain is None and tuple(options.elsewhere) == ELSEWHERE
 
 
 def _is_below_rounding(dispute: Dispute) -> bool:

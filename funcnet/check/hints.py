@@ -5,7 +5,6 @@ Each guess is a transformation of the right gradient that gives the wrong one.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +44,7 @@ def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collectio
             yield "the right numbers in wrong places: a permutation or its inverse"
     shift = found - truth
     if truth.size > 1 and np.abs(shift - shift.mean()).max() <= 1e-3 * np.abs(shift.mean()):
-        yield f"the truth plus {_number(shift.mean())}: a constant added"
+        yield f"the truth plus {shift.mean():.6g}: a constant added"
     yield from _of_rounding(found, truth)
     yield from _of_an_axis(found, truth)
     yield _of_some(found, truth, right)
@@ -71,7 +70,7 @@ def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[s
             yield f"a factor 1/{n}: a mean over {n} where a sum belongs"
         if math.isclose(middle, n, rel_tol=1e-4):
             yield f"a factor {n}: a sum over {n} where a mean belongs"
-    yield f"a factor: the rule is {_number(middle)} × the truth"
+    yield f"a factor: the rule is {middle:.6g} × the truth"
 
 
 def _alike(truth: Host, others: Sequence[Host]) -> Iterator[tuple[Host, str]]:
@@ -127,10 +126,6 @@ def _of_some(found: Host, truth: Host, right: Host) -> str:
         return "right where it is small: clipped, or cut off"
     some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
     return f"{some}: one case of the rule, a condition or a mask"
-
-
-def _number(x: Any) -> str:
-    return f"{x:.6g}" if np.iscomplexobj(x) else f"{float(np.real(x)):.6g}"
 
 
 def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:

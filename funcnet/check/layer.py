@@ -72,12 +72,10 @@ class _Search:
         flat = _flat(self.jaxpr, self.consts, self.xs)
         eqns, values = flat.jaxpr.eqns, all_values(flat.jaxpr, flat.consts, self.xs, _jax.bind)
 
-        def is_right(cut: int) -> bool:
-            return not self._is_wrong(flat, values, cut)
-
-        if is_right(0):
+        if self._is_right(flat, values, 0):
             return None
-        eqn = eqns[bisect_left(range(len(eqns)), True, lo=1, key=is_right) - 1]
+        right = bisect_left(range(len(eqns)), True, lo=1, key=lambda cut: self._is_right(flat, values, cut))
+        eqn = eqns[right - 1]
         return self._inside(eqn, values) or eqn
 
     def _inside(self, eqn: _jax.Equation, values: dict[Any, Any]) -> _jax.Equation | None:
@@ -94,8 +92,8 @@ class _Search:
             return None
         return _Search(self.case, self.runner, *_jax.open_jaxpr(body), xs).gate()
 
-    def _is_wrong(self, flat: Primal, values: dict[Any, Any], cut: int) -> bool:
-        """Whether the gradient of what crosses the cut is not that of the rest of the program."""
+    def _is_right(self, flat: Primal, values: dict[Any, Any], cut: int) -> bool:
+        """Whether the gradient of what crosses the cut is that of the rest of the program."""
         results = flat.jaxpr.outvars
         eqns, needed = live(flat.jaxpr.eqns[cut:], results)
         made = {v for eqn in eqns for v in eqn.outvars}
@@ -103,7 +101,7 @@ class _Search:
         floats = [v for v in crossing if jnp.issubdtype(v.aval.dtype, jnp.floating)]
         fixed = [v for v in crossing if v not in floats]
         if not floats:
-            return False
+            return True
 
         after = Program([*fixed, *floats], {}, eqns, results, (True,) * len(crossing))
 
@@ -117,9 +115,9 @@ class _Search:
         given = tuple(np.asarray(rng.uniform(0.5, 1.5, y.shape), y.dtype) for y in ys)
         (found,) = answers(self.runner, REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
         if found is None:
-            return False
+            return True
         moves = [cast((sizes(wide(x)) * signs(x, rng) for x in xs), xs) for _ in range(DIRECTIONS)]
         pairs, eps = [(given, v) for v in moves], 2 * unit(self.case.grain)
         found_slopes = slopes(self.runner, tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
         along = [Along(self.case, v, found.found, v, one) for v, one in zip(moves, found_slopes, strict=True)]
-        return any(not np.isfinite(one.rule) or not one.agrees() for one in along)
+        return all(np.isfinite(one.rule) and one.agrees() for one in along)

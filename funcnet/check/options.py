@@ -89,11 +89,8 @@ class Options:
     @property
     def seed(self) -> tuple[int, ...]:
         """The numbers of the key, from which all random numbers come."""
-        if not isinstance(self.key, jax.Array):
-            return (self.key,)
-        is_typed = jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key)
-        data = jax.random.key_data(self.key) if is_typed else self.key
-        return tuple(np.asarray(data).ravel().tolist())
+        typed = isinstance(self.key, jax.Array) and jnp.issubdtype(self.key.dtype, jax.dtypes.prng_key)
+        return tuple(np.asarray(jax.random.key_data(self.key) if typed else self.key).ravel().tolist())
 
     def points(self, subject: Subject, probe: Probe, rng: np.random.Generator) -> dict[str, Probe]:
         """Where else to ask, by what the message calls it.

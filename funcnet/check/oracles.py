@@ -36,11 +36,7 @@ def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = RE
             f"check of {asked.name}: its result has no floats, expected one at least to differentiate"
         )
     oracles, primal, notes = _primal(asked, bare, options.reference is not None)
-
-    def in_any_dtype(rest: Any, *xs: Any) -> Any:
-        return undecorated(bare, rest, xs)(rest, *xs)
-
-    case = Case(asked, options, mode, flat, traced, in_any_dtype, primal, oracles, jnp.float64, mode.slow)
+    case = Case(asked, options, mode, flat, traced, primal, oracles, jnp.float64, mode.slow)
     order = mode.autodiff if case.own_rules or options.reference else mode.autodiff[::-1]
     autodiff = next((one for one in order if case.differentiates(mode, one)), mode.slow)
     if autodiff is mode.slow:

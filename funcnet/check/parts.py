@@ -14,6 +14,7 @@ from funcnet.check.comparisons import slopes_along
 from funcnet.check.criteria import Criterion, first
 from funcnet.check.directions import Direction
 from funcnet.check.finding import Finding, raised
+from funcnet.check.noise import cast
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up
 from funcnet.check.subject import Subject
@@ -120,25 +121,22 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
     """
     __tracebackhide__ = True
     seen = Answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
-    move = _direction(seen.case.subject, args, along)
+    with np.errstate(all="ignore"):
+        (one,) = slopes_along(seen, [(None, "given", _direction(seen.case.subject, args, along))])
 
     def is_a_slope(case: Case, seen: Answers) -> Finding | None:
-        (one,) = slopes_along(seen, [(None, "given", move)])
         return None if one.agrees() else words.off_slope(one, "along the direction given")
 
-    return raised(first(seen, [is_a_slope]) or slopes_along(seen, [(None, "given", move)])[0].slope)
+    return raised(first(seen, [is_a_slope]) or one.slope)
 
 
 def _direction(asked: Subject, args: Sequence[Any], along: Any) -> Direction:
-    parts = (along,) if len(args) == 1 else along
-    whole = [
-        jax.tree.map(np.zeros_like, arg) if part is None else part
-        for arg, part in zip(args, parts, strict=False)
-    ]
+    pairs = zip(args, (along,) if len(args) == 1 else along, strict=False)
+    whole = [jax.tree.map(np.zeros_like, arg) if part is None else part for arg, part in pairs]
     if jax.tree.structure(whole) == jax.tree.structure(list(args)):
         _, found = asked.split(whole)
         if all(np.shape(v) == x.shape for v, x in zip(found, asked.xs, strict=True)):
-            return tuple(np.asarray(v).astype(x.dtype) for v, x in zip(found, asked.xs, strict=True))
+            return cast(found, asked.xs)
     raise ParameterError(
         f"check_kink: along has the structure {jax.tree.structure(along)}, expected for each argument None "
         f"or arrays like it, of shapes {[x.shape for x in asked.xs]}"

@@ -48,9 +48,8 @@ def shorts(seen: Answers) -> list[Short]:
     """The gradient in short dtypes; the first that is wrong ends it."""
     found: list[Short] = []
     for dtype in dtypes(seen):
-        found.append(_short(seen, dtype))
-        if found[-1].finding:
-            break
+        if not any(short.finding for short in found):
+            found.append(_short(seen, dtype))
     return found
 
 

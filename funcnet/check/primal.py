@@ -11,9 +11,13 @@ import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.activity import active, is_in
-from funcnet.backprop.undecorated import run
+from funcnet.backprop.program import evaluate
+from funcnet.backprop.undecorated import run, run_equation
 from funcnet.check.subject import Arrays
 from funcnet.rules import RULES
+
+_VALUES = {"svd": (0, "singular values"), "eigh": (1, "eigenvalues"), "eig": (0, "eigenvalues")}
+"""Of a decomposition the place of its values among its results, and their name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,27 @@ class Primal:
         moved = self._moved_by(self._floats)
         kinds = [kind for eqn in self.jaxpr.eqns for kind in _kinds(eqn, moved)]
         return max(kinds, key=lambda kind: jnp.finfo(kind).eps, default=jnp.dtype(jnp.float64))
+
+    def equal_values(self, rest: Arrays, xs: Arrays, within: float) -> str:
+        """What is equal whose vectors it uses: "eigenvalues", "singular values", or nothing.
+
+        Equal are two that are apart by less than `within` times the largest.
+        """
+        used = {id(v) for eqn in self.jaxpr.eqns for v in eqn.invars} | set(map(id, self.jaxpr.outvars))
+        found: list[str] = []
+
+        def watched(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
+            ys = run_equation(eqn, inputs)
+            place, name = _VALUES.get(eqn.primitive.name, (None, ""))
+            if place is not None and any(id(v) in used for k, v in enumerate(eqn.outvars) if k != place):
+                w = np.asarray(ys[place])
+                gaps = np.abs(w[..., :, None] - w[..., None, :]) + np.diag(np.full(w.shape[-1], np.inf))
+                if (gaps <= within * np.abs(w).max(axis=-1, initial=0)[..., None, None]).any():
+                    found.append(name)
+            return ys
+
+        evaluate(self.jaxpr, self.consts, self.inputs(rest, xs), watched)
+        return next(iter(found), "")
 
     @property
     def _floats(self) -> range:

@@ -60,10 +60,9 @@ class Report:
     @property
     def smallest(self) -> float:
         """The largest of the scale errors that each argument's best dtype would have missed."""
-        best: dict[str, float] = {}
-        for row in self.rows:
-            best[row.argument] = min(row.smallest, best.get(row.argument, float("inf")))
-        return max(best.values(), default=0.0)
+        names = {row.argument for row in self.rows}
+        best = (min(row.smallest for row in self.rows if row.argument == name) for name in names)
+        return max(best, default=0.0)
 
     @property
     def _title(self) -> str:

@@ -32,12 +32,9 @@ def not_traced(case: Case, dtype: Any, refusal: Exception) -> Finding:
 
 def endless(case: Case) -> Finding:
     """It does not come to an end."""
-    return finding(
-        case,
-        "VACUOUS",
-        f"a loop in it does not end at these arguments in {case.options.timeout:g} seconds",
-        ("do", "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"),
-    )
+    summary = f"a loop in it does not end at these arguments in {case.options.timeout:g} seconds"
+    advice = "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"
+    return finding(case, "VACUOUS", summary, ("do", advice))
 
 
 def vacuous(case: Case, i: int, largest: float, resolved: float) -> Finding:
