@@ -8,10 +8,13 @@ A check goes down this list, and each file asks those below it:
     disputes      who is right where two gradients differ
     comparisons   the gradient beside its oracles: autodiff, in units of noise, and slopes of the function
     answers       what rule and oracles say, asked once
-    case          the function at its arguments, which oracles sets up (subject, primal, modes, options)
-    probes        what runs: programs, which fuel makes end
-    directions    along which slopes are taken; noise: what counts as equal; thresholds
-    finding       what is wrong, in words, by hints and equal_values, with its layer; report: what was right
+    case          the function at its arguments, which oracles sets up (subject, primal, options)
+    probes        what a rule is asked and answers, in the two modes; directions: along which slopes are taken
+    noise         what counts as equal; thresholds: every number that decides, with its reason
+    finding       what is wrong, by words and hints, with its layer; report: what was right
+
+Of other rooms it has the program without its rules (backprop.undecorated), slopes from values (numerical),
+programs that end (bounded) and what a forward pass keeps (kept).
 """
 
 from funcnet.check.check_vjp import check_jvp, check_vjp

@@ -171,11 +171,9 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
             continue
         with case.at(case.base):
             (one,) = answers(seen.runner, partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
-        if one is not None:
-            told = "with all of them", _ADDS_NOTHING
-            summary, expected = f"it is another where {what}", seen.rule[0].found
-            if found := _another(seen, summary, one.found, expected, "WRONG", *told):
-                return found
+        summary, told = f"it is another where {what}", ("with all of them", _ADDS_NOTHING)
+        if one and (found := _another(seen, summary, one.found, seen.rule[0].found, "WRONG", *told)):
+            return found
     return None
 
 
