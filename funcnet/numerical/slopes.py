@@ -87,8 +87,12 @@ class Slope:
 
     @property
     def is_zero(self) -> bool:
-        """Whether rounding of the values is all there is: the steps agree on 0 as well as they can."""
-        return bool(self.size <= SURE * self.error and self.error <= 1 / KNOWN * self.floor)
+        """Whether rounding of the values is all there is: the steps agree on 0 as well as they can.
+
+        The sides, from one-sided differences, are known to less than the value: they count at kinks alone.
+        """
+        size = max(abs(self.low), abs(self.high)) if self.kink else abs(self.value)
+        return bool(size <= SURE * self.error and self.error <= 1 / KNOWN * self.floor)
 
     @property
     def is_known(self) -> bool:

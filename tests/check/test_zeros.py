@@ -73,3 +73,13 @@ def test_what_is_small_beside_what_cancels_is_wrong_all_the_same():
 
     with pytest.raises(VJPCheckError, match=r"NONLINEAR|WRONG"):
         check_vjp(custom(scores, backward), ROWS, ROWS[::-1] + 0.5, X, **FAST)
+
+
+def test_a_gradient_that_is_0_but_for_a_rounding_is_right():
+    """At 0 the one-sided differences of |x|^2.75 are h^1.75, 1e-10 at the least, and the central one is 0."""
+
+    def gradient(args, y_bar):
+        (x,) = args
+        return (y_bar * (2.75 * jnp.sign(x) * abs(x) ** 1.75 + 3e-17),)
+
+    check_vjp(custom(lambda x: abs(x) ** 2.75, gradient), jnp.array([0.5, -1.25, 0.0, 2.0]), dtypes=())
