@@ -8,6 +8,7 @@ from jax import lax
 
 from funcnet import VJPCheckError, check_vjp
 from funcnet._errors import ParameterError
+from funcnet.check.options import DOMAINS
 from tests.check.functions import FAST, X
 from tests.check.rows import Refused, array, custom
 
@@ -108,6 +109,25 @@ def test_what_must_be_compiled_late_is_left_out_with_a_note(monkeypatch):
 
 def log_gap(x):
     return jnp.log(x) - jnp.log1p(-x)
+
+
+DOMAINS_HOLD = {
+    "positive": lambda x: (x > 0).all(),
+    "unit interval": lambda x: ((x > 0) & (x < 1)).all(),
+    "simplex": lambda x: (x > 0).all() and np.allclose(x.sum(-1), 1),
+    "correlation": lambda x: (
+        np.allclose(np.diagonal(x, axis1=-2, axis2=-1), 1)
+        and np.allclose(x, np.swapaxes(x, -1, -2))
+        and (np.linalg.eigvalsh(x) > 0).all()
+    ),
+}
+
+
+def test_points_of_a_domain_lie_in_it():
+    assert set(DOMAINS) == set(DOMAINS_HOLD)
+    for name, holds in DOMAINS_HOLD.items():
+        for seed in range(20):
+            assert holds(DOMAINS[name](np.empty((2, 4, 4)), np.random.default_rng(seed))), name
 
 
 def test_elsewhere_and_domain_say_where_to_ask():
