@@ -231,7 +231,7 @@ MUTANTS = (
     mutant(
         "negative_argnums",
         "an argument that is counted from the end has gradient 0",
-        Edit("funcnet/backprop/api.py", "    places = [place % len(args) for place in places]\n", ""),
+        Edit("funcnet/backprop/arguments.py", "    places = [place % len(args) for place in places]\n", ""),
     ),
     mutant(
         "hessian_rules",
