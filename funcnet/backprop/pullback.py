@@ -152,7 +152,7 @@ def _kept_by(use: Use) -> list[Pullback]:
 
 
 def _pullback(use: Use) -> Pullback:
-    pullback = (trace_pair if use.rule.forward else trace_rule)(use)
+    pullback = (trace_pair if use.rule.forward and use.call is None else trace_rule)(use)
     if use.is_ours and use.name in ROUTING:
         return dataclasses.replace(pullback, masked=functools.partial(_route, use, pullback))
     if use.is_ours and use.name in ELEMENTWISE:

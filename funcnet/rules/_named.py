@@ -135,7 +135,8 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
     """The rule of an elementwise function for a call of it.
 
     The rule gets each argument in the shape and the dtype of the result; what it sends back is summed over
-    the axes along which an argument was repeated. It does not get the tables before the arguments.
+    the axes along which an argument was repeated. It does not get the tables before the arguments. Where that
+    takes work, a forward of its own does not run in the place of the call, but for its stash.
 
     Args:
         name: the public name of the function.
@@ -158,7 +159,8 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
         first = y[0] if isinstance(y, tuple) else y
         live, xs = operands[:sparing], operands[sparing + tables :]
         wide = [_spread(x, place, first) for x, place in zip(xs, places, strict=True)]
-        x_bars = rule.backward(y_bar, y, *live, *wide)[sparing : sparing + count]
+        read = (rule.forward(*wide)[1], y_bar) if rule.forward else (y_bar, y, *live, *wide)
+        x_bars = rule.backward(*read)[sparing : sparing + count]
         sent = [_gathered(x_bar, place, x) for x_bar, place, x in zip(x_bars, places, xs, strict=True)]
         return [*[None] * (sparing + tables), *sent]
 

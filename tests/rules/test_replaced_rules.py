@@ -84,3 +84,23 @@ def test_replacing_a_rule_leaves_the_table_alone():
 def test_a_plain_function_is_rule_enough(times):
     rules = RULES | {"sin": lambda y_bar, y, x: (times * y_bar,)}
     assert grad(jnp.sin, rules=rules)(0.5) == times
+
+
+@rule(
+    "jax.numpy.logaddexp",
+    formula="x̄₁ = ȳ · σ(x₁ − x₂),  x̄₂ = ȳ · σ(x₂ − x₁)",
+    source="Dugas et al. 2001",
+    forward=lambda x1, x2: (jnp.logaddexp(x1, x2), x1 - x2),
+)
+def by_difference(difference, y_bar):
+    return y_bar * lax.logistic(difference), y_bar * lax.logistic(-difference)
+
+
+def test_a_rule_with_its_own_forward_gets_arguments_in_the_shape_of_the_result():
+    x1, x2 = jnp.zeros((2, 3)), jnp.log(3.0)  # σ(−ln 3) = ¼
+    slopes = grad(
+        lambda *xs: jnp.logaddexp(*xs).sum(), (0, 1), rules=RULES | {"jax.numpy.logaddexp": by_difference}
+    )
+    x1_bar, x2_bar = slopes(x1, x2)
+    np.testing.assert_allclose(x1_bar, jnp.full((2, 3), 0.25), rtol=1e-6)
+    np.testing.assert_allclose(x2_bar, 6 * 0.75, rtol=1e-6)
