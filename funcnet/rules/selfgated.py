@@ -51,10 +51,14 @@ class _Numerator:
     factors: Sequence[Sequence[int | float]]
     exponent: Sequence[int | float] = (0, 1)
 
-    def __call__(self, x: Any, sum_: Any, scale: float = 1) -> Any:
+    def __call__(self, x: Any, sum_: Any, scale: float = 1.0) -> Any:
         """n(x), which is the sum as it stands, or by the series where |x − r| < ¼; both times `scale`."""
-        from_root = x - self.root
-        series = [scale * c for c in self.series(float(jnp.finfo(x.dtype).eps))]
+        return self.beside(0, x - self.root, sum_, scale)
+
+    def beside(self, k: int, from_root: Any, sum_: Any, scale: float) -> Any:
+        """n(x) − k (x − r), likewise."""
+        first, *others = self.series(float(jnp.finfo(from_root.dtype).eps))
+        series = [scale * c for c in (first - k, *others)]
         near = scale * self.at_root + from_root * _horner(series, from_root)
         return jnp.where(abs(from_root) < 0.25, near, sum_)
 
@@ -103,8 +107,8 @@ def _gate_slope(x: Any, n: Any, exp: tuple[Any, Any]) -> Any:
 
 def _gate_bend(m: Any, exp: tuple[Any, Any]) -> Any:
     """f″ from m at −|x|."""
-    d = 1 + times(1, exp)
-    return times(m, exp, d * d * d)
+    e = times(1, exp)
+    return times(m, exp, 1 + e * (3 + e * (3 + e)))
 
 
 _SILU = _Numerator(-1.2784645557403564, -1.6593552635303381e-8, [(1, 1), (1,)])
@@ -203,10 +207,9 @@ def _times_density(polynomial: Callable[[Any], Any], x: Any) -> Any:
 
 # gelu with tanh is x σ(w), w = k x + κ x³.
 _K, _KAPPA = 1.5957691216057307, 0.071354816272600249
-_K_UPPER = 1.595703125
-# c = k log₂e and γ = κ log₂e, the first digits and the rest
-_C1, _C2 = 2.30224609375, -3.7895605675110866e-5
-_GAMMA1, _GAMMA2 = 0.103515625, -0.00057238541997651258
+# c = −k log₂e and γ = −κ log₂e, the first digits and the rest
+_C1, _C2 = -2.30224609375, 3.7895605675110866e-5
+_GAMMA1, _GAMMA2 = -0.103515625, 0.00057238541997651258
 _TANH_GELU = _Numerator(
     -0.7524614334106445, -2.7902933030611586e-8, [(1, _K, 0, 3 * _KAPPA), (1,)], (0, _K, 0, _KAPPA)
 )
@@ -230,16 +233,18 @@ def tanh_gelu(y_bar, y, x):
 @in_float32
 @slope(lambda s, x: _tanh_gelu_second_derivative(x))
 def tanh_gelu_slope(x: Any) -> Any:
-    t = lax.max(-lax.abs(x), lax.full_like(x, -_gelu_limit(x.dtype)))
-    exp = _exp_of_w(t)
-    rest = SCALE * (_K - _K_UPPER) + 3 * SCALE * _KAPPA * t * t
-    n = (SCALE + SCALE * _K_UPPER * t + times_scaled(1, exp)) + t * rest
-    return _gate_slope(x, _TANH_GELU(t, n, SCALE), exp)
+    """n(−t) = 2 (−t − r) + (e + 1 + 2r) + t (2 − k − 3κt²) for t ≥ 0; near r the first term is exact."""
+    t = lax.min(lax.abs(x), lax.full_like(x, _gelu_limit(x.dtype)))
+    exp, from_root = _exp_of_w(t), -_TANH_GELU.root - t
+    odd = SCALE * (2 - _K) - 3 * SCALE * _KAPPA * (t * t)
+    even = times_scaled(1, exp) + SCALE * (1 + 2 * _TANH_GELU.root)
+    n = 2 * SCALE * from_root + _TANH_GELU.beside(2, from_root, even + t * odd, SCALE)
+    return _gate_slope(x, n, exp)
 
 
 def _tanh_gelu_second_derivative(x: Any) -> Any:
     t = _minus_abs(x, _gelu_limit(x.dtype))
-    exp = _exp_of_w(t)
+    exp = _exp_of_w(-t)
     plus, minus = (_horner(p, t) for p in _TANH_GELU_BEND.factors)
     return _gate_bend(_TANH_GELU_BEND(t, plus + minus * times(1, exp)), exp)
 
@@ -250,7 +255,7 @@ def _gelu_limit(dtype: Any) -> float:
 
 
 def _exp_of_w(x: Any) -> tuple[Any, Any]:
-    """eʷ in two factors for x ≤ 0, from w log₂e = x p(x), p = c + γ x².
+    """eʷ at −x in two factors for x ≥ 0, from w log₂e = x p(x), p = c + γ x².
 
     With the first digits of x in a, of c and γ in c₁ and γ₁, and of p₁ = c₁ + γ₁ a² in q, γ₁ a² and a q are
     exact, and what is left is small:
