@@ -13,7 +13,7 @@ from jax.scipy.special import xlog1py, xlogy
 from jax.scipy.stats import bernoulli, poisson
 
 import funcnet
-from funcnet import RULES, grad
+from funcnet import RULES, grad, value_and_grad
 from funcnet.rules import Table
 from funcnet.rules.functions import DEFINED
 from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
@@ -189,6 +189,15 @@ def test_the_slope_of_an_activation_ends_at_0_and_1_and_bends_no_more(name):
     ends = jnp.float32([-np.inf, -3e38, 3e38, np.inf])
     np.testing.assert_array_equal(jax.vmap(grad(f))(ends), [0, 0, 1, 1])
     np.testing.assert_array_equal(jax.vmap(grad(grad(f)))(ends), 0)
+
+
+@pytest.mark.parametrize("x", [-8.0, -5.0, -2.0, -0.5, 0.5, 5.0])
+def test_gelu_beside_its_gradient_has_digits_on_the_left_too(x):
+    """JAX's value is 0 at −8. Ours is as good as its exponent w, a float32 number."""
+    w = mpmath.sqrt(8 / mpmath.pi) * (x + mpmath.mpf("0.044715") * mpmath.mpf(x) ** 3)
+    value = lambda x: value_and_grad(jax.nn.gelu)(x)[0]  # noqa: E731
+    np.testing.assert_allclose(value(jnp.float32(x)), float(x * logistic(w)), rtol=float(4 + abs(w)) * 2**-24)
+    assert grad(value)(jnp.float32(x)) == grad(jax.nn.gelu)(jnp.float32(x))
 
 
 @pytest.mark.usefixtures("x64")
