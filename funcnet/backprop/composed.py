@@ -6,6 +6,7 @@ each becomes a call, for which the table has a rule:
     softmax      e / Σ e,    e = exp(d)
     logsumexp    log Σ e
     gelu         as `jax.nn.gelu` is written, in both forms
+    softplus     logaddexp(x, 0) or logaddexp(0, x), with the slope σ(x) in the place of σ of a difference
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
 
 The difference d = x − max x stays outside: the way back through it is right as it stands.
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 
 from funcnet import _jax
 from funcnet.backprop.program import live
-from funcnet.rules import Table, _forms, rule_name
+from funcnet.rules import RULES, Table, _forms, rule_name
 from funcnet.rules.functions import THROUGH
 
 Makers = Mapping[_jax.Var, _jax.Equation]
@@ -33,10 +34,10 @@ def with_calls(jaxpr: _jax.Jaxpr, rules: Table) -> _jax.Jaxpr:
     """The same program, in which these functions are calls, as far as the table has rules for them."""
     names = {eqn.primitive.name for eqn in jaxpr.eqns}
     guesses = [guess for needed, guess in _GUESSES if names.issuperset(needed)]
-    if not guesses:
+    if not guesses and "custom_jvp_call" not in names:
         return jaxpr
     makers = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
-    eqns = [_as_call(eqn, makers, guesses, rules) or eqn for eqn in jaxpr.eqns]
+    eqns = [_softplus(eqn, rules) or _as_call(eqn, makers, guesses, rules) or eqn for eqn in jaxpr.eqns]
     if all(old is new for old, new in zip(jaxpr.eqns, eqns, strict=True)):
         return jaxpr
     return jaxpr.replace(eqns=live(eqns, jaxpr.outvars)[0])
@@ -105,6 +106,23 @@ def _logsumexp(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
 def _gelu(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     is_product = eqn.primitive.name == "mul" and not _jax.is_literal(eqn.invars[1])
     return _call(THROUGH[name], eqn.outvars[0].aval) if is_product else None
+
+
+def _softplus(eqn: _jax.Equation, rules: Table) -> _jax.Equation | None:
+    """logaddexp of one number and 0 as a call of softplus, where the table has the rules of the house."""
+    others = [v for v in eqn.invars if not _is_zero(v)]
+    if eqn.primitive.name != "custom_jvp_call" or len(eqn.invars) != 2 or len(others) != 1:
+        return None
+    known = ("jax.numpy.logaddexp", "jax.nn.softplus")
+    is_logaddexp = rule_name(eqn.primitive, eqn.params, rules) == known[0]
+    if not is_logaddexp or any(rules.get(name) is not RULES[name] for name in known):
+        return None
+    call = _call(jax.nn.softplus, others[0].aval)
+    return call and eqn.replace(invars=others, primitive=call.primitive, params=call.params)
+
+
+def _is_zero(atom: Any) -> bool:
+    return _jax.is_literal(atom) and not atom.aval.shape and bool(atom.val == 0)
 
 
 def _bessel(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:

@@ -1,4 +1,4 @@
-"""Functions without a call of their own, found by what they compute: gelu; tests/rules has the softmaxes."""
+"""Functions found by what they compute: gelu and softplus here, the softmaxes in tests/rules."""
 
 import functools
 
@@ -107,3 +107,21 @@ def test_the_graph_has_one_node_for_it():
     x = jnp.float32([20, 0])
     values = graph.forward(x)
     np.testing.assert_allclose(graph.backward(values, 1.0)[0], [2.0611537e-9, -1.0305769e-9], rtol=1e-5)
+
+
+SOFTPLUS = {"x, 0": lambda x: jnp.logaddexp(x, 0), "0, x": lambda x: jnp.logaddexp(0.0, x)}
+
+
+@pytest.mark.parametrize("f", SOFTPLUS.values(), ids=SOFTPLUS)
+def test_logaddexp_with_zero_is_softplus(f):
+    """At its infinities too, and at its price."""
+    x = jnp.float32([-np.inf, -90, -20, 0, 20, np.inf, np.nan])
+    slope, slope_of_softplus = (jax.jit(jax.vmap(grad(g))).lower(x).compile() for g in (f, jax.nn.softplus))
+    np.testing.assert_allclose(slope(x), [0, 0, 2.0611537e-9, 0.5, 1, 1, np.nan], rtol=2e-7)
+    assert slope.cost_analysis()["flops"] == slope_of_softplus.cost_analysis()["flops"]
+
+
+@pytest.mark.parametrize("f", SOFTPLUS.values(), ids=SOFTPLUS)
+def test_a_rule_of_ones_own_for_logaddexp_holds_for_zero_too(f):
+    rules = RULES | {"jax.numpy.logaddexp": lambda y_bar, y, x1, x2: (7 * y_bar, 7 * y_bar)}
+    assert grad(f, rules=rules)(0.3) == 7
