@@ -91,10 +91,10 @@ def others(p: Any, axes: Axes) -> Any:
 
 @rule("jax.nn.softmax", formula="x̄ = p ∘ (ȳ − Σ p ȳ)", source="Bridle 1990, eq. 9")
 def softmax(y_bar, y, x, *, axes):
-    """Where p has underflowed to 0 no infinite slope there counts, such as that of −p log p."""
+    """Where p has underflowed to 0 no ȳ but NaN counts, not even an infinite slope, such as −p log p has."""
 
     def x_bar(y_bar, p):
-        return covariance_times(jnp.where((p == 0) & jnp.isinf(y_bar), 0, y_bar), p, axes)
+        return covariance_times(jnp.where(p == 0, jnp.sign(y_bar), y_bar), p, axes)
 
     return (in_float32(x_bar)(y_bar, y),)
 
