@@ -32,7 +32,18 @@ from funcnet.train.mesh import Layout, on_one_device, on_the_host, spread_state
 from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
-from funcnet.train.state import WATCHED, Loss, State, Task, broken, init, take_steps
+from funcnet.train.state import (
+    WATCHED,
+    Loss,
+    State,
+    Task,
+    all_finite,
+    broken,
+    copied,
+    init,
+    last_finite,
+    take_steps,
+)
 from funcnet.train.watchlog import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
@@ -82,8 +93,8 @@ def fit(
         evaluate: at the end of each epoch, from the parameters to scalars by name; rows of metrics have them
             as validation_….
         hook: called with state and metrics after each chunk, before it is saved. Metrics are arrays by step;
-            at the end of an epoch those of `evaluate` are there too, as validation_…. The state is donated
-            to the next chunk: copy what is to be kept. It may raise `StopTraining`.
+            at the end of an epoch those of `evaluate` are there too, as validation_…. It may raise
+            `StopTraining`.
         folder: where the run is written, see `funcnet.train.folder`; nowhere if None. A state that is spread
             over devices is written in parts, if orbax is installed (`pip install 'funcnet[distributed]'`).
         resume: go on with the run in the folder.
@@ -134,9 +145,9 @@ def fit(
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
     if folder == "":
         raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
-    initial, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
+    state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
     task = Task(loss, optimizer, as_batches(batches), grad, seed, watch, devices)
-    begun, disk, interrupted, record = (initial, Log()), None, bool, None
+    log, disk, interrupted, record = Log(), None, bool, None
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(peers())
         if folder is not None:
@@ -144,8 +155,7 @@ def fit(
             disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe(), others.index == 0))
             disk.check_shared(others)
             interrupted = stack.enter_context(_ending_noted())
-            begun = disk.restore(begun[0]) if resume else disk.start(begun[0])
-        state, log = begun
+            state, log = disk.restore(state) if resume else disk.start(state)
         if int(state.step) > steps:
             raise ParameterError(
                 f"steps is {steps}, and {folder} is at step {state.step} already. Give more."
@@ -156,7 +166,8 @@ def fit(
         bar = tqdm(total=steps, initial=int(state.step), unit="step", disable=None if progress else True)
         stack.enter_context(bar)
         saved = time.monotonic()
-        for state, log, metrics in _chunks(task, steps, evaluate, record, others, *begun):
+        chunks = _chunks(task, steps, evaluate, record, others, state, log)
+        for state, log, metrics in chunks:
             step, stopping = int(state.step), _stops(hook, state, metrics)
             ended, due = others.agree(interrupted(), time.monotonic() - saved >= save_every)
             bar.set_postfix(_means(metrics), refresh=False)
@@ -190,7 +201,7 @@ def _chunks(
     state: State,
     log: Log,
 ) -> Iterator[tuple[State, Log, dict[str, Any]]]:
-    """State, log and metrics after each chunk to the end of the run; each state is donated to the next.
+    """State, log and metrics after each chunk to the end of the run.
 
     Raises:
         NonFiniteError: a state has no finite next step.
@@ -198,12 +209,13 @@ def _chunks(
     for begin, stop, data in _loaded(task, int(state.step), steps):
         began = time.perf_counter()
         with others.waiting():
-            state, measured = jax.block_until_ready(take_steps(task, state, data, stop, task.batches.turns))
-        reached = min(int(state.step) + 1, stop)  # a step that is not finite was measured, but not taken
-        metrics = jax.tree.map(operator.itemgetter(slice(reached - begin)), jax.device_get(measured))
-        if record:
-            record.add(metrics[WATCHED], begin)
-        if int(state.step) < stop:
+            after, measured = take_steps(task, copied(state), data, stop, task.batches.turns)
+            good, metrics = bool(all_finite(after.params)), jax.device_get(measured)
+        state = after if good else last_finite(task, state, data, stop, task.batches.turns)
+        if record:  # of the first bad step as well
+            reached = slice(min(int(state.step) + 1, stop) - begin)
+            record.add(jax.tree.map(operator.itemgetter(reached), metrics[WATCHED]), begin)
+        if not good:
             raise broken(task, state)
         log = log.add(metrics, stop - begin, time.perf_counter() - began)
         if stop % task.batches.per_epoch == 0 or stop == steps:

@@ -3,10 +3,14 @@
 The step number decides everything: the batch (`funcnet.train.batches`), the key, the schedule (optax counts
 steps as well). A State is therefore all that a run needs to go on.
 
-A step whose loss, gradients or parameters are not finite is not taken, nor is any after it: what it was made
-of is still there to be looked at (`funcnet.train.nonfinite`). Many steps are one `lax.scan`, which Python
-does not enter. XLA for CPUs computes a convolution inside of a loop ten times slower than outside of one
-(JAX's issue 12868), so there steps with convolutions are dispatched one by one.
+Where the loss, a gradient or a parameter is not finite, the parameters after the step are not: those whose
+gradients are not finite become NaN, all of them if the loss is. Since an update is added, none of these is
+finite ever again, and one look at the parameters after many steps tells whether all were good. So nothing is
+read or kept for it in a step. `step` and `advance` look after each one, and do not take it if it is bad.
+
+Many steps are one loop of XLA's, which Python does not enter. XLA for CPUs computes a convolution inside of a
+loop ten times slower than outside of one (JAX's issue 12868), so there steps with convolutions are dispatched
+one by one.
 """
 
 import functools
@@ -29,7 +33,7 @@ from funcnet.train.checkpoint import named_leaves
 from funcnet.train.limits import check_run
 from funcnet.train.loss import Loss, Metrics, evaluated, takes_key
 from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
-from funcnet.train.nonfinite import finite, why
+from funcnet.train.nonfinite import finite, marked, why
 from funcnet.train.watch import watched
 
 WATCHED = "watched"
@@ -53,6 +57,8 @@ class Task(NamedTuple):
     seed: Seed
     watch: int = 0
     devices: Devices = Devices()
+    stays: bool = False
+    """Whether a step that is not finite is not taken."""
 
 
 def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -> State:
@@ -112,7 +118,7 @@ def step(
     """
     key = step_key(seed)
     devices = _over(mesh, reproducible)
-    return lambda state, batch: _step(loss, optimizer, grad, state, batch, key, True, devices=devices)
+    return lambda state, batch: _step(loss, optimizer, grad, state, batch, key, None, devices, stays=True)
 
 
 def advance(
@@ -145,7 +151,9 @@ def advance(
     >>> metrics["loss"].shape, round(float(state.params))
     ((50,), 3)
     """
-    task = Task(loss, optimizer, as_batches(batches), grad, seed, devices=_over(mesh, reproducible))
+    task = Task(
+        loss, optimizer, as_batches(batches), grad, seed, devices=_over(mesh, reproducible), stays=True
+    )
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
         return take_steps(task, state, task.batches.load(seed, state.step, n), state.step + n, n)
@@ -156,21 +164,20 @@ def advance(
 def take_steps(
     task: Task, state: State, data: Any, stop: Integer[Array, ""] | int, turns: int
 ) -> tuple[State, Metrics]:
-    """Steps until `state.step` is `stop`, on what was loaded for them.
+    """Steps until `state.step` is `stop`, at most so many, on what was loaded for them; the state is donated.
 
-    The compiled loop has so many turns; those after `stop` change nothing, and their metrics mean nothing.
     A watched step in which more is measured than norms is a program of its own.
     """
-    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.devices
+    parts = task.loss, task.optimizer, task.batches.take, task.grad, task.devices, task.stays
     keys = step_key(task.seed), jax.random.key(task.seed)
     leaves, structure = jax.tree.flatten((state, data, keys))
-    slow = not is_traced(leaves) and _slow_in_a_loop(parts, structure, *map(_type, leaves))
-    if not (slow or task.watch):
-        return _scan(parts, turns, state, data, keys, stop)
+    if is_traced(leaves):
+        return _loop(parts, turns, None, state, data, keys, turns)
+    turns = 1 if _slow_in_a_loop(parts, structure, *map(_type, leaves)) else turns
     done = []
-    for full, count in _spans(task.watch, int(state.step), int(stop), 1 if slow else turns):
-        most = 1 if slow or full else turns
-        state, metrics = _loop(parts, most, full, state, data, keys, count)
+    for full, count in _spans(task.watch, int(state.step), int(stop), turns):
+        most = 1 if full else turns
+        state, metrics = _jitted_loop(parts, most, full, state, data, keys, count)
         done.append(metrics if count == most else jax.tree.map(operator.itemgetter(slice(count)), metrics))
     return state, jax.tree.map(lambda *each: jnp.concatenate(each), *done)
 
@@ -182,6 +189,28 @@ def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool 
         count = 1 if full else min(stop - begin, most, watch - begin % watch if watch else most)
         yield full, count
         begin += count
+
+
+def last_finite(task: Task, state: State, data: Any, stop: int, turns: int) -> State:
+    """The state that has no finite next step, of those from one that is finite to `stop`, which is not.
+
+    The program that was run is run again on halves of them, so its bits are those of the run.
+    """
+    while (step := int(state.step)) + 1 < stop:
+        middle = (step + stop) // 2
+        after, _ = take_steps(task, copied(state), data, middle, turns)
+        if all_finite(after.params):
+            state = after
+        else:
+            stop = middle
+    return state
+
+
+copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
+"""The same state in arrays of its own."""
+
+all_finite = jax.jit(finite)
+"""`finite`, compiled."""
 
 
 def broken(task: Task, state: State) -> NonFiniteError:
@@ -196,43 +225,31 @@ def step_key(seed: Seed) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.key(seed), 2)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def _scan(parts: tuple, turns: int, state: State, data: Any, keys: Any, stop: Any) -> tuple[State, Metrics]:
-    def turn(state: State, _: None) -> tuple[State, Metrics]:
-        return _taken(parts, None, state, data, keys, state.step < stop)
-
-    devices: Devices = parts[-1]
-    state, metrics = lax.scan(turn, devices.stay(state), length=turns)
-    return devices.stay(state), metrics
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _loop(
     parts: tuple, turns: int, full: bool | None, state: State, data: Any, keys: Any, count: Any
 ) -> tuple[State, Metrics]:
-    """Steps in a loop that ends after `count` of at most so many turns; one turn is no loop."""
-    devices: Devices = parts[-1]
-    take = functools.partial(_taken, parts, full, data=data, keys=keys)
+    """So many steps, of at most so many turns, in a loop; one turn is no loop."""
+    loss, optimizer, take, grad, devices, stays = parts
+
+    def taken(state: State) -> tuple[State, Metrics]:
+        batch = take(data, keys[1], state.step)
+        return _step(loss, optimizer, grad, state, batch, keys[0], full, devices, stays)
+
     state = devices.stay(state)
     if turns == 1:
-        state, metrics = take(state)
-        return devices.stay(state), jax.tree.map(lambda x: x[None], metrics)
-    rows = jax.tree.map(lambda x: jnp.zeros((turns, *x.shape), x.dtype), jax.eval_shape(take, state)[1])
+        state, metrics = taken(state)
+        return state, jax.tree.map(lambda x: x[None], metrics)
+    rows = jax.tree.map(lambda x: jnp.zeros((turns, *x.shape), x.dtype), jax.eval_shape(taken, state)[1])
 
     def turn(k: Array, both: tuple[State, Metrics]) -> tuple[State, Metrics]:
-        state, metrics = take(both[0])
+        state, metrics = taken(both[0])
         return state, jax.tree.map(lambda row, x: row.at[k].set(x), both[1], metrics)
 
     state, metrics = lax.fori_loop(0, count, turn, (state, rows))
     return devices.stay(state), metrics
 
 
-def _taken(
-    parts: tuple, full: bool | None, state: State, data: Any, keys: Any, wanted: Any = True
-) -> tuple[State, Metrics]:
-    loss, optimizer, take, grad, devices = parts
-    batch = take(data, keys[1], state.step)
-    return _step(loss, optimizer, grad, state, batch, keys[0], wanted, full, devices)
+_jitted_loop = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=3)
 
 
 def _over(mesh: Mesh | None, reproducible: bool | None) -> Devices:
@@ -248,11 +265,11 @@ def _step(
     state: State,
     batch: Any,
     key: Key[Array, ""],
-    wanted: Any,
-    full: bool | None = None,
-    devices: Devices = Devices(),  # noqa: B008 — immutable
+    full: bool | None,
+    devices: Devices,
+    stays: bool,
 ) -> tuple[State, Metrics]:
-    """The next state, or the same one if it is not wanted or not finite; and the metrics.
+    """The next state, or the same one if the next is not finite and the run `stays` then; and the metrics.
 
     Among these is what `watched` has seen, unless `full` is None.
     """
@@ -287,16 +304,18 @@ def _step(
         value_fn=value,
     )
     params: Any = optax.apply_updates(state.params, updates)
+    params = marked(params, gradients, finite(total, kept))
     after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
-    select = functools.partial(jnp.where, finite(total, gradients, params) & wanted)
-    return devices.stay(jax.tree.map(select, after, state)), {"loss": total, **metrics}
+    if stays:
+        after = jax.tree.map(functools.partial(jnp.where, finite(after.params)), after, state)
+    return devices.stay(after), {"loss": total, **metrics}
 
 
 @functools.lru_cache(64)
 def _slow_in_a_loop(parts: tuple, structure: Any, *types: jax.ShapeDtypeStruct) -> bool:
     """Whether steps on arrays of these types have convolutions and run on a CPU."""
     platforms = {device.platform for type_ in types for device in type_.sharding.device_set}
-    program = _loop.trace(parts, 1, None, *structure.unflatten(types), 1).jaxpr
+    program = _jitted_loop.trace(parts, 1, None, *structure.unflatten(types), 1).jaxpr
     return platforms == {"cpu"} and "conv_general_dilated" in str(program)
 
 

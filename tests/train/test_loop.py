@@ -125,6 +125,14 @@ def test_a_hook_stops_the_run_as_if_it_were_over(tmp_path):
     np.testing.assert_array_equal(load_run(tmp_path / "run").params[""], run.params)
 
 
+def test_a_hook_may_keep_the_states_that_it_gets():
+    states = []
+    run = train(steps=30, hook=lambda state, metrics: states.append(state))
+    assert_equal(states[0], train(steps=10))
+    assert_equal(states[-1], run)
+    assert len(states) == 3
+
+
 def test_an_error_in_a_hook_is_the_user_s_own():
     with pytest.raises(ZeroDivisionError):
         train(hook=lambda state, metrics: 1 / 0)

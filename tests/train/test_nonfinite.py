@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax import lax
 
 from funcnet import nn
 from funcnet._errors import DataError, NonFiniteError
 from funcnet.data import Split, load
-from funcnet.train import Config, State, fit, in_memory
+from funcnet.train import Batches, Config, State, fit, in_memory
 from funcnet.train.checkpoint import read
 from funcnet.train.nonfinite import finite, why
 
@@ -47,6 +48,29 @@ def test_an_infinite_input():
         pytest.raises(NonFiniteError, match=r"at step [0-2] forward: affine makes ∞ .*batch.* of 200 ∞"),
     ):
         fit(CONFIG, replace(SPIRAL, train=_with_extreme_input(np.inf)))
+
+
+@pytest.mark.parametrize("step", [0, 62, 99, 100])
+@pytest.mark.parametrize("what", ["loss", "gradient", "update"])
+@pytest.mark.parametrize("tamed", [False, True], ids=["", "clipped"])
+def test_the_step_is_found_wherever_it_is(what, step, tamed):
+    """In a chunk of 100 steps, and in the next; also where clipping makes an infinite gradient finite."""
+
+    def loss(w, row):
+        bad = row == step
+        value = jnp.sum(w**2) + jnp.where(bad & (what == "loss"), jnp.inf, 0.0)
+        return value + jnp.sqrt(w[0] - jnp.where(bad & (what == "gradient"), lax.stop_gradient(w[0]), 0.0))
+
+    rate = lambda count: jnp.where((count == step) & (what == "update"), jnp.inf, 1e-4)  # noqa: E731
+    optimizer = optax.chain(optax.clip(1.0) if tamed else optax.identity(), optax.sgd(rate))
+    batches = Batches(lambda seed, first, steps: (), lambda data, key, step: step, 100, 200, dict)
+    words = {
+        "loss": "forward: ",
+        "gradient": "backward: sqrt",
+        "update": "loss and gradients are finite, but",
+    }
+    with pytest.raises(NonFiniteError, match=f"^at step {step} {words[what]}"):
+        fit(loss, np.float32([4, 1]), batches, optimizer=optimizer, steps=200)
 
 
 def test_a_label_that_is_no_class():
