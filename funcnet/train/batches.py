@@ -4,9 +4,9 @@
     procedural(draw)             draw(key) makes a batch on the device: copy tasks, toy sets
     from_source(source, size)    on the host, anything with a length and [i] (`funcnet.train.source`)
 
-An epoch e visits all examples in the order `order(key of the seed, examples, e)`, and its s-th step takes the
-s-th slice of that; what does not fill a last batch waits for the next epoch, and fewer examples than a batch
-are one batch. So a run that goes on at some step needs no word of the reader.
+An epoch e visits all examples in the order `orders(key of the seed, examples, e, 1)[0]`, and its s-th step
+takes the s-th slice of that; what does not fill a last batch waits for the next epoch, and fewer examples
+than a batch are one batch. So a run that goes on at some step needs no word of the reader.
 
 What several steps need is brought to the device at once (`load`), and each takes its part there (`take`,
 inside of the compiled loop). Arrays that are spread over devices stay so, and so do the batches out of them.
@@ -109,20 +109,16 @@ def in_memory(arrays: Any, size: int) -> Batches:
     )
     arrays = jax.tree.map(jnp.asarray, arrays)
 
-    def visits(seed: Seed, first: Step, epochs: int) -> Array:
-        each = first + jnp.arange(epochs, dtype=jnp.int32)
-        return jax.vmap(functools.partial(order, jax.random.key(seed), slices.examples))(each)
-
     @functools.lru_cache(1)
     def kept(seed: int, first: int, epochs: int) -> Array:
         with jax.ensure_compile_time_eval():  # what is kept must have a value, within jit too
-            return visits(seed, first, epochs)
+            return orders(jax.random.key(seed), slices.examples, first, epochs)
 
     def load(seed: Seed, step: Step, steps: int) -> Any:
         first = step // slices.per_epoch
         if is_traced((seed, step)):
             epochs = (steps + slices.per_epoch - 2) // slices.per_epoch + 1  # as many as it may touch
-            return arrays, visits(seed, first, epochs), jnp.int32(first)
+            return arrays, orders(jax.random.key(seed), slices.examples, first, epochs), jnp.int32(first)
         epochs = (int(step) + steps - 1) // slices.per_epoch - int(first) + 1
         return arrays, kept(int(seed), int(first), epochs), jnp.int32(first)
 
@@ -216,11 +212,14 @@ def _gathered(array: Array, rows: Array) -> Array:
     return array[rows]
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def order(key: Key[Array, ""], examples: int, epoch: Step) -> Integer[Array, " {examples}"]:
-    """The order in which an epoch visits the examples, by the key of the seed: a permutation."""
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def orders(
+    key: Key[Array, ""], examples: int, first: Step, epochs: int
+) -> Integer[Array, "{epochs} {examples}"]:
+    """The order in which each of so many epochs visits the examples, by the key of the seed: permutations."""
     _, key = jax.random.split(key)
-    return jax.random.permutation(jax.random.fold_in(key, epoch), examples)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(first + jnp.arange(epochs, dtype=jnp.int32))
+    return jax.vmap(lambda key: jax.random.permutation(key, examples))(keys)
 
 
 def as_batches(batches: Batches | Callable) -> Batches:

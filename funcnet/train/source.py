@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
-from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, order, rows_of
+from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, orders, rows_of
 from funcnet.train.canonical import DATA
 
 READ_AT_ONCE = 2**26
@@ -131,7 +131,7 @@ def _of_stack(data: Any, key: Key[Array, ""], step: Step) -> Any:
 
 @functools.lru_cache(2)
 def _order(seed: int, examples: int, epoch: int) -> np.ndarray:
-    return np.asarray(order(jax.random.key(seed), examples, epoch))
+    return np.asarray(orders(jax.random.key(seed), examples, epoch, 1)[0])
 
 
 def read_ahead(load: Callable[..., T], spans: Iterable[tuple[int, int]]) -> Iterator[T]:

@@ -7,7 +7,7 @@ import pytest
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet.train import from_source, in_memory, procedural
-from funcnet.train.batches import order
+from funcnet.train.batches import orders
 
 pytestmark = pytest.mark.in_turns(2)
 
@@ -42,10 +42,10 @@ def test_an_epoch_sees_every_example_at_most_once(make, examples, size, steps, s
 
 def test_an_order_follows_from_seed_and_epoch():
     key = jax.random.key(0)
-    visit = order(key, 300, 4)
-    np.testing.assert_array_equal(visit, order(key, 300, 4))
-    for other in (order(key, 300, 5), order(jax.random.key(1), 300, 4)):
-        assert not np.array_equal(visit, other)
+    fourth, fifth = orders(key, 300, 4, 2)
+    np.testing.assert_array_equal(fourth, orders(key, 300, 4, 1)[0])
+    for other in (fifth, orders(jax.random.key(1), 300, 4, 1)[0]):
+        assert not np.array_equal(fourth, other)
 
 
 @pytest.mark.parametrize("step", [0, 3, 11])
