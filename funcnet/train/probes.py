@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
@@ -151,17 +150,17 @@ def _joined(*parts: str) -> str:
 
 
 @jax.custom_vjp
-def probe(x: Array, sizes: Array) -> Array:
-    """The identity, whose gradient for `sizes` is the statistics of x and of x̄, as many as these have."""
+def probe(x: Array, sizes: tuple[Array, Array]) -> Array:
+    """The identity, whose gradients for `sizes` are the statistics of x and of x̄, as many as these have."""
     return x
 
 
-def _forward(x: Array, sizes: Array) -> tuple[Array, Array]:
-    return x, packed(x, sizes.shape[-1] == ROW)
+def _forward(x: Array, sizes: tuple[Array, Array]) -> tuple[Array, Array]:
+    return x, packed(x, sizes[0].shape[-1] == ROW)
 
 
-def _backward(of_value: Array, x_bar: Array) -> tuple[Array, Array]:
-    return x_bar, jnp.stack([of_value, packed(x_bar, of_value.shape[-1] == ROW)])
+def _backward(of_value: Array, x_bar: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x_bar, (of_value, packed(x_bar, of_value.shape[-1] == ROW))
 
 
 probe.defvjp(_forward, _backward)

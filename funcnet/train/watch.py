@@ -109,15 +109,11 @@ def watched(
 
             def run(full: bool) -> tuple[Any, Any, Array]:
                 width = ROW if full else 1
-                rows = [jnp.zeros((*lengths, 2, width), jnp.float32) for _, lengths in probed.places]
+                rows = [(jnp.zeros((*lengths, width), jnp.float32),) * 2 for _, lengths in probed.places]
                 value, (gradients, sizes) = grad(with_rows, has_aux=has_aux)((params, rows))
-                both = [jnp.moveaxis(size, -2, 0).reshape(2, -1, width) for size in sizes]
-                found = [
-                    *(packed(g, full)[None] for g in jax.tree.leaves(gradients)),
-                    *(size[0] for size in both),
-                    *(size[1] for size in both),
-                ]
-                return value, gradients, whole(jnp.concatenate(found))
+                found = [packed(g, full) for g in jax.tree.leaves(gradients)]
+                found += [of_value for of_value, _ in sizes] + [of_gradient for _, of_gradient in sizes]
+                return value, gradients, whole(jnp.concatenate([each.reshape(-1, width) for each in found]))
 
             value, gradients, numbers = (
                 run(full) if isinstance(full, bool) else lax.cond(full, lambda: run(True), lambda: run(False))
