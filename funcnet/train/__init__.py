@@ -9,7 +9,7 @@
 Which file is about what:
 
     loop         `fit`: chunks of steps, and between them metrics, hook, checkpoint, Ctrl-C
-    state        one step, and many in one jitted call, as pure functions; loss: what it may return
+    state        one step as a pure function; loss: what it may return; steps: many in one jitted call
     batches      what a step gets: rows in memory, drawn ones; source: those of a source on the host
     folder       a run's files, their lock, and what refuses to be resumed; checkpoint: trees of arrays
     run          the rows of metrics.csv, and what was trained, saved and read back
@@ -74,7 +74,8 @@ if TYPE_CHECKING:
     from funcnet.train.run import Run
     from funcnet.train.sequences import rmsprop, sequence_errors, sequence_loss
     from funcnet.train.source import from_source
-    from funcnet.train.state import State, advance, init, step
+    from funcnet.train.state import State, init, step
+    from funcnet.train.steps import advance
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -92,6 +93,7 @@ else:
             "run": ["Run"],
             "sequences": ["rmsprop", "sequence_errors", "sequence_loss"],
             "source": ["from_source"],
-            "state": ["State", "advance", "init", "step"],
+            "state": ["State", "init", "step"],
+            "steps": ["advance"],
         },
     )

@@ -36,7 +36,8 @@ from funcnet.train.batches import in_memory
 from funcnet.train.config import Config
 from funcnet.train.net import Metrics, Net, evaluate, initial, precision
 from funcnet.train.objective import OPTIMIZERS, check_trainable, penalty, schedule
-from funcnet.train.state import advance, init
+from funcnet.train.state import init
+from funcnet.train.steps import advance
 
 AXES = "seed", "hidden", "regularization", "activation"
 """The axes of a sweep in the order of its arrays' axes, named as the fields of `Config` that they vary."""

@@ -1,6 +1,6 @@
 """A training run: chunks of steps, and between them what the user sees and what must not be lost.
 
-A chunk is up to 100 steps in one call (`funcnet.train.state`). Where chunks end follows from the step number,
+A chunk is up to 100 steps in one call (`funcnet.train.steps`). Where chunks end follows from the step number,
 and all that a run knows is its State and its Log, so going on from a checkpoint of the two gives the same
 parameters, bit for bit, as a run that was never stopped.
 """
@@ -32,18 +32,8 @@ from funcnet.train.mesh import Layout, on_one_device, on_the_host, spread_state
 from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
-from funcnet.train.state import (
-    WATCHED,
-    Loss,
-    State,
-    Task,
-    all_finite,
-    broken,
-    copied,
-    init,
-    last_finite,
-    take_steps,
-)
+from funcnet.train.state import WATCHED, Loss, State, Way, init
+from funcnet.train.steps import Task, all_finite, broken, copied, last_finite, take_steps
 from funcnet.train.watchlog import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
@@ -146,7 +136,7 @@ def fit(
     if folder == "":
         raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
-    task = Task(loss, optimizer, as_batches(batches), grad, seed, watch, devices)
+    task = Task(Way(loss, optimizer, grad, devices), as_batches(batches), seed, watch)
     log, disk, interrupted, record = Log(), None, bool, None
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(peers())
@@ -221,7 +211,7 @@ def _chunks(
         if stop % task.batches.per_epoch == 0 or stop == steps:
             validation = {}
             if evaluate:
-                params = on_one_device(state.params) if task.devices.mesh else state.params
+                params = on_one_device(state.params) if task.way.devices.mesh else state.params
                 validation = _validation(evaluate(params))
             log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
             metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
@@ -239,7 +229,7 @@ def _validation(values: Any) -> dict[str, float]:
 
 def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:
     """Where each chunk begins and stops, and its data."""
-    batches = task.batches.on(task.devices.mesh) if task.devices.mesh else task.batches
+    batches = task.batches.on(task.way.devices.mesh) if task.way.devices.mesh else task.batches
 
     def load(begin: int, stop: int) -> tuple[int, int, Any]:
         return begin, stop, batches.load(task.seed, begin, stop - begin)

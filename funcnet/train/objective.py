@@ -21,7 +21,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from funcnet import nn
@@ -32,8 +31,7 @@ from funcnet.train import checkpoint
 from funcnet.train.batches import Batches, in_memory
 from funcnet.train.config import Config
 from funcnet.train.limits import check_size
-from funcnet.train.loop import Hook, fit
-from funcnet.train.mesh import Layout
+from funcnet.train.loop import fit
 from funcnet.train.net import Net, check_labels, evaluate_in_chunks, forward, initial, metrics, precision
 from funcnet.train.nets import NETS, example_shape
 from funcnet.train.run import finished
@@ -159,35 +157,16 @@ def check_trainable(config: Config, dataset: Dataset, nets: int = 1) -> None:
 
 
 def fit_classifier(
-    config: Config,
-    dataset: Dataset,
-    *,
-    folder: str | Path | None = None,
-    resume: bool = False,
-    start_from: str | Path | None = None,
-    hook: Hook | None = None,
-    watch: int = 0,
-    save_every: float = 5.0,
-    progress: bool = False,
-    mesh: Mesh | None = None,
-    layout: Layout | None = None,
-    reproducible: bool | None = None,
+    config: Config, dataset: Dataset, *, start_from: str | Path | None = None, **options: Any
 ) -> Net:
     """Trains the net that a configuration names on a data set in raw units.
 
     Args:
         config: the settings. A run is resumed with the same, but for epochs and learning_rate.
         dataset: its inputs are standardized here, by mean and standard deviation of the training part.
-        folder: as for any other loss, see `fit`.
-        resume: likewise.
         start_from: the folder of a finished run whose weights are taken where names and shapes fit.
-        hook: likewise.
-        watch: likewise.
-        save_every: likewise.
-        progress: likewise.
-        mesh: likewise.
-        layout: likewise.
-        reproducible: likewise.
+        **options: folder, resume, hook, watch, save_every, progress, mesh, layout and reproducible, as of
+            `fit`.
 
     Raises:
         ParameterError: `resume` without a folder, or the net needs more memory than there is.
@@ -216,17 +195,6 @@ def fit_classifier(
         x, y = standardized.validation
         validation = jnp.asarray(x.reshape(-1, *shape)), jnp.asarray(y)
 
-        def result(params: Params, history: Any, optimizer_state: Any) -> Net:
-            return Net(
-                params=transposed(params),
-                history=history,
-                optimizer_state=optimizer_state,
-                config=config,
-                standardization=standardization,
-                classes=dataset.classes,
-                image_shape=dataset.image_shape,
-            )
-
         run = fit(
             loss,
             params,
@@ -235,17 +203,16 @@ def fit_classifier(
             steps=config.epochs * batches.per_epoch,
             seed=config.seed,
             evaluate=lambda params: evaluate_in_chunks(config, transposed(params), *validation)._asdict(),
-            hook=hook,
-            folder=folder,
-            resume=resume,
             settings=asdict(config),
-            watch=watch,
-            save_every=save_every,
-            progress=progress,
-            mesh=mesh,
-            layout=layout,
-            reproducible=reproducible,
-            result=result,
+            result=lambda params, *rest: Net(
+                transposed(params),
+                *rest,
+                config=config,
+                standardization=standardization,
+                classes=dataset.classes,
+                image_shape=dataset.image_shape,
+            ),
+            **options,
         )
         assert isinstance(run, Net)
         return run

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from funcnet import nn, train
-from funcnet.train import state as module
+from funcnet import nn, train, value_and_grad
+from funcnet.train import state as one
+from funcnet.train import steps as many
 from tests.benchmarks.bench_loops import CASES
 
 ROUNDS = 15
@@ -50,7 +51,8 @@ def call(loss, params, data, size, watch, flag, first):
     """A function that takes the steps from the first to the hundredth, and returns how many these are."""
     optimizer = optax.sgd(1e-3, 0.9)
     batches = train.in_memory(data, size)
-    task = module.Task(lambda p, b: loss(p, b), optimizer, batches, module.value_and_grad, 0, watch)
+    way = one.Way(lambda p, b: loss(p, b), optimizer, value_and_grad)
+    task = many.Task(way, batches, 0, watch)
     state = train.init(params, optimizer)._replace(step=jnp.int32(first))
     steps = 100 - first
 
@@ -58,11 +60,11 @@ def call(loss, params, data, size, watch, flag, first):
         nonlocal state
         data = batches.load(0, first, steps)
         if flag:
-            after, _ = module.take_steps(task, module.copied(state), data, 100, steps)
-            assert module.all_finite(after.params)
+            after, _ = many.take_steps(task, many.copied(state), data, 100, steps)
+            assert many.all_finite(after.params)
         else:
-            with mock.patch.object(module, "marked", lambda params, *_: params):
-                after, _ = module.take_steps(task, state, data, 100, steps)
+            with mock.patch.object(one, "marked", lambda params, *_: params):
+                after, _ = many.take_steps(task, state, data, 100, steps)
         state = jax.block_until_ready(after)._replace(step=jnp.int32(first))
         return steps
 

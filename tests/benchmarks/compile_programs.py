@@ -41,7 +41,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec  # noqa: E
 
 from funcnet import nn  # noqa: E402
 from funcnet.train.mesh import Devices, layout_of  # noqa: E402
-from funcnet.train.state import State, _step, step_key  # noqa: E402
+from funcnet.train.state import State, Way, step_key, taken  # noqa: E402
 
 H200 = """
 gpu_device_info {
@@ -108,7 +108,7 @@ def compiled(net, mesh, layout, reproducible):
     devices = Devices(mesh, tuple(jax.tree.leaves(where)), reproducible)
 
     def step(state, batch):
-        return _step(loss, optimizer, jax.value_and_grad, state, batch, step_key(0), True, devices=devices)
+        return taken(Way(loss, optimizer, jax.value_and_grad, devices), state, batch, step_key(0))
 
     def on(leaf, sharding):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -19,9 +19,8 @@ import optax
 from flax import linen
 
 from funcnet.data import load, standardize
-from funcnet.train import classifier, fit
+from funcnet.train import advance, classifier, fit, init
 from funcnet.train.presets import PRESETS
-from funcnet.train.state import advance, init
 
 WIRED = replace(PRESETS["randwired"], channels=(8,), hidden=(256,), epochs=2)
 ROUNDS = 5

@@ -156,7 +156,7 @@ def test_an_optimizer_that_asks_for_the_loss_gets_it():
 
 def test_a_convolution_on_a_cpu_is_not_put_into_a_loop(monkeypatch):
     """As JAX's issue 12868 has it, it would take ten times as long; the result is the same."""
-    from funcnet.train import state as module
+    from funcnet.train import steps as module
 
     def loss(kernel, x):
         return jnp.mean(jax.lax.conv(x, kernel, (1, 1), "SAME") ** 2)

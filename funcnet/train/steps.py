@@ -1,0 +1,171 @@
+"""Many steps of training in one call, and which of them was bad.
+
+Many steps are one loop of XLA's, which Python does not enter. XLA for CPUs computes a convolution inside of a
+loop ten times slower than outside of one (JAX's issue 12868), so there steps with convolutions are dispatched
+one by one.
+"""
+
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh
+from jaxtyping import Array, Integer
+
+from funcnet._errors import NonFiniteError
+from funcnet.backprop import value_and_grad
+from funcnet.train.batches import Batches, Seed, as_batches, is_traced
+from funcnet.train.loss import Loss, Metrics, takes_key
+from funcnet.train.nonfinite import finite, why
+from funcnet.train.state import State, Way, step_key, taken, way_over
+
+
+class Task(NamedTuple):
+    """What steps depend on beside the State."""
+
+    way: Way
+    batches: Batches
+    seed: Seed
+    watch: int = 0
+
+
+def advance(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    batches: Batches | Callable,
+    *,
+    grad: Callable = value_and_grad,
+    seed: Seed = 0,
+    mesh: Mesh | None = None,
+    reproducible: bool | None = None,
+) -> Callable[[State, int], tuple[State, Metrics]]:
+    """A function from a state and a number n to the state n steps later, and the metrics of each step.
+
+    Args:
+        loss: as for `step`.
+        optimizer: as for `step`.
+        batches: from `funcnet.train.batches`, or a jittable function of a key.
+        grad: as for `step`.
+        seed: decides batches and keys.
+        mesh: as for `step`.
+        reproducible: as for `step`.
+
+    Returns:
+        The function; metrics are stacked by step. The state passed in is donated: use what comes back.
+
+    >>> from funcnet.train import init
+    >>> draw = lambda key: jax.random.normal(key, (8,)) + 3.0
+    >>> go = advance(lambda w, x: jnp.mean((x - w) ** 2), optax.sgd(0.1), draw)
+    >>> state, metrics = go(init(jnp.array(0.0), optax.sgd(0.1)), 50)
+    >>> metrics["loss"].shape, round(float(state.params))
+    ((50,), 3)
+    """
+    task = Task(way_over(mesh, reproducible, loss, optimizer, grad), as_batches(batches), seed)
+
+    def steps(state: State, n: int) -> tuple[State, Metrics]:
+        return take_steps(task, state, task.batches.load(seed, state.step, n), state.step + n, n)
+
+    return steps
+
+
+def take_steps(
+    task: Task, state: State, data: Any, stop: Integer[Array, ""] | int, turns: int
+) -> tuple[State, Metrics]:
+    """Steps until `state.step` is `stop`, at most so many, on what was loaded for them; the state is donated.
+
+    A watched step in which more is measured than norms is a program of its own.
+    """
+    parts = task.way, task.batches.take
+    keys = step_key(task.seed), jax.random.key(task.seed)
+    leaves, structure = jax.tree.flatten((state, data, keys))
+    if is_traced(leaves):
+        return _loop(parts, turns, None, state, data, keys, turns)
+    turns = 1 if _slow_in_a_loop(parts, structure, *map(_type, leaves)) else turns
+    done = []
+    for full, count in _spans(task.watch, int(state.step), int(stop), turns):
+        most = 1 if full else turns
+        state, metrics = _jitted_loop(parts, most, full, state, data, keys, count)
+        done.append(metrics if count == most else jax.tree.map(operator.itemgetter(slice(count)), metrics))
+    return state, jax.tree.map(lambda *each: jnp.concatenate(each), *done)
+
+
+def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool | None, int]]:
+    """How many steps are taken at once, and whether all is measured in them; None if nothing is."""
+    while begin < stop:
+        full = begin % watch == 0 if watch else None
+        count = 1 if full else min(stop - begin, most, watch - begin % watch if watch else most)
+        yield full, count
+        begin += count
+
+
+def last_finite(task: Task, state: State, data: Any, stop: int, turns: int) -> State:
+    """The state that has no finite next step, of those from one that is finite to `stop`, which is not.
+
+    The program that was run is run again on halves of them, so its bits are those of the run.
+    """
+    while (step := int(state.step)) + 1 < stop:
+        middle = (step + stop) // 2
+        after, _ = take_steps(task, copied(state), data, middle, turns)
+        if all_finite(after.params):
+            state = after
+        else:
+            stop = middle
+    return state
+
+
+copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
+"""The same state in arrays of its own."""
+
+all_finite = jax.jit(finite)
+"""`finite`, compiled."""
+
+
+def broken(task: Task, state: State) -> NonFiniteError:
+    """The error that says why a state has no finite next step."""
+    step = int(state.step)
+    batch, key = task.batches(step, task.seed), jax.random.fold_in(step_key(task.seed), step)
+    loss, optimizer, *_ = task.way
+    return why(loss, optimizer, state, batch, **({"key": key} if takes_key(loss) else {}))
+
+
+def _loop(
+    parts: tuple, turns: int, full: bool | None, state: State, data: Any, keys: Any, count: Any
+) -> tuple[State, Metrics]:
+    """So many steps, of at most so many turns, in a loop; one turn is no loop."""
+    way, take = parts
+
+    def one(state: State) -> tuple[State, Metrics]:
+        return taken(way, state, take(data, keys[1], state.step), keys[0], full)
+
+    state = way.devices.stay(state)
+    if turns == 1:
+        state, metrics = one(state)
+        return state, jax.tree.map(lambda x: x[None], metrics)
+    rows = jax.tree.map(lambda x: jnp.zeros((turns, *x.shape), x.dtype), jax.eval_shape(one, state)[1])
+
+    def turn(k: Array, both: tuple[State, Metrics]) -> tuple[State, Metrics]:
+        state, metrics = one(both[0])
+        return state, jax.tree.map(lambda row, x: row.at[k].set(x), both[1], metrics)
+
+    state, metrics = lax.fori_loop(0, count, turn, (state, rows))
+    return way.devices.stay(state), metrics
+
+
+_jitted_loop = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=3)
+
+
+@functools.lru_cache(64)
+def _slow_in_a_loop(parts: tuple, structure: Any, *types: jax.ShapeDtypeStruct) -> bool:
+    """Whether steps on arrays of these types have convolutions and run on a CPU."""
+    platforms = {device.platform for type_ in types for device in type_.sharding.device_set}
+    program = _jitted_loop.trace(parts, 1, None, *structure.unflatten(types), 1).jaxpr
+    return platforms == {"cpu"} and "conv_general_dilated" in str(program)
+
+
+def _type(leaf: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
