@@ -6,6 +6,7 @@ least, since an update is often smaller than the last digit of a half-precision 
 """
 
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -86,15 +87,9 @@ def evaluate(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
 def evaluate_in_chunks(config: Config, params: Params, x: Inputs, y: Labels) -> Metrics:
     """What `evaluate` gives, with the values of only so many images at once in memory."""
     parts = _chunks(config, len(y))
-    if len(parts) == 1:
-        return evaluate(config, params, x, y)
-    each = [evaluate(config, params, x[part], y[part]) for part in parts]
     shares = [(part.stop - part.start) / len(y) for part in parts]
-    weighted = (
-        jax.tree.map(lambda value, share=share: share * value, m)
-        for share, m in zip(shares, each, strict=True)
-    )
-    return functools.reduce(lambda a, b: jax.tree.map(jnp.add, a, b), weighted)
+    each = [evaluate(config, params, x[part], y[part]) for part in parts]
+    return jax.tree.map(lambda *values: sum(map(operator.mul, shares, values)), *each)
 
 
 def _chunks(config: Config, examples: int) -> list[slice]:
