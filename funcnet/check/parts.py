@@ -1,5 +1,6 @@
 """Parts of the check alone: rows of the table of criteria, for whoever asks one thing only."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from funcnet._errors import ParameterError
 from funcnet.check import criteria, words
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
-from funcnet.check.comparisons import slopes_along
+from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import Criterion, first
 from funcnet.check.directions import Direction
 from funcnet.check.finding import Finding, raised
@@ -121,13 +122,17 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
     """
     __tracebackhide__ = True
     seen = Answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
-    with np.errstate(all="ignore"):
-        (one,) = slopes_along(seen, [(None, "given", _direction(seen.case.subject, args, along))])
+    direction = _direction(seen.case.subject, args, along)
+
+    @functools.cache
+    def measured() -> Along:
+        with np.errstate(all="ignore"):
+            return slopes_along(seen, [(None, "given", direction)])[0]
 
     def is_a_slope(case: Case, seen: Answers) -> Finding | None:
-        return None if one.agrees() else words.off_slope(one, "along the direction given")
+        return None if measured().agrees() else words.off_slope(measured(), "along the direction given")
 
-    return raised(first(seen, [is_a_slope]) or one.slope)
+    return raised(first(seen, [criteria.ends, is_a_slope]) or measured().slope)
 
 
 def _direction(asked: Subject, args: Sequence[Any], along: Any) -> Direction:

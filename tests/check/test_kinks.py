@@ -207,6 +207,14 @@ def test_check_kink_sees_the_direction_given_alone():
     assert "v moves x[3] = 0" in str(caught.value)
 
 
+@pytest.mark.in_turns(4)
+def test_check_kink_of_a_function_that_does_not_end():
+    endless = jax.custom_jvp(lambda x: jax.lax.while_loop(lambda x: x < 1e30, lambda x: x * 1, x))
+    endless.defjvps(lambda x_dot, y, x: x_dot)
+    with pytest.raises(VJPCheckError, match="does not end"):
+        check_kink(endless, 0.5, along=1.0)
+
+
 def test_check_kink_of_a_wrong_gradient_where_there_is_no_kink():
     with pytest.raises(VJPCheckError, match="is not the slope along the direction given") as caught:
         check_kink(custom(jnp.sin, lambda args, y_bar: (y_bar,)), array(1.0, 2.0), along=array(1.0, 0.0))
