@@ -14,6 +14,9 @@ into a layout, puts them where the operand has them. ȳ is as wide as the forwar
 (`preferred_element_type`), so the gradients accumulate as wide without being told, and are rounded to
 the operand's dtype once, at the end.
 
+Where w̄ sums over several axes m, as over examples and the words of each, XLA on a CPU copies the first
+factor, or computes it once more for this product. So the smaller one comes first.
+
 In a ragged product one axis of x is cut into groups of consecutive indices. With e(i) the group of
 index i, and no group for the indices behind the last one:
 
@@ -43,13 +46,19 @@ def dot_general(y_bar, y, x, w, *, dimension_numbers, precision, preferred_eleme
     x_kept, w_kept = _kept(x, x_contract, x_batch), _kept(w, w_contract, w_batch)
     b, m, n = _axes_of_y(x_batch, x_kept, w_kept)
     x_axes = [*x_batch, *x_kept, *_in_order_of(w_contract, x_contract)]
-    w_axes = [*w_batch, *w_kept, *_in_order_of(x_contract, w_contract)]
     x_bar = lax.dot_general(
         y_bar, w, ((n, w_kept), (b, w_batch)), precision, out_sharding=sharding_of(x, x_axes)
     )
-    w_bar = lax.dot_general(
-        y_bar, x, ((m, x_kept), (b, x_batch)), _exchanged(precision), out_sharding=sharding_of(w, w_axes)
-    )
+    if x.size < y_bar.size:
+        w_axes = [*w_batch, *_in_order_of(x_contract, w_contract), *w_kept]
+        w_bar = lax.dot_general(
+            x, y_bar, ((x_kept, m), (x_batch, b)), precision, out_sharding=sharding_of(w, w_axes)
+        )
+    else:
+        w_axes = [*w_batch, *w_kept, *_in_order_of(x_contract, w_contract)]
+        w_bar = lax.dot_general(
+            y_bar, x, ((m, x_kept), (b, x_batch)), _exchanged(precision), out_sharding=sharding_of(w, w_axes)
+        )
     return _placed(x_bar, x_axes, x), _placed(w_bar, w_axes, w)
 
 

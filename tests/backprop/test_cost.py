@@ -45,10 +45,10 @@ def test_the_way_back_costs_no_more_in_the_mean(measure):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("FLOPs", 1.035), ("temporary bytes", 0.97), ("bytes accessed", 0.99)]
+    ("name", "limit"), [("FLOPs", 1.03), ("temporary bytes", 0.935), ("bytes accessed", 0.975)]
 )
 def test_accuracy_costs_little_in_the_mean(name, limit):
-    """The larger of two JAX versions: temporary bytes are 0.94 on 0.10.2 and 0.963 on 0.12.0.1."""
+    """The larger of two JAX versions: temporary bytes are 0.91 on 0.10.2 and 0.929 on 0.12.0.1."""
     assert geometric_mean(MEASURES[name], lambda program: funcnet.value_and_grad) <= limit
 
 

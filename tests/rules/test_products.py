@@ -148,15 +148,15 @@ def test_second_order_of_a_ragged_product():
     chex.assert_trees_all_close(second(funcnet.vjp, ragged), second(jax.vjp, dense), rtol=1e-12)
 
 
-def products_of_the_rule(**params):
-    """The two products that the rule makes of one: their parameters."""
-    x, w = jnp.ones((2, 3)), jnp.ones((3, 4))
+def products_of_the_rule(n=2, **params):
+    """The two products that the rule makes of one, x of 3 by w of n columns: their parameters."""
+    x, w = jnp.ones((2, 3)), jnp.ones((3, n))
     numbers = (((1,), (0,)), ((), ()))
     back = jax.make_jaxpr(
         lambda y_bar, x, w: RULES["dot_general"](
             y_bar, None, x, w, dimension_numbers=numbers, preferred_element_type=None, **params
         )
-    )(jnp.ones((2, 4)), x, w)
+    )(jnp.ones((2, n)), x, w)
     return [eqn.params for eqn in back.eqns if eqn.primitive.name == "dot_general"]
 
 
@@ -171,6 +171,8 @@ def test_y_bar_takes_the_precision_of_the_operand_it_replaces():
     assert for_w["precision"] == lax.DotAlgorithm(
         jnp.float32, jnp.bfloat16, jnp.float32, rhs_component_count=3
     )
+    _, for_w = products_of_the_rule(n=4, precision=(of_x, of_w))
+    assert for_w["precision"] == (of_x, of_w)  # the smaller factor is the first one
     preset = lax.DotAlgorithmPreset.BF16_BF16_F32_X3
     assert [params["precision"] for params in products_of_the_rule(precision=preset)] == [preset, preset]
 
