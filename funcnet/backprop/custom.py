@@ -217,7 +217,9 @@ def custom(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pull
 
 def _is_of_table(jaxpr: _jax.Jaxpr, rules: Table) -> bool:
     """Whether a program is one call for which the table has a rule, as `expn` is with its n written in."""
-    return len(jaxpr.eqns) == 1 and rule_name(jaxpr.eqns[0].primitive, jaxpr.eqns[0].params, rules) in rules
+    if len(jaxpr.eqns) != 1 or jaxpr.eqns[0].primitive.name not in _jax.NAMED_CALLS:
+        return False
+    return rule_name(jaxpr.eqns[0].primitive, jaxpr.eqns[0].params, rules) in rules
 
 
 def written_out(function: Callable, engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
