@@ -34,8 +34,10 @@ Tree = TypeVar("Tree")
 
 def in_parts(state: Any) -> bool:
     """Whether a state is to be written in parts: an array of it is spread, and orbax is there to do it."""
-    spread = any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    return spread and importlib.util.find_spec("orbax") is not None
+    if all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)):
+        return False
+    # orbax is a namespace, in which other packages may stand alone
+    return bool(importlib.util.find_spec("orbax") and importlib.util.find_spec("orbax.checkpoint"))
 
 
 def save(folder: Path, step: int, tree: Any, metadata: dict[str, Any]) -> None:

@@ -1,8 +1,10 @@
 """States in parts on disk: back bit for bit on any mesh, or refused; a step counts once it is committed."""
 
+import importlib.util
 import shutil
 import signal
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ import pytest
 from funcnet._errors import CheckpointError, MissingPackageError, WriteError
 from funcnet.train import processes
 from funcnet.train.checkpoint import named_leaves
-from funcnet.train.sharded import _checksum, read, save
+from funcnet.train.sharded import _checksum, in_parts, read, save
 from tests.train.spread import started
 from tests.train.test_devices import on_eight_devices
 from tests.train.test_processes import ended
@@ -151,6 +153,15 @@ def test_a_folder_that_cannot_be_written_and_orbax_that_is_not_there(tmp_path, m
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'funcnet\[distributed\]'"):
         read(tmp_path, TREE, accept)
+
+
+def test_a_spread_state_is_in_parts_where_orbax_is_more_than_a_namespace(monkeypatch):
+    spread, whole = (
+        SimpleNamespace(sharding=SimpleNamespace(is_fully_replicated=one)) for one in (False, True)
+    )
+    assert [in_parts([whole, spread]), in_parts([whole, whole])] == [True, False]
+    monkeypatch.setattr(importlib.util, "find_spec", {"orbax": True, "orbax.checkpoint": None}.get)
+    assert not in_parts([whole, spread])
 
 
 RUNS = """
