@@ -33,7 +33,7 @@ from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, Loss, State, Way, init
-from funcnet.train.steps import Task, all_finite, broken, copied, last_finite, take_steps
+from funcnet.train.steps import Task, are_sound, broken, copied, last_finite, take_steps
 from funcnet.train.watchlog import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
@@ -199,8 +199,8 @@ def _chunks(
     for begin, stop, data in _loaded(task, int(state.step), steps):
         began = time.perf_counter()
         with others.waiting():
-            after, measured = take_steps(task, copied(state), data, stop, task.batches.turns)
-            good, metrics = bool(all_finite(after.params)), jax.device_get(measured)
+            after, losses, measured = take_steps(task, copied(state), data, stop, task.batches.turns)
+            good, metrics = bool(are_sound(after, losses)), jax.device_get(measured)
         state = after if good else last_finite(task, state, data, stop, task.batches.turns)
         if record:  # of the first bad step as well
             reached = slice(min(int(state.step) + 1, stop) - begin)

@@ -1,8 +1,8 @@
 """Where a run broke: the first gate whose output or gradient is infinite or NaN.
 
-A step marks the parameters where something is not finite (`marked`), and what is marked stays so; after many
-steps one flag tells of it (`finite`). When it falls, the steps are taken again to find the first bad one, and
-that one with every value and gradient looked at (`why`): first the loss, then the optimizer's update.
+After many steps one flag tells of what is not finite (`finite`). When it falls, the steps are taken again to
+find the first bad one, and that one with every value and gradient looked at (`why`): first the loss, then the
+optimizer's update.
 """
 
 import functools
@@ -34,15 +34,6 @@ def finite(*trees: Any) -> Bool[Array, ""]:
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(trees)]
     floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(_half_means(part))) for part in _parts(floats)]))
-
-
-def marked(params: Any, gradients: Any, rest: Bool[Array, ""]) -> Any:
-    """Parameters after a step, NaN where the gradient is not finite, and everywhere unless the rest is.
-
-    >>> marked(jnp.ones(3), jnp.array([1.0, jnp.inf, 2.0]), jnp.bool_(True)).tolist()
-    [1.0, nan, 1.0]
-    """
-    return jax.tree.map(lambda p, g: jnp.where(rest & jnp.isfinite(g), p, jnp.nan), params, gradients)
 
 
 def _parts(leaves: list[Array]) -> list[Array]:

@@ -3,10 +3,9 @@
 The step number decides everything: the batch (`funcnet.train.batches`), the key, the schedule (optax counts
 steps as well). A State is therefore all that a run needs to go on.
 
-Where the loss, a gradient or a parameter is not finite, the parameters after the step are not: those whose
-gradients are not finite become NaN, all of them if the loss is. Since an update is added, none of these is
-finite ever again, and one look at the parameters after many steps tells whether all were good. So nothing is
-read or kept for it in a step. `step` and `advance` look after each one, and do not take it if it is bad.
+What is infinite or NaN in the parameters or the averages of an optimizer stays so, since updates are added:
+one look at the state and the losses after many steps tells whether all were good (`is_sound`). So a step pays
+nothing for it. `step` and `advance` look after each one, and do not take it if it is bad.
 """
 
 import functools
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Integer, Key
+from jaxtyping import Array, Bool, Integer, Key
 
 from funcnet._errors import ParameterError
 from funcnet.backprop import value_and_grad
@@ -27,7 +26,7 @@ from funcnet.train.checkpoint import named_leaves
 from funcnet.train.limits import check_run
 from funcnet.train.loss import Loss, Metrics, evaluated
 from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
-from funcnet.train.nonfinite import finite, marked
+from funcnet.train.nonfinite import finite
 from funcnet.train.watch import watched
 
 WATCHED = "watched"
@@ -99,7 +98,7 @@ def step(
 
     Returns:
         The function. Its metrics are those of the loss, and the scalar as `loss` if they have no such name.
-        If it, a gradient or a parameter is not finite, the state stays as it is, its step number too.
+        If that or what the state would be is not finite (`is_sound`), it stays as it is, its step number too.
 
     >>> take = step(lambda w, x: jnp.mean((x - w) ** 2), optax.sgd(0.5))
     >>> state, metrics = jax.jit(take)(init(jnp.array(1.0), optax.sgd(0.5)), jnp.array([2.0, 4.0]))
@@ -107,7 +106,12 @@ def step(
     (5.0, 3.0)
     """
     key, way = step_key(seed), way_over(mesh, reproducible, loss, optimizer, grad)
-    return lambda state, batch: taken(way, state, batch, key)
+
+    def stepped(state: State, batch: Any) -> tuple[State, Metrics]:
+        state, _, metrics = taken(way, state, batch, key)
+        return state, metrics
+
+    return stepped
 
 
 def step_key(seed: Seed) -> Key[Array, ""]:
@@ -125,8 +129,8 @@ def way_over(mesh: Mesh | None, reproducible: bool | None, loss: Loss, optimizer
 
 def taken(
     way: Way, state: State, batch: Any, key: Key[Array, ""], full: bool | None = None
-) -> tuple[State, Metrics]:
-    """The next state and the metrics, among them what `watched` has seen, unless `full` is None."""
+) -> tuple[State, Array, Metrics]:
+    """The next state, the loss and the metrics, among them what `watched` has seen, unless `full` is None."""
     loss, optimizer, grad, devices, stays = way
     key = jax.random.fold_in(key, state.step)
     if devices.mesh:
@@ -153,8 +157,20 @@ def taken(
         gradients, state.optimizer_state, state.params, value=total, grad=gradients, value_fn=value
     )
     params: Any = optax.apply_updates(state.params, updates)
-    params = marked(params, gradients, finite(total, kept))
     after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
     if stays:
-        after = jax.tree.map(functools.partial(jnp.where, finite(after.params)), after, state)
-    return devices.stay(after), {"loss": total, **metrics}
+        after = jax.tree.map(functools.partial(jnp.where, is_sound(after, total)), after, state)
+    return devices.stay(after), total, {"loss": total, **metrics}
+
+
+def is_sound(state: State, losses: Array) -> Bool[Array, ""]:
+    """Whether the losses of steps and the state after them are finite.
+
+    An optimizer's own scalars may be infinite (the best loss before the first step), and the losses too where
+    it is one of `optax.apply_if_finite`, which goes on after a few of them. A gradient counts as far as its
+    optimizer lets it through.
+    """
+    tolerates = lambda node: isinstance(node, optax.ApplyIfFiniteState)  # noqa: E731
+    by_parameter = [leaf for leaf in jax.tree.leaves(state.optimizer_state) if jnp.ndim(leaf)]
+    tolerant = any(map(tolerates, jax.tree.leaves(state.optimizer_state, is_leaf=tolerates)))
+    return finite(state.params, by_parameter, () if tolerant else losses)

@@ -21,8 +21,8 @@ from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
 from funcnet.train.loss import Loss, Metrics, takes_key
-from funcnet.train.nonfinite import finite, why
-from funcnet.train.state import State, Way, step_key, taken, way_over
+from funcnet.train.nonfinite import why
+from funcnet.train.state import State, Way, is_sound, step_key, taken, way_over
 
 
 class Task(NamedTuple):
@@ -68,17 +68,20 @@ def advance(
     task = Task(way_over(mesh, reproducible, loss, optimizer, grad), as_batches(batches), seed)
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
-        return take_steps(task, state, task.batches.load(seed, state.step, n), state.step + n, n)
+        data = task.batches.load(seed, state.step, n)
+        state, _, metrics = take_steps(task, state, data, state.step + n, n)
+        return state, metrics
 
     return steps
 
 
 def take_steps(
     task: Task, state: State, data: Any, stop: Integer[Array, ""] | int, turns: int
-) -> tuple[State, Metrics]:
+) -> tuple[State, Array, Metrics]:
     """Steps until `state.step` is `stop`, at most so many, on what was loaded for them; the state is donated.
 
-    A watched step in which more is measured than norms is a program of its own.
+    Losses and metrics come by step. A watched step in which more is measured than norms is a program of its
+    own.
     """
     parts = task.way, task.batches.take
     keys = step_key(task.seed), jax.random.key(task.seed)
@@ -89,9 +92,10 @@ def take_steps(
     done = []
     for full, count in _spans(task.watch, int(state.step), int(stop), turns):
         most = 1 if full else turns
-        state, metrics = _jitted_loop(parts, most, full, state, data, keys, count)
-        done.append(metrics if count == most else jax.tree.map(operator.itemgetter(slice(count)), metrics))
-    return state, jax.tree.map(lambda *each: jnp.concatenate(each), *done)
+        state, *rows = _jitted_loop(parts, most, full, state, data, keys, count)
+        done.append(rows if count == most else jax.tree.map(operator.itemgetter(slice(count)), rows))
+    losses, metrics = jax.tree.map(lambda *each: jnp.concatenate(each), *done)
+    return state, losses, metrics
 
 
 def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool | None, int]]:
@@ -110,8 +114,8 @@ def last_finite(task: Task, state: State, data: Any, stop: int, turns: int) -> S
     """
     while (step := int(state.step)) + 1 < stop:
         middle = (step + stop) // 2
-        after, _ = take_steps(task, copied(state), data, middle, turns)
-        if all_finite(after.params):
+        after, losses, _ = take_steps(task, copied(state), data, middle, turns)
+        if are_sound(after, losses):
             state = after
         else:
             stop = middle
@@ -121,8 +125,8 @@ def last_finite(task: Task, state: State, data: Any, stop: int, turns: int) -> S
 copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
 """The same state in arrays of its own."""
 
-all_finite = jax.jit(finite)
-"""`finite`, compiled."""
+are_sound = jax.jit(is_sound)
+"""`is_sound`, compiled."""
 
 
 def broken(task: Task, state: State) -> NonFiniteError:
@@ -135,25 +139,26 @@ def broken(task: Task, state: State) -> NonFiniteError:
 
 def _loop(
     parts: tuple, turns: int, full: bool | None, state: State, data: Any, keys: Any, count: Any
-) -> tuple[State, Metrics]:
+) -> tuple[State, Array, Metrics]:
     """So many steps, of at most so many turns, in a loop; one turn is no loop."""
     way, take = parts
 
-    def one(state: State) -> tuple[State, Metrics]:
+    def one(state: State) -> tuple[State, Array, Metrics]:
         return taken(way, state, take(data, keys[1], state.step), keys[0], full)
 
     state = way.devices.stay(state)
     if turns == 1:
-        state, metrics = one(state)
-        return state, jax.tree.map(lambda x: x[None], metrics)
-    rows = jax.tree.map(lambda x: jnp.zeros((turns, *x.shape), x.dtype), jax.eval_shape(one, state)[1])
+        state, *measured = one(state)
+        return state, *jax.tree.map(lambda x: x[None], measured)
+    _, *types = jax.eval_shape(one, state)
+    rows = jax.tree.map(lambda x: jnp.zeros((turns, *x.shape), x.dtype), types)
 
-    def turn(k: Array, both: tuple[State, Metrics]) -> tuple[State, Metrics]:
-        state, metrics = one(both[0])
-        return state, jax.tree.map(lambda row, x: row.at[k].set(x), both[1], metrics)
+    def turn(k: Array, both: tuple[State, list]) -> tuple[State, list]:
+        state, *measured = one(both[0])
+        return state, jax.tree.map(lambda row, x: row.at[k].set(x), both[1], measured)
 
-    state, metrics = lax.fori_loop(0, count, turn, (state, rows))
-    return way.devices.stay(state), metrics
+    state, rows = lax.fori_loop(0, count, turn, (state, rows))
+    return way.devices.stay(state), *rows
 
 
 _jitted_loop = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=3)

@@ -1,5 +1,6 @@
 """A run that breaks names the step and the first gate whose output is not finite, and keeps what was good."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -50,11 +51,8 @@ def test_an_infinite_input():
         fit(CONFIG, replace(SPIRAL, train=_with_extreme_input(np.inf)))
 
 
-@pytest.mark.parametrize("step", [0, 62, 99, 100])
-@pytest.mark.parametrize("what", ["loss", "gradient", "update"])
-@pytest.mark.parametrize("tamed", [False, True], ids=["", "clipped"])
-def test_the_step_is_found_wherever_it_is(what, step, tamed):
-    """In a chunk of 100 steps, and in the next; also where clipping makes an infinite gradient finite."""
+def _breaking(what, step):
+    """A loss, a step size and batches of which a loss, a gradient or an update is infinite at one step."""
 
     def loss(w, row):
         bad = row == step
@@ -62,15 +60,52 @@ def test_the_step_is_found_wherever_it_is(what, step, tamed):
         return value + jnp.sqrt(w[0] - jnp.where(bad & (what == "gradient"), lax.stop_gradient(w[0]), 0.0))
 
     rate = lambda count: jnp.where((count == step) & (what == "update"), jnp.inf, 1e-4)  # noqa: E731
-    optimizer = optax.chain(optax.clip(1.0) if tamed else optax.identity(), optax.sgd(rate))
     batches = Batches(lambda seed, first, steps: (), lambda data, key, step: step, 100, 200, dict)
-    words = {
-        "loss": "forward: ",
-        "gradient": "backward: sqrt",
-        "update": "loss and gradients are finite, but",
-    }
-    with pytest.raises(NonFiniteError, match=f"^at step {step} {words[what]}"):
-        fit(loss, np.float32([4, 1]), batches, optimizer=optimizer, steps=200)
+    return functools.partial(fit, loss, np.float32([4, 1]), batches, steps=200), rate
+
+
+WORDS = {
+    "loss": "forward: ",
+    "gradient": "backward: sqrt",
+    "update": "loss and gradients are finite, but",
+}
+
+
+@pytest.mark.parametrize("step", [0, 62, 99, 100])
+@pytest.mark.parametrize("optimizer", [optax.sgd, optax.adam, optax.lion], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("what", WORDS)
+def test_the_step_is_found_wherever_it_is(what, optimizer, step):
+    """In a chunk of 100 steps, and in the next; also where an update is a sign, and finite of what is not."""
+    run, rate = _breaking(what, step)
+    with pytest.raises(NonFiniteError, match=f"^at step {step} {WORDS[what]}"):
+        run(optimizer=optimizer(rate))
+
+
+def test_what_an_optimizer_does_not_let_through_breaks_no_run():
+    """An infinite slope at the first step is clipped to 1, as in a loop by hand."""
+    run, rate = _breaking("gradient", 0)
+    w = np.asarray(run(optimizer=optax.chain(optax.clip(1.0), optax.sgd(rate))).params)
+    assert np.isfinite(w).all()
+    assert np.all(w < [4, 1])
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_an_optimizer_that_goes_on_after_bad_steps(what):
+    """`apply_if_finite` leaves them out, and tells of them: as in the loop by hand."""
+    run, _ = _breaking(what, 3)
+    optimizer = optax.apply_if_finite(optax.sgd(1e-4), max_consecutive_errors=2)
+    ended = run(optimizer=optimizer)
+    state = ended.optimizer_state
+    assert int(state.total_notfinite) == (what == "gradient")
+    assert np.isfinite(ended.params).all()
+
+
+def test_an_optimizer_that_has_gone_on_too_long():
+    """After so many in a row its update is what it is, and breaks the run: here at the third NaN."""
+    optimizer = optax.apply_if_finite(optax.sgd(1e-4), max_consecutive_errors=2)
+    x = np.full((200, 2), np.nan, np.float32)
+    with pytest.raises(NonFiniteError, match=r"^at step 2 forward: "):
+        fit(lambda w, x: jnp.sum(w * x), np.ones(2), in_memory(x, 1), optimizer=optimizer, steps=9)
 
 
 def test_a_label_that_is_no_class():
