@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from funcnet._errors import ParameterError
 from funcnet.backprop import value_and_grad
-from funcnet.train.batches import Batches, as_batches
+from funcnet.train.batches import Batches
 from funcnet.train.folder import opened
 from funcnet.train.limits import check_options
 from funcnet.train.mesh import Layout, on_one_device, on_the_host, spread_state
@@ -136,7 +136,7 @@ def fit(
     if folder == "":
         raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
-    task = Task(Way(loss, optimizer, grad, devices), as_batches(batches), seed, watch)
+    task = Task.of(Way(loss, optimizer, grad, devices), batches, seed, watch)
     log, disk, interrupted, record = Log(), None, bool, None
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(peers())

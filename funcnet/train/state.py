@@ -108,8 +108,8 @@ def step(
     key, way = step_key(seed), way_over(mesh, reproducible, loss, optimizer, grad)
 
     def stepped(state: State, batch: Any) -> tuple[State, Metrics]:
-        state, _, metrics = taken(way, state, batch, key)
-        return state, metrics
+        state, total, metrics = taken(way, state, batch, key)
+        return state, {"loss": total, **metrics}
 
     return stepped
 
@@ -160,7 +160,7 @@ def taken(
     after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
     if stays:
         after = jax.tree.map(functools.partial(jnp.where, is_sound(after, total)), after, state)
-    return devices.stay(after), total, {"loss": total, **metrics}
+    return devices.stay(after), total, metrics
 
 
 def is_sound(state: State, losses: Array) -> Bool[Array, ""]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Integer
+from jaxtyping import Array, Integer, Key
 
 from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
@@ -26,12 +26,18 @@ from funcnet.train.state import State, Way, is_sound, step_key, taken, way_over
 
 
 class Task(NamedTuple):
-    """What steps depend on beside the State."""
+    """What steps depend on beside the State; the keys are those of the steps and of the batches."""
 
     way: Way
     batches: Batches
     seed: Seed
+    keys: tuple[Key[Array, ""], Key[Array, ""]]
     watch: int = 0
+
+    @classmethod
+    def of(cls, way: Way, batches: Batches | Callable, seed: Seed, watch: int = 0) -> "Task":
+        """With the keys that are made of the seed."""
+        return cls(way, as_batches(batches), seed, (step_key(seed), jax.random.key(seed)), watch)
 
 
 def advance(
@@ -65,7 +71,7 @@ def advance(
     >>> metrics["loss"].shape, round(float(state.params))
     ((50,), 3)
     """
-    task = Task(way_over(mesh, reproducible, loss, optimizer, grad), as_batches(batches), seed)
+    task = Task.of(way_over(mesh, reproducible, loss, optimizer, grad), batches, seed)
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
         data = task.batches.load(seed, state.step, n)
@@ -84,18 +90,18 @@ def take_steps(
     own.
     """
     parts = task.way, task.batches.take
-    keys = step_key(task.seed), jax.random.key(task.seed)
-    leaves, structure = jax.tree.flatten((state, data, keys))
+    leaves, structure = jax.tree.flatten((state, data, task.keys))
     if is_traced(leaves):
-        return _loop(parts, turns, None, state, data, keys, turns)
+        state, losses, metrics = _loop(parts, turns, None, state, data, task.keys, turns)
+        return state, losses, {"loss": losses, **metrics}
     turns = 1 if _slow_in_a_loop(parts, structure, *map(_type, leaves)) else turns
     done = []
     for full, count in _spans(task.watch, int(state.step), int(stop), turns):
         most = 1 if full else turns
-        state, *rows = _jitted_loop(parts, most, full, state, data, keys, count)
+        state, *rows = _jitted_loop(parts, most, full, state, data, task.keys, count)
         done.append(rows if count == most else jax.tree.map(operator.itemgetter(slice(count)), rows))
     losses, metrics = jax.tree.map(lambda *each: jnp.concatenate(each), *done)
-    return state, losses, metrics
+    return state, losses, {"loss": losses, **metrics}
 
 
 def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool | None, int]]:
@@ -132,7 +138,7 @@ are_sound = jax.jit(is_sound)
 def broken(task: Task, state: State) -> NonFiniteError:
     """The error that says why a state has no finite next step."""
     step = int(state.step)
-    batch, key = task.batches(step, task.seed), jax.random.fold_in(step_key(task.seed), step)
+    batch, key = task.batches(step, task.seed), jax.random.fold_in(task.keys[0], step)
     loss, optimizer, *_ = task.way
     return why(loss, optimizer, state, batch, **({"key": key} if takes_key(loss) else {}))
 

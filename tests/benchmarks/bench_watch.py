@@ -51,7 +51,7 @@ def call(loss, params, data, size, watch, flag, first):
     optimizer = optax.sgd(1e-3, 0.9)
     batches = train.in_memory(data, size)
     way = one.Way(lambda p, b: loss(p, b), optimizer, value_and_grad)
-    task = many.Task(way, batches, 0, watch)
+    task = many.Task.of(way, batches, 0, watch)
     state = train.init(params, optimizer)._replace(step=jnp.int32(first))
     steps = 100 - first
 
