@@ -25,26 +25,28 @@ PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
 
 def computed_again(
-    jaxpr: _jax.Jaxpr, pullbacks: Mapping[int, Pullback], wanted: Mask
+    jaxpr: _jax.Jaxpr, pullbacks: Mapping[int, Pullback], wanted: Mask, turns: bool = False
 ) -> dict[_jax.Var, _jax.Equation]:
     """Values y = f(x) that need not be kept: x is, and f is cheap.
 
     Only products may read y. What acts on each element takes no longer than f itself: a step of an LSTM is a
-    fifth slower then. And whoever else keeps y makes it of no use.
+    fifth slower then. And whoever else keeps y makes it of no use. The product's ȳ must not be larger than y:
+    XLA holds what it is made of until y is, that is all scores of a softmax. And where the program `turns` at
+    its end, the last of several would be made at once, and is still there.
     """
     held = {v for v, one in zip(jaxpr.outvars, wanted, strict=True) if one and not _jax.is_literal(v)}
     for i in pullbacks:
         eqn = jaxpr.eqns[i]
         reads = [True] * len(eqn.invars) if pullbacks[i].forward else pullbacks[i].reads[len(eqn.outvars) :]
-        if eqn.primitive.name not in PRODUCTS:
-            held.update(v for v, one in zip(eqn.invars, reads, strict=True) if one and not _jax.is_literal(v))
-    again: dict[_jax.Var, _jax.Equation] = {}
-    for i, eqn in enumerate(jaxpr.eqns):
-        if eqn.primitive.name in CHEAP and i in pullbacks and pullbacks[i].reads == (False, True):
-            (y,) = eqn.outvars
-            if y not in held:
-                again[y] = eqn
-    return again
+        kept = {v for v, one in zip(eqn.invars, reads, strict=True) if one and not _jax.is_literal(v)}
+        if eqn.primitive.name in PRODUCTS:
+            kept = {v for v in kept if v.aval.size < eqn.outvars[0].aval.size}
+        held |= kept
+    of_x = [i for i, pullback in sorted(pullbacks.items()) if pullback.reads == (False, True)]
+    cheap = [jaxpr.eqns[i] for i in of_x if jaxpr.eqns[i].primitive.name in CHEAP]
+    if turns and len(cheap) > 1:
+        cheap.pop()
+    return {eqn.outvars[0]: eqn for eqn in cheap if eqn.outvars[0] not in held}
 
 
 @functools.lru_cache(maxsize=512)

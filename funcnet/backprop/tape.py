@@ -6,7 +6,7 @@ never differentiated, and may be anything.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet._errors import GradientError, ShapeError
 from funcnet.backprop.activity import differentiable
+from funcnet.backprop.again import computed_again
 from funcnet.backprop.budget import Budget, within
 from funcnet.backprop.custom import Differentiated
 from funcnet.backprop.sweep import Engine, Plan
@@ -207,6 +208,8 @@ def record(
     wanted = (True,) * sum(asked)
     jaxpr, consts = within(budget, planner, traced.jaxpr, traced.consts, wanted, given, name)
     plan = planner.plan(jaxpr, wanted, given)
+    if jaxpr is traced.jaxpr and plan.again:
+        plan = replace(plan, again=computed_again(plan.jaxpr, plan.pullbacks, plan.wanted, turns=True))
     return Tape(traced, plan, consts, types, in_tree, out_tree, aux_tree)
 
 
