@@ -62,8 +62,16 @@ def _of_scores(p: Callable[[Axes, Any], Any]) -> Callable[[Axes, Any], Any]:
 
 @_of_scores
 def probabilities(axes: Axes, x: Any) -> Any:
-    _, exp_d = below_best(x, axes)
-    return exp_d / total(exp_d, axes)
+    """The sum is that of the value, so that XLA finds it there and holds no array of exp(d)."""
+    best = jnp.max(x, axis=tuple(axes), keepdims=True)
+    _, exp_d = below(x, jnp.where(jnp.isfinite(best), best, 0))
+    return exp_d / total(jnp.exp(x - best), axes)
+
+
+def _is_likely(axes: Axes, x: Any) -> Any:
+    """Where p > ½: at the maximum, if Σ exp(x − max x) < 2."""
+    d = x - jnp.max(x, axis=tuple(axes), keepdims=True)
+    return (d == 0) & (total(jnp.exp(d), axes) < 2)
 
 
 @_of_scores
@@ -114,9 +122,9 @@ def log_softmax(y_bar, y, x, *, axes):
     """Σ x̄ = 0, so that of the likeliest class is what the others lack."""
 
     def x_bar(y_bar, x):
-        p = probabilities(axes, x)
-        u = y_bar - p * total(y_bar, axes)
-        return jnp.where(p > 0.5, -total(u, axes, p <= 0.5), u)
+        is_likely = _is_likely(axes, jax.lax.stop_gradient(x))
+        u = jnp.where(is_likely, 0, y_bar - probabilities(axes, x) * total(y_bar, axes))
+        return jnp.where(is_likely, -total(u, axes), u)
 
     return (in_float32(x_bar)(y_bar, x),)
 
