@@ -82,27 +82,32 @@ def _shares(axes: Axes, x: Any) -> Any:
 
 
 def covariance_times(v: Any, p: Any, axes: Axes) -> Any:
-    """C v = p ∘ (w − Σ p w) for w = v − v_k, where nothing cancels as w_k = 0.
+    """C v, with what the sum over all classes, 0, has of rounding taken out in k.
 
-    What the sum over all classes, 0, has of rounding is taken out in k: so C is its own transpose, operation
-    by operation.
+    So C is its own transpose, operation by operation.
     """
-    is_likely = p > 0.5
-    w = v - total(v, axes, is_likely)
-    u = p * (w - total(p * w, axes))
-    return u - jnp.where(is_likely, total(u, axes), 0)
+    return _balanced(_x_bar(axes, v, p), p, axes)
+
+
+def _balanced(u: Any, p: Any, axes: Axes) -> Any:
+    return u - jnp.where(p > 0.5, total(u, axes), 0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _x_bar(axes: Axes, y_bar: Any, p: Any) -> Any:
-    """C ȳ without the sum that only its own derivative needs."""
+    """C ȳ = p ∘ (w − Σ p w) for w = ȳ − ȳ_k, where nothing cancels as w_k = 0."""
     w = y_bar - total(y_bar, axes, p > 0.5)
     return p * (w - total(p * w, axes))
 
 
 @_x_bar.defjvp
 def _x_bar_tangent(axes: Axes, xs: tuple[Any, Any], dots: tuple[Any, Any]) -> tuple[Any, Any]:
-    return jax.jvp(functools.partial(covariance_times, axes=axes), xs, dots)
+    """Of derivatives the sums are balanced, as what is transposed in them needs."""
+    (y_bar, p), (y_bar_dot, p_dot) = xs, dots
+    w = y_bar - total(y_bar, axes, p > 0.5)
+    rest = w - total(p * w, axes)
+    of_p = p_dot * rest - p * total(p_dot * w, axes)
+    return p * rest, covariance_times(y_bar_dot, p, axes) + _balanced(of_p, p, axes)
 
 
 def others(p: Any, axes: Axes) -> Any:
