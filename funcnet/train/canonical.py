@@ -31,7 +31,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Integer, Key
 
 from funcnet._errors import ParameterError
-from funcnet.train.checkpoint import named_leaves
+from funcnet.train.checkpoint import is_key, named_leaves
 
 CHUNKS = 8
 """Into which a batch is cut; the number of devices divides it."""
@@ -103,6 +103,11 @@ def in_one_order(
 
 def _floats(tree: Tree) -> Tree:
     """With counts and truths among the metrics as numbers that have a mean."""
+    if any(map(is_key, jax.tree.leaves(tree))):
+        raise ParameterError(
+            "reproducible: the loss keeps or measures a random key, and keys of 8 chunks have no mean; take "
+            "the key that is handed to the loss, or reproducible=False"
+        )
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if leaf.dtype.kind in "biu" else leaf, tree)
 
 

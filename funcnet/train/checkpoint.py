@@ -30,7 +30,7 @@ def save(path: str | Path, tree: Any, metadata: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the file cannot be written; an older one is kept.
     """
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(without_keys(tree)).items()}
     header = json.dumps({"metadata": metadata, "crc32": _checksum(arrays, metadata)})
     write_atomically(path, safetensors.numpy.save(arrays, {"funcnet": header}))
 
@@ -67,8 +67,10 @@ def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree
     Raises:
         CheckpointError: it holds other arrays than `like`.
     """
-    refuse_others({name: describe(array) for name, array in arrays.items()}, like, path)
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in named_leaves(like)])
+    plain = without_keys(like)
+    refuse_others({name: describe(array) for name, array in arrays.items()}, plain, path)
+    leaves = [arrays[name] for name in named_leaves(plain)]
+    return with_keys(jax.tree.unflatten(jax.tree.structure(like), leaves), like)
 
 
 def refuse_others(found: dict[str, str], like: Any, path: str | Path) -> None:

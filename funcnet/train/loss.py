@@ -3,22 +3,25 @@
     loss(params, batch[, key])     a scalar; or (scalar, metrics); or (scalar, metrics, kept)
 
 `params` is any pytree of floats and `batch` any pytree of arrays. `metrics` are arrays by name, to be
-logged. `kept` are new values for entries of params by name, such as a normalization's running statistics:
-they are set after the update, whatever the optimizer says of them. A loss with an argument `key` gets the
-step's own random key, for dropout.
+logged; those of a dictionary among them by "its name/their name". `kept` are new values for entries of
+params by name, such as a normalization's running statistics: they are set after the update, whatever the
+optimizer says of them. What is kept may have other arrays than floats, such as counts and random keys. A loss
+with an argument `key` gets the step's own random key, for dropout.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from funcnet._errors import GradientError, ParameterError
+from funcnet.train.checkpoint import named_leaves
 
+Tree = TypeVar("Tree")
 Metrics = dict[str, Any]
 Loss = Callable[..., Any]
 
@@ -28,19 +31,19 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
 
     Raises:
         GradientError: it returned no scalar.
-        ParameterError: metrics or what is kept are none.
+        ParameterError: metrics or what is kept are none, or a parameter is neither of floats nor kept.
     """
     result = loss(params, batch, key=key) if takes_key(loss) else loss(params, batch)
     total, *rest = result if isinstance(result, tuple) else (result,)
     metrics, kept, *more = [*rest, {}, {}][: max(2, len(rest))]
-    names = set(params) if isinstance(params, Mapping) else set()
-    if more or not isinstance(metrics, Mapping) or not isinstance(kept, Mapping) or set(kept) - names:
+    mappings = isinstance(metrics, Mapping) and isinstance(kept, Mapping)
+    if more or not mappings or {*kept} - {*entries(params)}:
         raise ParameterError(
             f"the loss returned {jax.tree.map(jnp.shape, result)}; expected a scalar, (scalar, metrics) or "
             f"(scalar, metrics, kept): arrays by name, and new values for entries of params by theirs"
         )
     try:
-        total, metrics = jax.tree.map(jnp.asarray, (total, dict(metrics)))
+        total, metrics = jax.tree.map(jnp.asarray, (total, named_leaves(dict(metrics))))
     except TypeError as error:
         raise ParameterError(f"the loss returned what is no array: {error}") from error
     if not isinstance(total, jax.Array) or total.shape or not jnp.issubdtype(total.dtype, jnp.floating):
@@ -49,7 +52,70 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
             f"the loss returned {came}; expected a scalar of floats. Take the mean over what it has for each "
             f"example, and return what else there is as metrics."
         )
+    _check_kept(params, kept)
     return total, (metrics, kept)
+
+
+def entries(params: Any) -> dict[str, Any]:
+    """What params consist of, by name: the values of a dictionary, the fields of a module."""
+    parts, _ = jax.tree.flatten_with_path(params, is_leaf=lambda part: part is not params)
+    return {jax.tree_util.keystr(path, simple=True): part for path, part in parts}
+
+
+def replaced(params: Tree, kept: Mapping[str, Any]) -> Tree:
+    """Params with new values for some entries, in the structure and the dtypes that these had."""
+    parts = entries(params)
+    for name, part in kept.items():
+        new, old = named_leaves(part), named_leaves(parts[name])
+        leaves = [jnp.asarray(new[path], leaf.dtype) for path, leaf in old.items()]
+        parts[name] = jax.tree.structure(parts[name]).unflatten(leaves)
+    return jax.tree.structure(params, is_leaf=lambda part: part is not params).unflatten(parts.values())
+
+
+def floats(params: Tree) -> Tree:
+    """What is trained of params: None stands for what is not of floats."""
+    return jax.tree.map(lambda leaf: leaf if jnp.issubdtype(leaf.dtype, jnp.inexact) else None, params)
+
+
+def completed(trained: Tree, params: Tree) -> Tree:
+    """What is trained, with the rest of params in the place of None."""
+    return jax.tree.map(
+        lambda new, old: old if new is None else new, trained, params, is_leaf=lambda leaf: leaf is None
+    )
+
+
+def _check_kept(params: Any, kept: Mapping[str, Any]) -> None:
+    """Nothing, if what is kept is like what it replaces, and all else is of floats."""
+    for name, part in entries(params).items():
+        if name in kept and _form(kept[name]) != _form(part):
+            raise ParameterError(
+                f"the loss keeps {name!r} as {_form(kept[name])}; expected what is in params: {_form(part)}"
+            )
+        for path, leaf in named_leaves({name: part}).items():
+            if name not in kept and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+                raise ParameterError(
+                    f"the parameter {path.strip('/')!r} is of type {leaf.dtype}; expected floats, or what "
+                    f"the loss keeps. Split off what is not trained (equinox.partition, nnx.split), and let "
+                    f"the loss close over it."
+                )
+
+
+def _form(tree: Any) -> dict[str, str]:
+    """The shapes of a tree's arrays by their paths, with their kinds: floats are kept in any precision."""
+
+    def of(leaf: Any) -> str:
+        return f"{'float' if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.dtype} {list(leaf.shape)}"
+
+    return {name: of(jnp.asarray(leaf)) for name, leaf in named_leaves(tree).items()}
+
+
+def hashable(function: Callable) -> Callable:
+    """A function by which compiled programs are found: an object of arrays, as of equinox, is none."""
+    try:
+        hash(function)
+    except TypeError:
+        return functools.partial(function)
+    return function
 
 
 @functools.lru_cache(64)

@@ -11,12 +11,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool
 
 from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
 from funcnet.nonfinite import find_nonfinite
+from funcnet.train.loss import completed, floats
+from funcnet.train.update import updated
 
 SMALL = 10_000
 """Entries of an array that is tested together with others."""
@@ -47,7 +48,7 @@ def _parts(leaves: list[Array]) -> list[Array]:
 def _half_means(x: Array) -> Array:
     """Half the mean over the last axis."""
     n = max(x.shape[-1], 1)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = x.dtype if x.dtype.itemsize >= 4 else jnp.float32
     return jnp.matmul(x, jnp.full(x.shape[-1], 0.5 / n, x.dtype), preferred_element_type=wide)
 
 
@@ -74,15 +75,19 @@ def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> 
         result = loss(params, *args, **kwargs)
         return result[0] if isinstance(result, tuple) else result
 
-    def update(gradients: Any, optimizer_state: Any, params: Any) -> Any:
-        updates, _ = optimizer.update(gradients, optimizer_state, params)
-        return optax.apply_updates(params, updates)
+    def of_trained(trained: Any) -> Any:
+        return scalar(completed(trained, state.params), *batch, **key)
+
+    def update(gradients: Any, optimizer_state: Any, trained: Any) -> Any:
+        grad_fn = jax.grad(of_trained)
+        return updated(optimizer, gradients, optimizer_state, trained, value, of_trained, grad_fn)[0]
 
     at = f"at step {int(state.step)}"
     if found := find_nonfinite(scalar)(state.params, *batch, **key):
         return NonFiniteError(f"{at} {found}")
-    gradients = value_and_grad(scalar)(state.params, *batch, **key)[1]
-    if found := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, state.params):
+    trained = floats(state.params)
+    value, gradients = value_and_grad(of_trained)(trained)
+    if found := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained):
         return NonFiniteError(
             f"{at} loss and gradients are finite, but the update is not. {found} Lower the learning rate, or "
             f"look at its schedule."

@@ -24,9 +24,10 @@ from funcnet.train.batches import Seed
 from funcnet.train.canonical import in_one_order
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.limits import check_run
-from funcnet.train.loss import Loss, Metrics, evaluated
+from funcnet.train.loss import Loss, Metrics, completed, evaluated, floats, hashable, replaced
 from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
 from funcnet.train.nonfinite import finite
+from funcnet.train.update import forgives, updated
 from funcnet.train.watch import watched
 
 WATCHED = "watched"
@@ -54,8 +55,8 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
     """The state before the first of so many steps, in arrays of its own.
 
     Raises:
-        ParameterError: a parameter is no array of floats, the optimizer is none of optax's, or there is less
-            memory than they need.
+        ParameterError: a parameter is no array, the optimizer is none of optax's, or there is less memory
+            than they need.
 
     >>> init({"w": jnp.zeros(3)}, optax.sgd(0.1)).step
     Array(0, dtype=int32)
@@ -63,15 +64,14 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
     if not callable(getattr(optimizer, "update", None)):
         raise ParameterError(f"the optimizer is {optimizer!r}; expected one of optax's, as optax.adam(1e-3)")
     for name, leaf in named_leaves(params).items():
-        dtype = getattr(leaf, "dtype", type(leaf))
-        if not jnp.issubdtype(dtype, jnp.inexact):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
             raise ParameterError(
-                f"the parameter {name!r} is of type {dtype}; expected floats. Split off what is not trained "
-                f"(equinox.partition, nnx.split), and let the loss close over it."
+                f"the parameter {name!r} is a {type(leaf).__name__}; expected arrays. Split off what is not "
+                f"trained (equinox.partition, nnx.split), and let the loss close over it."
             )
     params = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "shape") else jnp.asarray(leaf), params)
-    check_run(params, optimizer, steps)
-    begun = State(params, optimizer.init(params), jnp.int32(0))
+    check_run(floats(params), optimizer, steps)
+    begun = State(params, optimizer.init(floats(params)), jnp.int32(0))
     return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.asarray(leaf).dtype), begun)  # copies, never weak
 
 
@@ -124,7 +124,7 @@ def way_over(mesh: Mesh | None, reproducible: bool | None, loss: Loss, optimizer
     if mesh is not None:
         check_mesh(mesh)
     devices = Devices(mesh, reproducible=in_one_order_on(mesh, True, reproducible))
-    return Way(loss, optimizer, grad, devices, stays=True)
+    return Way(hashable(loss), optimizer, grad, devices, stays=True)
 
 
 def taken(
@@ -137,27 +137,32 @@ def taken(
         batch = rows_spread(batch, devices.mesh)
 
     def measured(params: Any, rows: Any, key: Key[Array, ""]) -> tuple[tuple[Array, tuple], Any]:
-        def whole(params: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
-            return evaluated(loss, params, rows, key)
+        def whole(trained: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
+            return evaluated(loss, completed(trained, params), rows, key)
 
+        trained = floats(params)
         if full is None:
-            return grad(whole, has_aux=True)(params)
-        (total, (metrics, kept)), gradients, seen = watched(grad, full=full)(whole, has_aux=True)(params)
+            return grad(whole, has_aux=True)(trained)
+        (total, (metrics, kept)), gradients, seen = watched(grad, full=full)(whole, has_aux=True)(trained)
         return (total, ({**metrics, WATCHED: seen}, kept)), gradients
 
     measure = in_one_order(measured, devices.mesh) if devices.reproducible else measured
 
-    def value(params: Any) -> Array:
-        if devices.reproducible:
-            return measure(params, batch, key)[0][0]
-        return evaluated(loss, params, batch, key)[0]
+    def at(trained: Any) -> tuple[tuple[Array, tuple], Any]:
+        return measure(completed(trained, state.params), batch, key)
 
+    def value(trained: Any) -> Array:
+        if devices.reproducible:
+            return at(trained)[0][0]
+        return evaluated(loss, completed(trained, state.params), batch, key)[0]
+
+    trained = floats(state.params)
     (total, (metrics, kept)), gradients = measure(state.params, batch, key)
-    updates, optimizer_state = optax.with_extra_args_support(optimizer).update(
-        gradients, state.optimizer_state, state.params, value=total, grad=gradients, value_fn=value
+    trained, optimizer_state = updated(
+        optimizer, gradients, state.optimizer_state, trained, total, value, lambda trained: at(trained)[1]
     )
-    params: Any = optax.apply_updates(state.params, updates)
-    after = State({**params, **kept} if kept else params, optimizer_state, state.step + 1)
+    params = replaced(completed(trained, state.params), kept)
+    after = State(params, optimizer_state, state.step + 1)
     if stays:
         after = jax.tree.map(functools.partial(jnp.where, is_sound(after, total)), after, state)
     return devices.stay(after), total, metrics
@@ -167,10 +172,7 @@ def is_sound(state: State, losses: Array) -> Bool[Array, ""]:
     """Whether the losses of steps and the state after them are finite.
 
     An optimizer's own scalars may be infinite (the best loss before the first step), and the losses too where
-    it is one of `optax.apply_if_finite`, which goes on after a few of them. A gradient counts as far as its
-    optimizer lets it through.
+    it `forgives`. A gradient counts as far as its optimizer lets it through.
     """
-    tolerates = lambda node: isinstance(node, optax.ApplyIfFiniteState)  # noqa: E731
     by_parameter = [leaf for leaf in jax.tree.leaves(state.optimizer_state) if jnp.ndim(leaf)]
-    tolerant = any(map(tolerates, jax.tree.leaves(state.optimizer_state, is_leaf=tolerates)))
-    return finite(state.params, by_parameter, () if tolerant else losses)
+    return finite(state.params, by_parameter, () if forgives(state.optimizer_state) else losses)

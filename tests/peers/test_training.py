@@ -58,24 +58,62 @@ def test_flax_linen_with_dropout_and_running_statistics():
     assert not np.allclose(moved, 1)
 
 
-def test_flax_nnx():
+def test_flax_nnx_with_running_statistics_and_streams_of_random_keys():
+    """All that is no parameter of the net is kept: means, the key of dropout, and how often it was used."""
+
     class Net(nnx.Module):
         def __init__(self, rngs):
-            self.hidden = nnx.Linear(64, 50, rngs=rngs)
-            self.scores = nnx.Linear(50, 10, rngs=rngs)
+            self.hidden, self.normalized = nnx.Linear(64, 50, rngs=rngs), nnx.BatchNorm(50, rngs=rngs)
+            self.dropout, self.scores = nnx.Dropout(0.1, rngs=rngs), nnx.Linear(50, 10, rngs=rngs)
 
         def __call__(self, x):
-            return self.scores(nnx.relu(self.hidden(x)))
+            return self.scores(self.dropout(nnx.relu(self.normalized(self.hidden(x)))))
 
     def loss(params, batch):
-        x, y = batch
-        return CROSS_ENTROPY(nnx.merge(graph, params)(x), y).mean()
+        net = nnx.merge(graph, params["net"], params["rest"])
+        losses = CROSS_ENTROPY(net(batch[0]), batch[1])
+        return losses.mean(), {}, {"rest": nnx.state(net, nnx.Not(nnx.Param))}
 
-    graph, params = nnx.split(Net(nnx.Rngs(0)), nnx.Param)
+    graph, params, rest = nnx.split(Net(nnx.Rngs(0)), nnx.Param, ...)
     batches = train.in_memory(tuple(DIGITS.train), 64)
+    params = {"net": params, "rest": rest}
     run = train.fit(loss, params, batches, optimizer=optax.adam(1e-2), steps=300)
 
-    assert accuracy(nnx.merge(graph, run.params)(DIGITS.test.x)) > 0.93
+    net = nnx.merge(graph, run.params["net"], run.params["rest"])
+    net.eval()
+    assert accuracy(net(DIGITS.test.x)) > 0.93
+    assert net.dropout.rngs.count[...] == 300
+
+
+def test_equinox_with_a_state():
+    class Net(eqx.Module):
+        hidden: eqx.nn.Linear
+        normalized: eqx.nn.BatchNorm
+        scores: eqx.nn.Linear
+
+        def __init__(self, key):
+            self.hidden, self.scores = eqx.nn.Linear(64, 50, key=key), eqx.nn.Linear(50, 10, key=key)
+            self.normalized = eqx.nn.BatchNorm(50, axis_name="batch", mode="batch")
+
+        def __call__(self, x, state):
+            h, state = self.normalized(self.hidden(x), state)
+            return self.scores(jax.nn.relu(h)), state
+
+    def scores(params, x, inference=False):
+        net = eqx.nn.inference_mode(eqx.combine(params["net"], rest), inference)
+        run = jax.vmap(net, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+        return run(x, params["state"])
+
+    def loss(params, batch):
+        s, state = scores(params, batch[0])
+        return CROSS_ENTROPY(s, batch[1]).mean(), {}, {"state": state}
+
+    net, state = eqx.nn.make_with_state(Net)(jax.random.key(0))
+    trained, rest = eqx.partition(net, eqx.is_inexact_array)
+    batches = train.in_memory(tuple(DIGITS.train), 64)
+    params = {"net": trained, "state": state}
+    run = train.fit(loss, params, batches, optimizer=optax.adam(1e-2), steps=300)
+    assert accuracy(scores(run.params, DIGITS.test.x, inference=True)[0]) > 0.93
 
 
 def test_equinox():

@@ -173,6 +173,20 @@ def test_what_cannot_be_spread_is_refused(options, words):
         train.fit(squares, jnp.zeros(3), batches, optimizer=optax.sgd(0.1), steps=2, **options)
 
 
+def test_a_random_key_that_is_kept_has_no_mean_over_chunks():
+    params = {"w": jnp.zeros(3), "key": jax.random.key(0)}
+    batches = train.in_memory(np.zeros((64, 3), np.float32), 16)
+    with pytest.raises(ParameterError, match="the loss keeps or measures a random key, and keys of 8 chunks"):
+        train.fit(
+            lambda params, x: (squares(params["w"], x), {}, {"key": params["key"]}),
+            params,
+            batches,
+            optimizer=optax.sgd(0.1),
+            steps=2,
+            reproducible=True,
+        )
+
+
 @pytest.mark.usefixtures("no_shape_checks")
 def test_more_devices_than_there_are_and_layers_that_cannot_be_split_are_refused():
     with pytest.raises(

@@ -108,6 +108,23 @@ def test_an_optimizer_that_has_gone_on_too_long():
         fit(lambda w, x: jnp.sum(w * x), np.ones(2), in_memory(x, 1), optimizer=optimizer, steps=9)
 
 
+SKIPPING = optax.MultiSteps(optax.adam(0.1), 1, should_skip_update_fn=optax.skip_not_finite)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [SKIPPING.gradient_transformation(), optax.chain(optax.zero_nans(), optax.adam(0.1))],
+    ids=["skip_not_finite", "zero_nans"],
+)
+def test_an_optimizer_that_leaves_out_what_is_not_finite_goes_on(optimizer):
+    def loss(w, row):
+        return jnp.sum(w**2) * jnp.where((row >= 3) & (row < 6), jnp.nan, 1.0)
+
+    batches = Batches(lambda seed, first, steps: (), lambda data, key, step: step, 100, 200, dict)
+    run = fit(loss, np.float32([4, 1]), batches, optimizer=optimizer, steps=10)
+    assert np.isfinite(run.params).all()
+
+
 def test_a_label_that_is_no_class():
     """The lecture's classifier is told before the first step, a loss of arrays when it has met the label."""
     x, y = SPIRAL.train.x, SPIRAL.train.y.copy()
@@ -183,6 +200,12 @@ def test_why_a_state_of_any_loss_has_no_next_step(batch, scale, rate, words):
     state = state_of(optimizer, scale)
     with pytest.raises(NonFiniteError, match=words):
         raise why(loss, optimizer, state, batch)
+
+
+@pytest.mark.parametrize("optimizer", [optax.polyak_sgd(scaling=jnp.inf), optax.lbfgs(jnp.inf)])
+def test_an_optimizer_that_asks_for_the_loss_is_asked_again(optimizer):
+    error = why(loss, optimizer, state_of(optimizer), BATCH)
+    assert "loss and gradients are finite, but the update is not" in str(error)
 
 
 def test_a_key_is_handed_on():

@@ -1,7 +1,10 @@
 """Steps of any loss: one by hand, many as many singles, under jit and vmap, and nothing silent."""
 
 import functools
+import inspect
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,12 +149,76 @@ def test_what_a_loss_keeps_is_set_after_the_update():
     assert metrics["size"] == 3
 
 
+class Model(NamedTuple):
+    w: Any
+    seen: Any
+
+
+@pytest.mark.parametrize("kind", [Model, lambda w, seen: {"w": w, "seen": seen}], ids=["tuple", "dictionary"])
+def test_what_is_kept_may_be_no_floats(kind):
+    """A count and a random key, which no optimizer sees: steps, and a key that was split as often."""
+
+    def part(params, name):
+        return params[name] if isinstance(params, dict) else getattr(params, name)
+
+    def loss(params, x):
+        count, key = part(params, "seen")["count"], part(params, "seen")["key"]
+        kept = {"count": count + 1, "key": jax.random.split(key)[0]}
+        return jnp.mean((x @ part(params, "w")) ** 2), {}, {"seen": kept}
+
+    params = kind(W["w"], {"count": np.uint32(3), "key": jax.random.key(1)})
+    state, _ = advance(loss, ADAM, in_memory(X, 2))(init(params, ADAM), 2)
+    assert type(state.params) is type(params)
+    seen, key = part(state.params, "seen"), jax.random.key(1)
+    assert seen["count"] == 5
+    assert seen["count"].dtype == np.uint32
+    for _ in range(2):
+        key = jax.random.split(key)[0]
+    np.testing.assert_array_equal(jax.random.key_data(seen["key"]), jax.random.key_data(key))
+    alone, _ = advance(lambda w, x: jnp.mean((x @ w) ** 2), ADAM, in_memory(X, 2))(init(W["w"], ADAM), 2)
+    assert_close(part(state.params, "w"), alone.params)
+
+
 def test_an_optimizer_that_asks_for_the_loss_gets_it():
     """A line search, which evaluates the loss again, finds the minimum of a square at once."""
     optimizer = optax.lbfgs()
     state, _ = advance(squares, optimizer, in_memory((X, Y), 3))(init(W, optimizer), 20)
     exact = np.linalg.lstsq(np.c_[X, np.ones(3)], Y, rcond=None)[0]
     np.testing.assert_allclose([*state.params["w"], state.params["b"]], exact, rtol=1e-3)
+
+
+ASKING = {
+    "gradients elsewhere": optax.contrib.sam(
+        optax.sgd(0.1), optax.chain(optax.contrib.normalize(), optax.sgd(0.01)), opaque_mode=True
+    ),
+    "nothing": optax.contrib.sam(optax.sgd(0.1), optax.chain(optax.contrib.normalize(), optax.sgd(0.01))),
+    "the loss as a function": optax.contrib.sophia(0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", ASKING.values(), ids=ASKING)
+def test_an_optimizer_gets_what_it_asks_for(optimizer):
+    """As in a loop of one's own, with what optax says of it."""
+    state, _ = advance(squares, optimizer, in_memory((X, Y), 3))(init(W, optimizer), 4)
+    update, names = optax.with_extra_args_support(optimizer).update, inspect.signature(optimizer.update)
+    asked = {"obj_fn": lambda w: squares(w, (X, Y)), "grad_fn": lambda w, _: jax.grad(squares)(w, (X, Y))}
+    given = {name: f for name, f in asked.items() if name in str(names) or "extra" in str(names)}
+    params, own = W, optimizer.init(W)
+    for _ in range(4):
+        updates, own = update(jax.grad(squares)(params, (X, Y)), own, params, **given)
+        params = optax.apply_updates(params, updates)
+    assert_close(state.params, params)
+
+
+def test_a_loss_that_is_an_object_of_arrays():
+    class Weighted(eqx.Module):
+        weight: jax.Array
+
+        def __call__(self, params, batch):
+            return self.weight * squares(params, batch)
+
+    state, _ = step(Weighted(jnp.float32(1)), ADAM)(init(W, ADAM), (X, Y))
+    assert_equal(state, step(squares, ADAM)(init(W, ADAM), (X, Y))[0])
 
 
 def test_a_convolution_on_a_cpu_is_not_put_into_a_loop(monkeypatch):
@@ -170,8 +237,7 @@ def test_a_convolution_on_a_cpu_is_not_put_into_a_loop(monkeypatch):
 
 
 REFUSED = [
-    (init, ({"n": 3}, ADAM), "the parameter 'n' is of type .*int.*; expected floats. Split off"),
-    (init, ({"n": np.arange(3)}, ADAM), "the parameter 'n' is of type int64; expected floats"),
+    (init, ({"f": jnp.tanh}, ADAM), "the parameter 'f' is a .*; expected arrays. Split off"),
     (init, (W, optax.adam), "the optimizer is <function adam.*; expected one of optax's"),
     (advance, (squares, ADAM, (X, Y)), r"batches are a tuple; expected in_memory\(arrays, size\)"),
 ]
@@ -194,6 +260,11 @@ LOSSES = [
     ),
     (lambda params, batch: (jnp.sum(params["w"]), {}, {"v": 1.0}), ParameterError, "new values for entries"),
     (
+        lambda params, batch: (0.0, {}, {"w": jnp.ones(3)}),
+        ParameterError,
+        r"keeps 'w' as \{'': 'float \[3\]'\}; expected what is in params: \{'': 'float \[2\]'\}",
+    ),
+    (
         lambda params, batch: params["w"],
         GradientError,
         r"returned float32\[2\]; expected a scalar .*the mean",
@@ -208,3 +279,9 @@ LOSSES = [
 def test_a_loss_of_another_kind(loss, error, words):
     with pytest.raises(error, match=words):
         step(loss, ADAM)(init(W, ADAM), (X, Y))
+
+
+@pytest.mark.parametrize("params", [3, {"n": np.arange(3)}], ids=["number", "array"])
+def test_a_parameter_that_is_neither_trained_nor_kept(params):
+    with pytest.raises(ParameterError, match=r"the parameter .* is of type int32; expected floats, or what"):
+        step(lambda params, batch: 0.0, ADAM)(init(params, ADAM), X)

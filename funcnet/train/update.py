@@ -1,0 +1,59 @@
+"""The update of the parameters by an optimizer of optax's, and what some ask for beside the gradients.
+
+value, grad         the loss and its gradients: polyak_sgd, reduce_on_plateau
+value_fn, obj_fn    params → loss: line searches, as of lbfgs; sophia
+grad_fn             (params, number) → gradients: sam, where it takes its inner steps by itself
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array
+
+
+def updated(
+    optimizer: Any,
+    gradients: Any,
+    optimizer_state: Any,
+    params: Any,
+    loss: Array,
+    value_fn: Callable[[Any], Array],
+    grad_fn: Callable[[Any], Any],
+) -> tuple[Any, Any]:
+    """Parameters and the optimizer's state after an update; `loss` and gradients are those of the functions.
+
+    >>> import jax.numpy as jnp
+    >>> polyak = optax.polyak_sgd()
+    >>> w, square = jnp.float32(2), lambda w: w**2
+    >>> float(updated(polyak, 2 * w, polyak.init(w), w, square(w), square, lambda w: 2 * w)[0])
+    1.0
+    """
+
+    def line(params: Any, obj_fn: Any = None) -> Array:  # a search wants each name taken that it is handed
+        return value_fn(params)
+
+    update = optax.with_extra_args_support(optimizer).update
+    extra = {"value": loss, "grad": gradients, "value_fn": line, "obj_fn": value_fn}
+    by_name = extra | {"grad_fn": lambda params, _: grad_fn(params)}
+    takes = inspect.signature(update).parameters
+    if all(parameter.kind != parameter.VAR_KEYWORD for parameter in takes.values()):
+        extra = {name: each for name, each in by_name.items() if name in takes}
+    updates, optimizer_state = update(gradients, optimizer_state, params, **extra)
+    return optax.apply_updates(params, updates), optimizer_state
+
+
+def forgives(optimizer_state: Any) -> bool:
+    """Whether the optimizer was asked to leave out what is not finite, so that a loss may be infinite or NaN.
+
+    >>> forgives(optax.apply_if_finite(optax.adam(0.1), 5).init(0.0)), forgives(optax.adam(0.1).init(0.0))
+    (True, False)
+    """
+
+    def one(part: Any) -> bool:
+        skips = "num_not_finite" in getattr(part, "skip_state", ())  # of MultiSteps with skip_not_finite
+        return skips or isinstance(part, optax.ApplyIfFiniteState | optax.ZeroNansState)
+
+    return any(map(one, jax.tree.leaves(optimizer_state, is_leaf=one)))
