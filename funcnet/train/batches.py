@@ -14,6 +14,8 @@ inside of the compiled loop). Arrays that are spread over devices stay so, and s
 
 import functools
 import hashlib
+import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +32,7 @@ from jaxtyping import Array, Integer, Key
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.loss import hashable
 from funcnet.train.mesh import replicated
 
 Step = Integer[Array, ""] | int
@@ -91,7 +94,8 @@ def in_memory(arrays: Any, size: int) -> Batches:
 
     Raises:
         ShapeError: the arrays have not the same number of examples, or none.
-        ParameterError: the size is below 1, or the arrays need more memory than there is.
+        ParameterError: the size is below 1, the arrays are of texts or objects, or they need more memory than
+            there is.
 
     >>> batches = in_memory((np.arange(10), np.arange(10) ** 2), 4)
     >>> batches.per_epoch
@@ -100,6 +104,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
     >>> bool((x**2 == y).all())
     True
     """
+    check_numbers(arrays)
     slices = Slices.of(rows_of(arrays), size)
     elsewhere = [leaf for leaf in jax.tree.leaves(arrays) if isinstance(leaf, np.ndarray)]
     check_memory(
@@ -138,18 +143,37 @@ def procedural(draw: Callable[[Key[Array, ""]], Any]) -> Batches:
     Args:
         draw: a jittable function of a key to a batch.
 
+    Raises:
+        ParameterError: it is no function of one argument.
+
     >>> batches = procedural(lambda key: jax.random.normal(key, (8, 2)))
     >>> batches(3).shape
     (8, 2)
     """
-    take = Drawn(draw)
-    return Batches(
-        load=lambda seed, step, steps: (),
-        take=take,
-        turns=TURNS,
-        per_epoch=TURNS,
-        describe=lambda: {"content": digest(take((), jax.random.key(0), 0))},
-    )
+    signature = inspect.signature(draw)
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ParameterError(
+            f"the function that makes batches takes {signature}; expected a random key, and a batch returned"
+        ) from error
+    if inspect.isgeneratorfunction(draw):
+        raise ParameterError(
+            "a generator's batches cannot be read again, so that a run could go on; expected a function of a "
+            "random key that returns a batch. For what a generator goes over take in_memory or from_source."
+        )
+    take = Drawn(hashable(draw))
+
+    def describe() -> dict[str, Any]:
+        first, again = (digest(take((), jax.random.key(0), 0)) for _ in range(2))
+        if first != again:
+            raise ParameterError(
+                "the function that makes batches made two others of one key; expected a pure one. Draw by "
+                "jax.random and the key: NumPy draws once, when the step is compiled, and never again."
+            )
+        return {"content": first}
+
+    return Batches(lambda seed, step, steps: (), take, TURNS, TURNS, describe)
 
 
 class Drawn(NamedTuple):
@@ -159,7 +183,13 @@ class Drawn(NamedTuple):
 
     def __call__(self, data: Any, key: Key[Array, ""], step: Step) -> Any:
         """The batch."""
-        return self.draw(jax.random.fold_in(jax.random.fold_in(key, 3), step))
+        try:
+            return self.draw(jax.random.fold_in(jax.random.fold_in(key, 3), step))
+        except Exception as error:
+            error.add_note(
+                "The function that makes batches is handed a random key, not the number of a step."
+            )
+            raise
 
 
 class Slices(NamedTuple):
@@ -171,8 +201,8 @@ class Slices(NamedTuple):
     @classmethod
     def of(cls, examples: int, size: int) -> "Slices":
         """For batches of so many of so many examples."""
-        if size < 1:
-            raise ParameterError(f"the batch size is {size}; expected 1 or more")
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ParameterError(f"the batch size is {size}; expected 1 or more, a whole number")
         if examples < 1:
             raise ShapeError("there are no examples; expected one or more")
         if examples >= 2**31:
@@ -249,10 +279,30 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def check_numbers(tree: Any) -> None:
+    """Nothing, if the arrays are of numbers, which a device can have.
+
+    Raises:
+        ParameterError: one is not.
+    """
+    for name, leaf in named_leaves(tree).items():
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if getattr(dtype, "kind", "") in {*"OSUMm"}:
+            raise ParameterError(
+                f"the data {name!r} are of type {dtype}; expected numbers. Number classes by "
+                f"numpy.unique(labels, return_inverse=True), and read a file in the [i] of a source."
+            )
+
+
 def rows_of(arrays: Any) -> int:
     """The number of rows that all arrays have."""
     shapes = {name: np.shape(leaf) for name, leaf in named_leaves(arrays).items()}
     rows = {shape[:1] for shape in shapes.values()}
     if len(rows) != 1 or () in rows:
-        raise ShapeError(f"arrays of shapes {shapes}; expected one leading axis for all, of the examples")
+        few = dict(itertools.islice(shapes.items(), 4))
+        more = f" and {len(shapes) - 4} more" if len(shapes) > 4 else ""
+        lists = " A list is no array, but many: take numpy.asarray of it." if () in rows else ""
+        raise ShapeError(
+            f"arrays of shapes {few}{more}; expected one leading axis for all, of the examples.{lists}"
+        )
     return rows.pop()[0]

@@ -39,6 +39,9 @@ def check_options(**options: Any) -> None:
             valid, expected = isinstance(value, int | np.integer) and value >= 0, "0 or more, a whole number"
         elif name == "settings":
             valid, expected = _is_json(value), "what JSON can hold: numbers, texts, lists and dictionaries"
+        elif name == "grad":
+            valid = callable(value) and getattr(value, "__name__", "") != "grad"
+            expected = "what gives value and gradients, as jax.value_and_grad"
         else:
             valid, expected = value is None or callable(value), "a function"
         if not valid:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
-from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, orders, rows_of
+from funcnet.train.batches import Batches, Seed, Slices, Step, check_numbers, is_traced, orders, rows_of
 from funcnet.train.canonical import DATA
 
 READ_AT_ONCE = 2**26
@@ -39,8 +39,8 @@ def from_source(source: Any, size: int) -> Batches:
 
     Raises:
         ShapeError: it has no examples, or of different shapes.
-        ParameterError: it has no length, or one without end; the size is below 1; or a batch needs more
-            memory than there is.
+        ParameterError: it has no length, or one without end, or examples of texts or objects; the size is
+            below 1; or a batch needs more memory than there is.
 
     >>> squares = [{"x": np.float32(i), "y": np.float32(i * i)} for i in range(10)]
     >>> from_source(squares, 4)(step=0)["x"].shape
@@ -58,7 +58,7 @@ def from_source(source: Any, size: int) -> Batches:
     def read(rows: np.ndarray) -> Any:
         if mapped:
             return jax.tree.map(lambda array: array[rows], source)
-        examples = [source[int(i)] for i in rows]
+        examples = [_example(source, int(i)) for i in rows]
         try:
             return jax.tree.map(lambda *each: np.stack(each), *examples)
         except ValueError as error:
@@ -83,11 +83,20 @@ def from_source(source: Any, size: int) -> Batches:
         )
 
     sample = read(np.linspace(0, slices.examples - 1, min(16, slices.examples)).astype(int))
+    check_numbers(sample)
     batch = slices.size * sum(leaf[0].nbytes for leaf in jax.tree.leaves(sample))
     check_memory(batch, f"from_source: a batch of {slices.size} examples", "Take fewer")
     turns = min(slices.turns, max(1, READ_AT_ONCE // max(1, batch)))
     whole = Batches(load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True)
     return replace(whole, over=lambda mesh: replace(whole, load=functools.partial(load, mesh=mesh)))
+
+
+def _example(source: Any, i: int) -> Any:
+    try:
+        return source[i]
+    except Exception as error:
+        error.add_note(f"from_source: this came of [{i}], which is to be the example of that number.")
+        raise
 
 
 def _stacked(

@@ -1,5 +1,7 @@
 """Batches by step: every example once an epoch, the same whoever asks, of every kind of source."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,6 +145,67 @@ SOURCES = [
 def test_a_source_that_is_none(source, error, words):
     with pytest.raises(error, match=words):
         from_source(source, 2)
+
+
+def of_step(step):
+    return X[step * 2 :]
+
+
+def generator(key):
+    yield X
+
+
+NO_BATCHES = [
+    (lambda: procedural(lambda: X), ParameterError, r"takes \(\); expected a random key"),
+    (lambda: procedural(generator), ParameterError, "a generator's batches cannot be read again"),
+    (
+        lambda: in_memory((X, np.full(300, "cat")), 4),
+        ParameterError,
+        r"'1' are of type <U3; .* Number classes",
+    ),
+    (
+        lambda: from_source(["a.png", "b.png"], 2),
+        ParameterError,
+        r"of type <U5; expected numbers.* read a file",
+    ),
+    (lambda: in_memory(X.tolist(), 4), ShapeError, r"and 296 more; .* A list is no array.* numpy\.asarray"),
+    (
+        lambda: in_memory(X, 4.0),
+        ParameterError,
+        r"the batch size is 4\.0; expected 1 or more, a whole number",
+    ),
+    (
+        lambda: procedural(lambda key: np.random.default_rng().normal(size=3)).describe(),
+        ParameterError,
+        "made two others of one key; expected a pure one",
+    ),
+]
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("make", "error", "words"), NO_BATCHES)
+def test_what_makes_no_batches(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+class Missing(Squares):
+    def __getitem__(self, i):
+        raise FileNotFoundError("7.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "note"),
+    [
+        (lambda: procedural(of_step)(0), TypeError, "handed a random key, not the number of a step"),
+        (lambda: from_source(Missing(), 4), FileNotFoundError, r"from_source: this came of \[0\]"),
+    ],
+    ids=["function", "source"],
+)
+def test_an_error_of_the_user_s_own_says_where_it_came_of(make, error, note):
+    with pytest.raises(error) as raised:
+        make()
+    assert re.search(note, "".join(raised.value.__notes__))
 
 
 def test_a_source_is_not_read_within_jit():
