@@ -29,7 +29,7 @@ from funcnet.train.checkpoint import with_keys, without_keys
 from funcnet.train.config import CONFIG_FILE, read_settings
 from funcnet.train.mesh import on_the_host, placed
 from funcnet.train.processes import Peers
-from funcnet.train.run import Log, write_metrics
+from funcnet.train.run import METRICS_FILE, Log, write_metrics
 from funcnet.train.state import State
 
 CHECKPOINT_FILE, PARTS_FOLDER = "checkpoint.safetensors", "checkpoint"
@@ -77,6 +77,13 @@ class RunFolder:
                 f"another folder."
             )
         return self._begin(state, Log())
+
+    def discard(self) -> None:
+        """Takes away what a new run has written that took no step."""
+        if self.mine:
+            for name in (CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE):
+                (self.path / name).unlink(missing_ok=True)
+            remove_folder(self.path / PARTS_FOLDER)
 
     def restore(self, initial: State) -> tuple[State, Log]:
         """State and log to go on with; the initial ones if the run was killed before it saved any.

@@ -23,16 +23,17 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from funcnet._errors import ParameterError
+from funcnet._errors import NonFiniteError, ParameterError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches
 from funcnet.train.folder import opened
 from funcnet.train.limits import check_options
+from funcnet.train.loss import Loss, hashable
 from funcnet.train.mesh import Layout, on_one_device, on_the_host, spread_state
 from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
-from funcnet.train.state import WATCHED, Loss, State, Way, init
+from funcnet.train.state import WATCHED, State, Way, init
 from funcnet.train.steps import Task, are_sound, broken, copied, last_finite, take_steps
 from funcnet.train.watchlog import WatchLog
 
@@ -136,7 +137,7 @@ def fit(
     if folder == "":
         raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
-    task = Task.of(Way(loss, optimizer, grad, devices), batches, seed, watch)
+    task = Task.of(Way(hashable(loss), optimizer, grad, devices), batches, seed, watch)
     log, disk, interrupted, record = Log(), None, bool, None
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(peers())
@@ -146,6 +147,8 @@ def fit(
             disk.check_shared(others)
             interrupted = stack.enter_context(_ending_noted())
             state, log = disk.restore(state) if resume else disk.start(state)
+            if not resume:  # a loss that cannot be traced leaves no run in the way of the mended one
+                stack.push(lambda _, error, __: disk.discard() if _is_early(error, log) else None)
         if int(state.step) > steps:
             raise ParameterError(
                 f"steps is {steps}, and {folder} is at step {state.step} already. Give more."
@@ -180,6 +183,11 @@ def fit(
         if disk and disk.mine:
             run.save(disk.path / WEIGHTS_FILE)
         return run
+
+
+def _is_early(error: BaseException | None, log: Log) -> bool:
+    """Whether an error has come of a run's own functions before their first steps were taken."""
+    return log == Log() and isinstance(error, Exception) and not isinstance(error, NonFiniteError)
 
 
 def _chunks(

@@ -34,7 +34,11 @@ def loss(w, batch, key):
     """Least squares under dropout of inputs, so that keys count."""
     x, y = batch
     kept = jax.random.bernoulli(key, 0.9, x.shape)
-    return jnp.mean((jnp.where(kept, x, 0) @ w - y) ** 2), {"norm": jnp.sum(w**2), "w": w}
+    return jnp.mean((jnp.where(kept, x, 0) @ w - y) ** 2), {
+        "norm": jnp.sum(w**2),
+        "w": w,
+        "by": {"x": jnp.sum(abs(w))},
+    }
 
 
 def drawn(key):
@@ -83,6 +87,23 @@ def test_a_random_key_in_the_optimizers_state_is_saved_and_read(tmp_path):
     np.testing.assert_array_equal(resumed.params, trained(40).params)
 
 
+def test_a_random_key_that_the_loss_keeps_is_saved_and_read(tmp_path):
+    def noisy(params, batch):
+        key, drawn = jax.random.split(params["key"])
+        return loss(params["w"], batch, drawn)[0], {}, {"key": key}
+
+    params = {"w": W, "key": jax.random.key(1)}
+
+    def trained(steps, **options):
+        return fit(noisy, params, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=steps, **options)
+
+    trained(13, folder=tmp_path / "run")
+    resumed = trained(40, folder=tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(resumed.params["w"], trained(40).params["w"])
+    read = load_run(tmp_path / "run", like=params).params
+    assert read["key"] == resumed.params["key"]
+
+
 def test_memory_and_source_train_alike():
     assert_equal(train(from_source(DATA, 25)), train())
 
@@ -102,6 +123,7 @@ def test_rows_are_means_over_epochs_with_what_evaluate_measures(tmp_path):
     for row, chunk in zip(run.history, metrics, strict=True):
         assert row.train_loss == pytest.approx(np.mean(chunk["loss"], dtype=np.float64))
         assert row.train_norm == pytest.approx(np.mean(chunk["norm"], dtype=np.float64))
+        assert vars(row)["train_by/x"] == pytest.approx(np.mean(chunk["by/x"], dtype=np.float64))
         assert row.validation_error == chunk["validation_error"]
         assert chunk["w"].shape == (len(chunk["loss"]), 2)
         assert not hasattr(row, "train_w")
@@ -217,6 +239,13 @@ def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
+def test_a_loss_that_fails_at_once_leaves_no_run_in_its_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fit(lambda w, batch: 1 / 0, W, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, folder=tmp_path)
+    assert not [*tmp_path.iterdir()]
+    assert_equal(train(folder=tmp_path), train())
+
+
 def test_a_folder_has_one_process_at_a_time(tmp_path):
     """Held by another thread here, and refused to a process of its own; killed, nobody holds it."""
     inside, over = threading.Event(), threading.Event()
@@ -286,7 +315,8 @@ def test_sharded_parameters_stay_where_they_are(tmp_path):
         ({"steps": 1e2}, "steps is 100.0; expected 0 or more, a whole number"),
         ({"seed": 1.5}, "seed is 1.5; expected 0 or more, a whole number"),
         ({"hook": 3}, "hook is 3; expected a function"),
-        ({"grad": "jax"}, "grad is 'jax'; expected a function"),
+        ({"grad": "jax"}, "grad is 'jax'; expected what gives value and gradients, as jax"),
+        ({"grad": jax.grad}, "grad is <function grad .*; expected what gives value and gradients, as jax"),
         ({"folder": ""}, "folder is ''; expected the name of one"),
         ({"settings": {"size": np.ones(2)}}, "settings is {.*}; expected what JSON can hold"),
         ({"evaluate": lambda w: w}, r"evaluate returned \(2,\); expected scalars by name"),
@@ -322,12 +352,12 @@ def test_the_hooks_of_readme_work(recipe, monkeypatch):
     names: dict = {}
     exec(recipe, names)
     (hook,) = (value for value in names.values() if hasattr(value, "__code__"))
-    trained = train(steps=200, hook=hook, evaluate=lambda w: {"loss": jnp.float32(1)})
+    trained = train(steps=200, hook=hook, evaluate=lambda w: {"loss": jnp.float32(1)}, watch=50)
     if hook.__name__ == "early_stopping":
         assert trained.history[-1].step == 60
     else:
         assert [step for step, name, _ in seen if name == "loss"] == [*range(10, 201, 10)]
-        assert {name for _, name, _ in seen} == {"loss", "norm", "w", "validation_loss"}
+        assert {name for _, name, _ in seen} == {"loss", "norm", "w", "by/x", "validation_loss"}
 
 
 def test_a_watched_run_is_the_same_run_and_is_drawn(tmp_path):
