@@ -100,6 +100,7 @@ from funcnet._jax.lines import (
     function_name,
     is_of_jax,
     is_scoped,
+    line_with_caller,
     name_of,
     nameless,
     readable,

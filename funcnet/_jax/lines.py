@@ -15,6 +15,7 @@ from jax.extend import core, source_info_util
 from funcnet._jax.jaxprs import Equation, Jaxpr, called, called_by, open_jaxpr, with_programs
 
 _PACKAGE, _JAX = Path(__file__).parents[1], Path(jax.__file__).parent
+_INSTALLED = {"site-packages", "dist-packages"}
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
@@ -31,6 +32,15 @@ for _place in _NOT_THE_USERS:  # a source line is never one of these: they only 
 def source_line(eqn: Equation) -> str:
     """Where the user's code wrote this equation: `file:line:column (function)`."""
     return _readable(eqn.source_info)
+
+
+def line_with_caller(eqn: Equation) -> str:
+    """`source_line`; of one in an installed library also where the user has called it."""
+    innermost, *around = source_info_util.summarize(eqn.source_info, 100).splitlines()[::-1] or [""]
+    called_at = next((line for line in around if not _INSTALLED.intersection(Path(line).parts)), "")
+    if not called_at or not _INSTALLED.intersection(Path(innermost).parts):
+        return readable(innermost)
+    return f"{readable(innermost)}, called at {readable(called_at)}"
 
 
 def blamed_line(eqn: Equation) -> str:

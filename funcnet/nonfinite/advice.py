@@ -20,6 +20,8 @@ FORWARD = {
     "jnp.maximum(x, small)",
     "acos": "acos takes −1 to 1: rounding may bring a cosine beyond, jnp.clip(x, −1, 1) undoes it",
     "asin": "asin takes −1 to 1: rounding may bring a sine beyond, jnp.clip(x, −1, 1) undoes it",
+    "cholesky": "cholesky needs a positive definite matrix: add a small multiple of the unit matrix",
+    "custom_linear_solve": "The matrix is singular, or nearly: add a small multiple of the unit matrix",
     "acosh": "acosh takes 1 and more: jnp.maximum(x, 1)",
     "atanh": "atanh is infinite at −1 and 1: keep its input between with jnp.clip",
 }

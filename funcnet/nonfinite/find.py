@@ -16,9 +16,10 @@ import jax.numpy as jnp
 
 from funcnet import _jax
 from funcnet._errors import GradientError
-from funcnet.backprop import argument_names, trace
+from funcnet.backprop import argument_names
 from funcnet.backprop.activity import Mask, differentiable
-from funcnet.backprop.checks import check_callable
+from funcnet.backprop.checks import check_callable, traced_without_values
+from funcnet.backprop.composed import with_calls
 from funcnet.backprop.program import CALLS
 from funcnet.nonfinite.backward import Gradients, engines
 from funcnet.nonfinite.finding import Gate, Operand, Where
@@ -68,7 +69,9 @@ def find_nonfinite(
             bad = [atom for atom in program.outvars if has(test, values.value(atom))]
             if bad:
                 return _of_source(values.source(bad, test), values, bad[0])
-        return _of_gradients(values, asked, names, rules) if any(asked) else None
+        if not any(asked):
+            return None
+        return _of_gradients(Values(with_calls(program, RULES), (), xs, Where(), names), asked, names, rules)
 
     return found
 
@@ -102,21 +105,22 @@ def _traced(
             f"find_nonfinite: argnums is {argnums}, expected places among its {len(args)} arguments"
         )
     wanted = {n % len(args) for n in numbers}
-    graph = trace(flat, data=True)(*xs)
+    with traced_without_values():
+        program, consts = _jax.open_jaxpr(jax.make_jaxpr(flat)(*xs))
     names = [
         *argument_names(f, [paths[i][0] for i in arrays]),
-        *["a value that it closes over"] * len(graph.consts),
+        *["a value that it closes over"] * len(consts),
     ]
     asked = [p[0].idx == 0 and p[1].idx in wanted for p in (paths[i][0] for i in arrays)]
     asked = [one and differentiable(jax.typeof(x)) for one, x in zip(asked, xs, strict=True)]
-    program = _jax.without_constants(graph.jaxpr)
-    return program, [*map(_jax.as_value, xs), *graph.consts], names, (*asked, *[False] * len(graph.consts))
+    values = [*map(_jax.as_value, xs), *consts]
+    return _jax.without_constants(program), values, names, (*asked, *[False] * len(consts))
 
 
 def _of_source(source: Source, values: Values, bad: Any) -> Gate:
     """The finding of a search for values: a gate, or an argument that is not finite."""
-    if source.gate is not None:
-        return source.gate
+    if found := source.gate or source.written:
+        return found
     if source.operand is None:
         number, name = values.value(bad), "a constant of the program"
         return Gate("forward", name, "", "", (), (Operand(name, number),), number)

@@ -117,7 +117,7 @@ class Where:
 
     def line_of(self, eqn: _jax.Equation) -> str:
         """The user's line of an equation."""
-        return self.line if self.fixed else _jax.source_line(eqn) or self.line
+        return self.line if self.fixed else _jax.line_with_caller(eqn) or self.line
 
     def into(self, eqn: _jax.Equation) -> "Where":
         """Inside the program of an equation."""

@@ -45,10 +45,12 @@ class Source:
         gate: the gate, if one was found.
         operand: the number of the program's operand that the rest comes from, if it comes from one: all of
             it where there is no gate, else the infinities of which the gate made NaN.
+        written: the gate that reads an infinity that is written in the code, where all comes from one.
     """
 
     gate: Gate | None = None
     operand: int | None = None
+    written: Gate | None = None
 
     def asked_on(self, further: "Source") -> "Source":
         """With what the search around the program has found for the operand."""
@@ -79,6 +81,7 @@ class Values:
         """The first gate on the way to the elements of these values that pass the test."""
         gates: list[tuple[int, Source]] = []
         ends: list[Source] = []
+        written: list[Source] = []
         pending, seen = list(atoms), set()
         while pending:
             atom = pending.pop()
@@ -96,17 +99,22 @@ class Values:
                 pending += guilty
                 if not guilty or (test is jnp.isnan and all(map(_jax.is_literal, guilty))):
                     gates.append((i, self.made_by(eqn, k, test)))
+                elif all(map(_jax.is_literal, guilty)):
+                    written.append(Source(written=self.gate(eqn, k)))
             elif inner.operand is None:
                 gates += [(i, inner)] if inner.gate else []
+                written += [inner] if inner.written else []
             elif inner.gate is None and test is jnp.isnan and _jax.is_literal(eqn.invars[inner.operand]):
                 gates.append((i, Source(self.gate(eqn, k))))  # a NaN that is written in the code
+            elif inner.gate is None and _jax.is_literal(eqn.invars[inner.operand]):
+                written.append(Source(written=self.gate(eqn, k)))
             elif inner.gate is None:
                 pending.append(eqn.invars[inner.operand])
             else:
                 gates.append((i, inner.asked_on(self.source([eqn.invars[inner.operand]], jnp.isinf))))
         if gates:
             return min(gates, key=lambda found: found[0])[1]
-        return ends[0] if ends else Source()
+        return next(iter(ends + written), Source())
 
     def made_by(self, eqn: _jax.Equation, k: int, test: Test) -> Source:
         """A gate that made it of what does not pass the test."""

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -198,3 +199,20 @@ def running_maximum_that_starts_at_minus_inf(p):
 
 def second_derivative(p):
     return jnp.sum(jax.grad(lambda p: jnp.sum(p**1.5))(p))  # here
+
+
+def log_prob_outside_the_support(p):
+    return -jnp.mean(jax.scipy.stats.gamma.logpdf(jnp.array([1.0, -1.0]), p[0]))  # here
+
+
+def softmax_written_out(p):
+    e = jnp.exp(p)  # here
+    return jnp.sum(p * e / e.sum(-1, keepdims=True))
+
+
+def cholesky_of_an_indefinite_matrix(p):
+    return jnp.sum(jnp.linalg.cholesky(jnp.outer(p, p) - jnp.eye(2)))  # here
+
+
+def cosine_in_a_library(p):
+    return optax.cosine_similarity(0 * p, p)  # here

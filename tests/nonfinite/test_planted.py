@@ -98,6 +98,10 @@ ROWS = [
         "step 2 of the 3",
     ),
     Row(planted.second_derivative, (jnp.zeros(2),), B, "pow", "element [0]"),
+    Row(planted.log_prob_outside_the_support, (TWO,), F, "where", "a NaN that is written in the code"),
+    Row(planted.softmax_written_out, (jnp.array([1.0, 200.0]),), F, "exp", "where the inputs are 200"),
+    Row(planted.cholesky_of_an_indefinite_matrix, (TWO / 9,), F, "cholesky", "a positive definite matrix"),
+    Row(planted.cosine_in_a_library, (TWO,), F, "div", "(cosine_similarity), called at"),
 ]
 
 
