@@ -33,6 +33,7 @@ _LABELS = ("label", "class", "target")
 _COUNTERS = ("", "id", "unnamed: 0")
 _PIXEL = re.compile(r"(pixel_?)?\d+|\d+x\d+")
 _WANTED = "a table of numbers separated by commas"
+_ADVICE = "Write it with a comma between columns and a number in each of their cells."
 
 
 class Columns(NamedTuple):
@@ -102,7 +103,7 @@ def read_table(path: Path, features: int | None = None) -> tuple[np.ndarray, np.
             encoding=None,
         )
     if not values.size:
-        raise DataError(f"{path}: no line with numbers; expected {_WANTED}. Write it again.")
+        raise DataError(f"{path}: no line with numbers; expected {_WANTED}. {_ADVICE}")
     x = np.delete(values, [int(column) for column in converters], axis=1)
     return _pixels(path.name, head, x), _integers(labels) if labels else None
 
@@ -111,7 +112,7 @@ def read_table(path: Path, features: int | None = None) -> tuple[np.ndarray, np.
 def _text(path: Path) -> Iterator[io.TextIOWrapper]:
     with (
         warnings.catch_warnings(action="ignore", category=UserWarning),  # of no lines; an error says so
-        reading(path, _WANTED, "Write it again.") as file,
+        reading(path, _WANTED, _ADVICE) as file,
         io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text,
     ):
         yield text
