@@ -87,10 +87,10 @@ def completed(trained: Tree, params: Tree) -> Tree:
 def _check_kept(params: Any, kept: Mapping[str, Any]) -> None:
     """Nothing, if what is kept is like what it replaces, and all else is of floats."""
     for name, part in entries(params).items():
-        if name in kept and _form(kept[name]) != _form(part):
-            raise ParameterError(
-                f"the loss keeps {name!r} as {_form(kept[name])}; expected what is in params: {_form(part)}"
-            )
+        was, now = _form({name: part}), _form({name: kept.get(name, part)})
+        if others := [path for path in was | now if was.get(path) != now.get(path)]:
+            came, expected = (form.get(others[0], "nothing") for form in (now, was))
+            raise ParameterError(f"the loss keeps {others[0]!r} as {came}; expected {expected}, as in params")
         for path, leaf in named_leaves({name: part}).items():
             if name not in kept and not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise ParameterError(

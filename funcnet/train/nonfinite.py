@@ -71,9 +71,17 @@ def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> 
     """
 
     @functools.wraps(loss)
-    def scalar(params: Any, *args: Any, **kwargs: Any) -> Any:
-        result = loss(params, *args, **kwargs)
-        return result[0] if isinstance(result, tuple) else result
+    def parts(*args: Any, **kwargs: Any) -> tuple:
+        result = loss(*args, **kwargs)
+        return result if isinstance(result, tuple) else (result,)
+
+    @functools.wraps(loss)
+    def scalar(*args: Any, **kwargs: Any) -> Any:
+        return parts(*args, **kwargs)[0]
+
+    @functools.wraps(loss)
+    def kept(*args: Any, **kwargs: Any) -> tuple:
+        return parts(*args, **kwargs)[2:]
 
     def of_trained(trained: Any) -> Any:
         return scalar(completed(trained, state.params), *batch, **key)
@@ -85,6 +93,8 @@ def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> 
     at = f"at step {int(state.step)}"
     if found := find_nonfinite(scalar)(state.params, *batch, **key):
         return NonFiniteError(f"{at} {found}")
+    if found := find_nonfinite(kept, argnums=())(state.params, *batch, **key):
+        return NonFiniteError(f"{at} the loss is finite, but not what it keeps. {found}")
     trained = floats(state.params)
     value, gradients = value_and_grad(of_trained)(trained)
     if found := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained):

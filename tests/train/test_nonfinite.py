@@ -208,6 +208,16 @@ def test_an_optimizer_that_asks_for_the_loss_is_asked_again(optimizer):
     assert "loss and gradients are finite, but the update is not" in str(error)
 
 
+def test_what_a_loss_keeps_is_looked_at_too():
+    def loss(params, x):
+        return jnp.sum(params["w"] ** 2), {}, {"mean": jnp.log(params["mean"] - jnp.mean(x))}
+
+    params, batches = {"w": np.float32(1), "mean": np.float32(3)}, in_memory(np.ones(1, np.float32), 1)
+    words = r"at step 1 the loss is finite, but not what it keeps\. forward: log makes NaN at .*test_nonfin"
+    with pytest.raises(NonFiniteError, match=words):  # of ln (3 − 1) − 1
+        fit(loss, params, batches, optimizer=optax.sgd(0.1), steps=4)
+
+
 def test_a_key_is_handed_on():
     noisy = lambda params, x, key: jnp.sum(jnp.log(x - x) * jax.random.normal(key, x.shape))  # noqa: E731
     optimizer = optax.sgd(0.1)

@@ -262,7 +262,7 @@ LOSSES = [
     (
         lambda params, batch: (0.0, {}, {"w": jnp.ones(3)}),
         ParameterError,
-        r"keeps 'w' as \{'': 'float \[3\]'\}; expected what is in params: \{'': 'float \[2\]'\}",
+        r"keeps 'w' as float \[3\]; expected float \[2\], as in params",
     ),
     (
         lambda params, batch: params["w"],
