@@ -59,7 +59,7 @@ class Probed:
         labels, inner, layer = {}, {}, ""
         for i, (eqn, here, after) in enumerate(zip(jaxpr.eqns, scopes, [*scopes[1:], scope], strict=True)):
             read = [named[v] for v in eqn.invars if not _jax.is_literal(v) and v in named]
-            layer = (read[0].rpartition("/")[0] or read[0]) if read else layer
+            layer = _layer(read[0]) if read else layer
             if eqn.primitive.name in CARRIERS and read:
                 named[eqn.outvars[0]] = read[0]
             elif eqn.primitive.name in BODIES:
@@ -143,6 +143,11 @@ def _scope(eqn: _jax.Equation, around: str) -> str:
     """The named scopes around an equation, without what JAX's transformations make of them: `vmap(net)`."""
     own = [re.sub(r"^(\w+\()+|\)+$", "", part) for part in _jax.scope(eqn).split("/")]
     return _joined(around, *own)
+
+
+def _layer(name: str) -> str:
+    """What a parameter belongs to: layer1 of layer1/w, and of layer1/w/value, as flax's nnx has it."""
+    return name.removesuffix("/value").rpartition("/")[0] or name
 
 
 def _joined(*parts: str) -> str:

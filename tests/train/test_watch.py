@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -126,6 +127,14 @@ def test_a_plain_function_is_named_by_its_parameters():
     loss = lambda p, x: jnp.sum(jnp.tanh(x @ p["in"]["w"]) @ p["out"].astype(jnp.float32).T)  # noqa: E731
     _, _, seen = watched()(loss)({"in": {"w": jnp.ones((5, 2))}, "out": jnp.ones((1, 2), jnp.float16)}, X)
     assert list(seen.activations) == ["in", "out"]
+
+
+def test_layers_of_nnx_are_named_by_their_parameters():
+    graph, params = nnx.split(nnx.Linear(5, 3, rngs=nnx.Rngs(0)), nnx.Param)
+    loss = lambda params: jnp.sum(nnx.merge(graph, params["net"])(X) ** 2)  # noqa: E731
+    *_, seen = watched()(loss)({"net": params})
+    assert list(seen.activations) == ["net"]
+    assert list(seen.parameters) == ["net/bias/value", "net/kernel/value"]
 
 
 def test_metrics_of_the_loss_come_through():
