@@ -25,7 +25,7 @@ FORWARD = {
     "acosh": "acosh takes 1 and more: jnp.maximum(x, 1)",
     "atanh": "atanh is infinite at −1 and 1: keep its input between with jnp.clip",
 }
-FORWARD |= {"expm1": FORWARD["exp"], "exp2": FORWARD["exp"], "integer_pow": FORWARD["div"]}
+FORWARD |= {"expm1": FORWARD["exp"], "exp2": FORWARD["exp"]}
 
 BACKWARD = {
     "sqrt": "The slope of a root is ∞ at 0: add a small number under the root, or put jnp.where around its "
@@ -89,6 +89,8 @@ def advice(
             and not all(map(_is_float, inputs))
         ):
             return LABEL
+        if primitive == "integer_pow" and not jnp.all(inputs[0]):
+            return FORWARD["div"]  # of 0 to a power below 0; others are too large
         return FORWARD.get(primitive, _too_large(made, "number"))
     if all(y_bar is None or _is_zero_at(~jnp.isfinite(made), y_bar) for y_bar in upstream):
         return ZERO

@@ -93,6 +93,11 @@ def test_the_formula_of_a_gate_of_nn():
     assert funcnet.nn.linear.formula in str(found)
 
 
+def test_a_whole_power_is_too_large_or_of_0():
+    assert "too large for float32" in str(funcnet.find_nonfinite(lambda x: x**2)(1e30))
+    assert "The divisor is 0" in str(funcnet.find_nonfinite(lambda x: x**-2)(0.0))
+
+
 def test_a_traced_argument_is_refused():
     with pytest.raises(GradientError, match=r"a value that is being traced.*call it outside of jit"):
         jax.jit(lambda x: funcnet.find_nonfinite(jnp.log)(x).made)(0.0)
