@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,6 @@ from jax.extend import core, source_info_util
 from funcnet._jax.jaxprs import Equation, Jaxpr, called, called_by, open_jaxpr, with_programs
 
 _PACKAGE, _JAX = Path(__file__).parents[1], Path(jax.__file__).parent
-_INSTALLED = {"site-packages", "dist-packages"}
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
@@ -35,12 +35,17 @@ def source_line(eqn: Equation) -> str:
 
 
 def line_with_caller(eqn: Equation) -> str:
-    """`source_line`; of one in an installed library also where the user has called it."""
+    """`source_line`; of one in a library also the line that is in none, from where it was called."""
     innermost, *around = source_info_util.summarize(eqn.source_info, 100).splitlines()[::-1] or [""]
-    called_at = next((line for line in around if not _INSTALLED.intersection(Path(line).parts)), "")
-    if not called_at or not _INSTALLED.intersection(Path(innermost).parts):
+    called_at = next(itertools.filterfalse(_is_in_a_library, around), "")
+    if not called_at or not _is_in_a_library(innermost):
         return readable(innermost)
     return f"{readable(innermost)}, called at {readable(called_at)}"
+
+
+def _is_in_a_library(line: str) -> bool:
+    path = Path(line)
+    return path.is_relative_to(_PACKAGE) or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 
 
 def blamed_line(eqn: Equation) -> str:
