@@ -32,6 +32,7 @@ from jaxtyping import Array, Integer, Key
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.limits import check_numbers
 from funcnet.train.loss import hashable
 from funcnet.train.mesh import replicated
 
@@ -277,21 +278,6 @@ def digest(tree: Any) -> str:
 def is_traced(tree: Any) -> bool:
     """Whether one of the leaves has no value yet, under jit or vmap."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
-
-
-def check_numbers(tree: Any) -> None:
-    """Nothing, if the arrays are of numbers, which a device can have.
-
-    Raises:
-        ParameterError: one is not.
-    """
-    for name, leaf in named_leaves(tree).items():
-        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-        if getattr(dtype, "kind", "") in {*"OSUMm"}:
-            raise ParameterError(
-                f"the data {name!r} are of type {dtype}; expected numbers. Number classes by "
-                f"numpy.unique(labels, return_inverse=True), and read a file in the [i] of a source."
-            )
 
 
 def rows_of(arrays: Any) -> int:

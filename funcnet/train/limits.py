@@ -55,6 +55,23 @@ def _is_json(value: Any) -> bool:
         return False
 
 
+def check_numbers(tree: Any) -> None:
+    """Nothing, if the arrays of batches are of numbers, which a device can have.
+
+    Raises:
+        ParameterError: one is not.
+    """
+    from funcnet.train.checkpoint import named_leaves  # which brings JAX
+
+    for name, leaf in named_leaves(tree).items():
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if getattr(dtype, "kind", "") in {*"OSUMm"}:
+            raise ParameterError(
+                f"the data {name!r} are of type {dtype}; expected numbers. Number classes by "
+                f"numpy.unique(labels, return_inverse=True), and read a file in the [i] of a source."
+            )
+
+
 def check_run(params: Any, optimizer: Any, steps: int) -> None:
     """Nothing, if parameters can be trained with an optimizer of optax's here.
 

@@ -19,8 +19,9 @@ from jaxtyping import Array, Key
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
-from funcnet.train.batches import Batches, Seed, Slices, Step, check_numbers, is_traced, orders, rows_of
+from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, orders, rows_of
 from funcnet.train.canonical import DATA
+from funcnet.train.limits import check_numbers
 
 READ_AT_ONCE = 2**26
 """Bytes that are read from a source at once, at most, unless a single batch has more."""
