@@ -20,7 +20,7 @@ from funcnet.rules._elementwise import Places, along, elementwise
 from funcnet.rules._forms import FORMS
 from funcnet.rules._sparing import spared
 from funcnet.rules._table import Rule, Table
-from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, REDUCING, THROUGH
+from funcnet.rules.functions import DEFINED, PARAMETERS, REAL, REDUCING, THROUGH, WHOLE
 from funcnet.rules.softmax import WRITTEN_OUT
 
 
@@ -54,6 +54,8 @@ def _computes(jaxpr: _jax.Jaxpr, place: str, name: str, count: int) -> bool:
     """Whether a program computes what the function with this public name does of so many arguments."""
     if name in REDUCING:
         return _reduces(jaxpr, place, name)
+    if name in WHOLE:
+        return len(jaxpr.invars) == count and _mapped_axis(jaxpr, place, name) is not None
     tables = len(jaxpr.invars) - count
     types, form = [v.aval for v in jaxpr.invars[tables:]], elementwise(jaxpr, tables)
     if form is None or form.axes:
@@ -96,19 +98,38 @@ def _reduces(jaxpr: _jax.Jaxpr, place: str, name: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
+def _mapped_axis(jaxpr: _jax.Jaxpr, place: str, name: str) -> int | None:
+    """Along which axis of its matrices vmap has mapped a function of one matrix that a program is.
+
+    0 where it has not, or has several times, each time along the first; None for another program.
+    """
+    (x,) = (v.aval for v in jaxpr.invars)
+    first = [(0,) * count for count in range(x.ndim - 1)]
+    later = [(axis,) for axis in range(1, x.ndim)] if x.ndim == 3 else []
+    for mapped in [*first, *later]:
+        m, n = [size for axis, size in enumerate(x.shape) if (axis,) != mapped][-2:]
+        program = m == n and _program(name, place, (x,), _jax.trace_context(), mapped=mapped)
+        if program and _text(jaxpr) == _text(program):
+            return max(mapped, default=0)
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
 def _program(
     name: str,
     place: str,
     types: tuple[Any, ...],
     context: tuple[Any, ...],
     axes: tuple[int, ...] | None = None,
+    mapped: tuple[int, ...] = (),
 ) -> _jax.Jaxpr | None:
     """The program of the function with this public name, of arguments of these types, over these axes.
 
-    It is the first call in it of what is defined in this place.
+    It is the first call in it of what is defined in this place, mapped by vmap along these axes.
     """
     f = FORMS.get(place) or _public(name)
     f = f if axes is None else functools.partial(f, axis=axes)
+    f = functools.reduce(lambda f, axis: jax.vmap(f, in_axes=axis), mapped, f)
     with jax.disable_jit(False):
         program, _ = _jax.staged(lambda *xs: jax.tree.leaves(f(*xs)), types, name)
     calls = (e for e in _jax.all_equations(program) if _jax.called_function(e.primitive, e.params) == place)
@@ -146,6 +167,8 @@ def for_call(name: str, rule: Rule, jaxpr: _jax.Jaxpr, sparing: bool = False) ->
     """
     if name in REDUCING:
         return _reducing(rule, jaxpr)
+    if name in WHOLE:
+        return _of_matrices(name, rule, jaxpr)
     count = arity(jaxpr, _jax.defined_in(jaxpr.debug_info.func_src_info), name) or len(jaxpr.invars)
     tables = len(jaxpr.invars) - count
     form, y = elementwise(jaxpr, tables), jaxpr.outvars[0].aval
@@ -187,6 +210,19 @@ def _reducing(rule: Rule, jaxpr: _jax.Jaxpr) -> Rule:
     def backward(y_bar: Any, y: Any, x: Any, *numbers: Any) -> list[Any]:
         (x_bar,) = rule.backward(along_argument(y_bar), along_argument(y), x, axes=form.axes)
         return [x_bar, *[None] * len(numbers)]
+
+    return Rule(rule.primitives, backward, rule.formula, rule.source)
+
+
+def _of_matrices(name: str, rule: Rule, jaxpr: _jax.Jaxpr) -> Rule:
+    """The rule of a function of one matrix, for a call of it, with the axes of the matrix at the end."""
+    axis = _mapped_axis(jaxpr, _jax.defined_in(jaxpr.debug_info.func_src_info), name)
+    if not axis:
+        return rule
+
+    def backward(y_bar: Any, y: Any, x: Any) -> list[Any]:
+        (x_bar,) = rule.backward(y_bar, y, jnp.moveaxis(x, axis, 0))
+        return [jnp.moveaxis(x_bar, 0, axis)]
 
     return Rule(rule.primitives, backward, rule.formula, rule.source)
 

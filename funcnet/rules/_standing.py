@@ -4,7 +4,6 @@ The names are the places where they are defined, as in `funcnet.rules.functions.
 there, with our rules of the primitives that it is made of.
 """
 
-_DET = "tr(adj(A) dA) by cofactors, right for singular A too; its derivative is right or NaN there"
 _LOG_DET = "tr(A⁻¹ dA), and NaN for singular A, where log |det A| is −∞"
 _SERIES = "its Taylor series at 0, of which each derivative is another"
 _OF_JAX = "the slope in JAX's own rule of {}, met only where that rule is differentiated; within {} ulp"
@@ -18,7 +17,6 @@ STANDING = {
     "lax.control_flow.solves._custom_root": "the implicit function theorem, by the user's own linear solver",
     "lax.erf.exp_neg_sq": _OF_JAX.format("erf", 2),
     "numpy.lax_numpy._i1_maclaurin": _SERIES,
-    **dict.fromkeys([f"numpy.linalg.{name}" for name in ("_det", "_det_2x2", "_det_3x3")], _DET),
     **dict.fromkeys([f"numpy.linalg._slogdet_{name}" for name in ("small", "lu", "qr")], _LOG_DET),
     "numpy.linalg._pinv": "Golub and Pereyra 1973, for a constant rank; equal singular values do no harm",
     "numpy.ufuncs._sinc_maclaurin": _SERIES,

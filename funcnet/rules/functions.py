@@ -34,6 +34,9 @@ DEFINED = {
     "numpy.lax_numpy._i0": ["jax.numpy.i0"],
     "numpy.lax_numpy.i0_impl": ["jax.numpy.i0"],
     "numpy.lax_numpy._i1": ["jax.scipy.special.i1"],
+    "numpy.linalg._det": ["jax.numpy.linalg.det"],
+    "numpy.linalg._det_2x2": ["jax.numpy.linalg.det"],
+    "numpy.linalg._det_3x3": ["jax.numpy.linalg.det"],
     "numpy.ufuncs.frexp": ["jax.numpy.frexp"],
     "numpy.ufuncs._frexp": ["jax.numpy.frexp"],
     "numpy.ufuncs._hypot": ["jax.numpy.hypot"],
@@ -81,6 +84,9 @@ PARAMETERS = {"jax.nn.squareplus": 1, "jax.nn.celu": 1}
 
 REDUCING = frozenset({"jax.nn.softmax", "jax.nn.log_softmax", "jax.nn.logsumexp"})
 """Functions that reduce their argument over some axes: their rules get those as a parameter."""
+
+WHOLE = frozenset({"jax.numpy.linalg.det"})
+"""Functions of matrices: their rules get the arguments as they are."""
 
 REAL = REDUCING | {
     "jax.numpy.logaddexp2",

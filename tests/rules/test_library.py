@@ -5,11 +5,8 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from funcnet import grad, hessian
 from funcnet.rules._forms import FORMS
 from funcnet.rules._standing import STANDING
 from funcnet.rules.functions import DEFINED
@@ -33,7 +30,7 @@ for each in gc.get_objects():
 NEWER = {
     *("numpy.lax_numpy._i1", "numpy.lax_numpy.i0_impl", "scipy.special._erfcinv"),
     *("lax.erf.exp_neg_sq", "numpy.lax_numpy._i1_maclaurin", "numpy.ufuncs._hypot"),
-    *("numpy.linalg._det_2x2", "numpy.linalg._det_3x3", "scipy.special._expn", "scipy.special._rel_entr"),
+    *("scipy.special._expn", "scipy.special._rel_entr"),
     *("scipy.special._erfcinv_grad", "scipy.special._erfcx_grad", "scipy.special._ndtri_grad"),
 }
 """What JAX 0.10 does not have, or without a derivative of its own."""
@@ -67,20 +64,3 @@ def test_what_stands_is_in_this_jax_or_of_another_version(found):
 def test_what_is_known_is_in_this_jax_or_of_another_version(place):
     module, _, name = place.rpartition(".")
     assert hasattr(importlib.import_module(f"jax._src.{module}"), name) != (place in ELSEWHERE)
-
-
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("rank", range(5))
-def test_the_determinant_of_a_matrix_of_this_rank_to_the_second_order(rank):
-    """It is linear in each element, so that differences are derivatives; the second ones are right or NaN."""
-    rng = np.random.default_rng(rank)
-    a = (rng.integers(-3, 4, (4, rank)) @ rng.integers(-3, 4, (rank, 4))).astype(float)
-    steps = np.eye(16).reshape(16, 4, 4)
-    det = np.linalg.det
-    first = [(det(a + e) - det(a - e)) / 2 for e in steps]
-    second = [[det(a + e + f) - det(a + e) - det(a + f) + det(a) for f in steps] for e in steps]
-    np.testing.assert_allclose(grad(jnp.linalg.det)(a).ravel(), first, atol=1e-11)
-    found = np.asarray(hessian(jnp.linalg.det)(a)).reshape(16, 16)
-    known = np.isfinite(found)
-    assert known.all() or rank < 4
-    np.testing.assert_allclose(found[known], np.array(second)[known], atol=1e-11)

@@ -66,9 +66,9 @@ def test_the_primitives_of_a_library_are_listed(tmp_path, monkeypatch):
     assert entry("json") == "json brings no primitives"
 
 
-@pytest.mark.parametrize("name", ["det", "_det", "numpy.linalg._det"])
+@pytest.mark.parametrize("name", ["pinv", "_pinv", "numpy.linalg._pinv"])
 def test_entry_of_a_function_whose_own_rule_stands_says_why(name):
-    assert entry(name) == f"numpy.linalg._det has JAX's own rule: {STANDING['numpy.linalg._det']}"
+    assert entry(name) == f"numpy.linalg._pinv has JAX's own rule: {STANDING['numpy.linalg._pinv']}"
 
 
 def test_unknown_primitive():
