@@ -6,7 +6,8 @@
 For x > 0 all terms have one sign, so no digits are lost, near the root either: the first sum is that of
 ψ(x) − ψ(r) (§5.7.6). A dozen terms are added up; those behind follow from the asymptotic series (§5.11.2,
 §5.15.8). For x < 0 the reflection formula (§5.15.6) has the n-th derivative of π cot(πx),
-which is a polynomial in the cotangent.
+which is a polynomial in the cotangent. Where n is not known beforehand, the terms of k < −x are a sum of the
+same kind, Σ 1/(x + k)ⁿ⁺¹ over all whole k less that of ψ⁽ⁿ⁾(1 − x).
 """
 
 import math
@@ -50,13 +51,16 @@ def _next_polygamma(s: Any, n: Any, x: Any) -> Any:
 
 @slope(None, _next_polygamma)
 def _polygamma(n: Any, x: Any) -> Any:
-    """ψ⁽ⁿ⁾(x); left of 0 JAX's, and of orders whose factorial is large."""
+    """ψ⁽ⁿ⁾(x); of orders whose factorial is large JAX's, which is right for x > 0 only."""
     factorials = np.array([math.factorial(k) for k in range(34)], x.dtype)
-    known = (x > 0) & (n > 0) & (n < factorials.size)
-    s, right = lax.select(known, n + 1, lax.full_like(n, 2)), lax.select(known, x, lax.full_like(x, 1))
+    known = (n > 0) & (n < factorials.size)
+    s, inside = lax.select(known, n + 1, lax.full_like(n, 2)), lax.select(known, x, lax.full_like(x, 1))
     factorial = jnp.asarray(factorials)[lax.convert_element_type(s - 1, np.int32)]
-    sign = 2 * lax.rem(s - 1, lax.full_like(s, 2)) - 1
-    return lax.select(known, _hurwitz(s, right, sign * factorial), lax.polygamma(n, x))
+    odd, left = lax.rem(s, lax.full_like(s, 2)) == 1, inside < 0
+    value = _hurwitz(s, lax.select(left, 1 - inside, inside), factorial)
+    around = _around(s, lax.select(left, inside, lax.full_like(x, -0.5)), odd, factorial)
+    value = lax.select(left, around - lax.select(odd, -value, value), value)
+    return lax.select(known, lax.select(odd, -value, value), lax.polygamma(n, x))
 
 
 @family(lambda f, n, x: f(n + 1, x))
@@ -108,11 +112,39 @@ def _hurwitz(s: Any, x: Any, c: Any) -> Any:
     """c ζ(s, x) = c Σ 1/(x + k)ˢ for x > 0 (NIST DLMF §25.11.28), which may be normal where ζ is not."""
     u = 1 / (x + TERMS)
     series = lax.full_like(x, 0)
-    for j in range(len(BERNOULLI), 0, -1):
-        rising = math.prod(s + i for i in range(2 * j - 1))
-        series = series * (u * u) + rising * (BERNOULLI[j - 1] / math.factorial(2 * j))
+    for factor in reversed(_tail_factors(s)):
+        series = series * (u * u) + factor
     tail = c * (1 / (s - 1) + u * (0.5 + u * series)) * _power(u, s - 1)
     return tail + c * sum(_power(1 / (x + k), s) for k in reversed(range(TERMS)))
+
+
+def _tail_factors(s: Any) -> list[Any]:
+    """Those of 1/xˢ⁺¹, 1/xˢ⁺³, … in the asymptotic series of ζ(s, x)."""
+    rising = [math.prod(s + i for i in range(2 * j - 1)) for j in range(1, len(BERNOULLI) + 1)]
+    return [
+        r * (b / math.factorial(2 * j)) for j, (r, b) in enumerate(zip(rising, BERNOULLI, strict=True), 1)
+    ]
+
+
+def _hurwitz_drop(s: Any, x: Any, h: Any, c: Any) -> Any:
+    """c (ζ(s, x) − ζ(s, x + h)) for x > 0 and h ≥ 0: each 1/yˢ − 1/(y + h)ˢ is a product."""
+
+    def drop(u: Any, m: Any) -> Any:
+        """uᵐ − vᵐ with 1/v = 1/u + h."""
+        return _power(u, m) * -lax.expm1(-m * lax.log1p(h * u))
+
+    u = 1 / (x + TERMS)
+    tail = [factor * drop(u, s + 2 * j + 1) for j, factor in enumerate(_tail_factors(s))]
+    behind = sum(reversed(tail), drop(u, s) / 2) + drop(u, s - 1) / (s - 1)
+    return c * (behind + sum(drop(1 / (x + k), s) for k in reversed(range(TERMS))))
+
+
+def _around(s: Any, x: Any, odd: Any, c: Any) -> Any:
+    """c Σ 1/(x + k)ˢ over all whole k, also negative ones; for odd s two cancel where x + ½ is whole."""
+    r = x - lax.round(x)
+    size = lax.abs(r)
+    even = _hurwitz(s, size, c) + _hurwitz(s, 1 - size, c)
+    return lax.select(odd, lax.sign(r) * _hurwitz_drop(s, size, 1 - 2 * size, c), even)
 
 
 def _power(x: Any, s: Any) -> Any:

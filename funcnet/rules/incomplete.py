@@ -270,7 +270,8 @@ def beta_order_slope(mirrored: bool, a: Any, b: Any, x: Any) -> Any:
     shift = x * b - rest * a
     left = shift < rest - x  # x (a+b+2) < a + 1
     # ∂ log(W/a)/∂a from the left, and ∂ log(W/b)/∂a from the right.
-    log = log_over_mean(lax.log(x), a, (x * (n / a), shift / a), n) - 1.0 / n
+    log_x = lax.log1p(-rest) if mirrored else lax.log(x)
+    log = log_over_mean(log_x, a, (x * (n / a), shift / a), n) - 1.0 / n
     log = log + lax.select(left, zero, 1.0 / a)
     # p belongs to the side that the fraction starts from, q to the other.
     p, q, t = (lax.select(left, u, v) for u, v in ((a, b), (b, a), (x, rest)))
@@ -291,7 +292,8 @@ def beta_order_slope(mirrored: bool, a: Any, b: Any, x: Any) -> Any:
 
     value, log_slope = continued_fraction(terms, one, zero)
     # The density comes last: it may be the smallest normal number beside factors above and below 1.
-    slope = x * rest / p * value * (log + log_slope) * beta_density(a, b, x)
+    density = beta_density(b, a, rest) if mirrored else beta_density(a, b, x)
+    slope = x * rest / p * value * (log + log_slope) * density
     return lax.select(inside, lax.select(left, slope, -slope), zero)
 
 

@@ -184,6 +184,18 @@ def test_float32_trigamma_where_x_squared_overflows():
     assert float(funcnet.grad(lax.digamma)(jnp.float32(1e25))) == pytest.approx(1e-25, rel=1e-6)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_polygamma_left_of_0(n):
+    """Next to poles, half between them, and far; JAX has −5.7e18 for ψ′ at −9.72, which is 16.5."""
+    xs = np.array([-1e-9, -0.5, -0.51, -1.0001, -2.4999, -9.72, -19.99, -20.0009765625, -30.5, -1000.25])
+    with mpmath.workdps(40):
+        first, second = ([float(mpmath.psi(n + order, x)) for x in xs] for order in (1, 2))
+    f = lambda x: jax.scipy.special.polygamma(n, x)  # noqa: E731
+    np.testing.assert_allclose(jax.vmap(funcnet.grad(f))(xs), first, rtol=1e-13)
+    np.testing.assert_allclose(jax.vmap(funcnet.grad(funcnet.grad(f)))(xs), second, rtol=1e-13)
+
+
 def test_the_order_of_polygamma_has_no_derivative():
     assert math.isnan(funcnet.grad(lax.polygamma)(2.0, 1.5))
 
@@ -248,6 +260,16 @@ def test_incomplete_beta_in_its_orders_by_mpmath():
     for place in (0, 1):
         found = gradient(lax.betainc, *zip(*points, strict=True), argnums=place)
         np.testing.assert_allclose(found, [slope(point, place) for point in points], rtol=1e-11)
+
+
+@pytest.mark.parametrize("b", [0.02, 1.0, 77.0])
+def test_incomplete_beta_in_its_second_order_next_to_zero_in_float32(b):
+    """1 − x rounds to 1 there, whose density is infinite."""
+    with mpmath.workdps(50):
+        at = (mpmath.mpf(np.float32(0.001).item()), mpmath.mpf(np.float32(b).item()), np.float32(1e-8).item())
+        of = lambda b: mpmath.betainc(at[0], b, 0, at[2], regularized=True)  # noqa: E731
+        truth = float(mpmath.diff(of, at[1]))
+    np.testing.assert_allclose(funcnet.grad(lax.betainc, 1)(*map(np.float32, at)), truth, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("x64")
