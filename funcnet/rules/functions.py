@@ -39,6 +39,7 @@ DEFINED = {
     "numpy.linalg._det_3x3": ["jax.numpy.linalg.det"],
     "numpy.ufuncs.frexp": ["jax.numpy.frexp"],
     "numpy.ufuncs._frexp": ["jax.numpy.frexp"],
+    "numpy.ufuncs.ldexp": ["jax.numpy.ldexp"],
     "numpy.ufuncs._hypot": ["jax.numpy.hypot"],
     "numpy.ufuncs.hypot": ["jax.numpy.hypot"],
     "numpy.ufuncs.sinc": ["jax.numpy.sinc"],
@@ -270,3 +271,9 @@ def frexp(y_bar, y, x):
     one = lax.full_like(x, 1)
     scale = lax.select(same, one, mantissa / lax.select(same, one, x))
     return (None if m_bar is None else m_bar * lax.stop_gradient(scale),)
+
+
+@rule("jax.numpy.ldexp", formula="x̄ = ȳ · 2ⁿ", source="NIST DLMF §4.7(ii)")
+def ldexp(y_bar, y, x, n):
+    """At 0 too, where JAX's program hands on x itself."""
+    return jnp.ldexp(y_bar, lax.convert_element_type(n, jnp.int32)), None

@@ -131,8 +131,9 @@ def _slope_in_exponent(y, x1, x2):
 
 
 def _slope_in_both(x1, x2):
-    """x₁^(x₂−1) (1 + x₂ ln x₁)."""
-    return _times_lower_power(1 + x2 * _log(x1, x2 - 1), 1, x1, x2)
+    """x₁^(x₂−1) (1 + x₂ ln x₁); at 0¹ that is −∞, the limit from the right."""
+    log = lax.select((x1 == 0) & (x2 == 1), lax.full_like(x1, -math.inf), _log(x1, x2 - 1))
+    return _times_lower_power(1 + x2 * log, 1, x1, x2)
 
 
 def _is_complex(x):

@@ -125,6 +125,12 @@ def test_limits_of_a_power(row):
     assert gradients(x1, x2) == tuple(expected)
 
 
+@pytest.mark.parametrize(("x2", "mixed"), [(0.5, -INFINITE), (1.0, -INFINITE), (1.5, 0), (2.0, 0)])
+def test_the_mixed_derivative_at_zero(x2, mixed):
+    """The limit of x₁^(x₂−1) (1 + x₂ ln x₁) from the right."""
+    assert grad(grad(lax.pow), 1)(0.0, x2) == mixed
+
+
 def test_a_negative_base_has_no_gradient_in_its_exponent():
     x1_bar, x2_bar = gradients(-2, 3)
     assert x1_bar == 12
