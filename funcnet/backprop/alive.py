@@ -112,6 +112,27 @@ def of_all(y_bars: Sequence[Any], lives: Lives) -> Alive | None:
     return None if not some or None in some else functools.reduce(operator.or_, some)
 
 
+def mask_of(live: Alive | None) -> Any:
+    """The mask of a cotangent of which products ask, to be handed through a branch or a step of a loop."""
+    return live.array if live is not None and live.strict else None
+
+
+def of_mask(mask: Any) -> Alive | None:
+    """Where a cotangent with this mask is alive."""
+    return None if mask is None else Alive(lambda: mask, mask.shape, False, True)
+
+
+def parted(
+    y_bars: Sequence[Any], lives: Lives, x_bars: Sequence[Any], sent: Lives
+) -> tuple[list[Any], Lives]:
+    """What has been sent back, and where that is alive; 0, where one bool says that nothing is that came."""
+    live = of_all(y_bars, lives)
+    if live is None or not live.whole:
+        return list(x_bars), sent
+    sent = list(map(live.of_whole, x_bars))
+    return [alive and alive.part(x_bar) for alive, x_bar in zip(sent, x_bars, strict=True)], sent
+
+
 def routed(
     backward: Callable,
     stash: Any,

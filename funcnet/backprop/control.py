@@ -9,7 +9,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.alive import Lives
+from funcnet.backprop.alive import Lives, mask_of, of_mask, parted
 from funcnet.backprop.program import FEW
 from funcnet.backprop.pullback import Pullback
 from funcnet.backprop.staging import Staged, stage
@@ -79,22 +79,43 @@ def cond(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         filled = dict(zip(slots[k], extras, strict=True))
         return [*ys, *(filled[i] if i in filled else _jax.zeros(t) for i, t in enumerate(types))]
 
-    def back(k: int, xs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
-        x_bars = staged[k].backward([*branches[k][1], *xs], [extras[i] for i in slots[k]], y_bars)
-        atoms = zip(x_bars, eqn.invars[1:], gives, strict=True)
-        return [_jax.zeros(v.aval) if x_bar is None else x_bar for x_bar, v, one in atoms if one]
+    def back(
+        k: int, xs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any], masks: Sequence[Any]
+    ) -> list[Any]:
+        inputs, own = [*branches[k][1], *xs], [extras[i] for i in slots[k]]
+        x_bars, sent = staged[k].backward_in_parts(inputs, own, y_bars, masks)
+        atoms = list(zip(x_bars, sent, eqn.invars[1:], gives, parts(masks), strict=True))
+        bars = [_jax.zeros(v.aval) if x_bar is None else x_bar for x_bar, _, v, one, _ in atoms if one]
+        return [*bars, *(_filled(mask, x_bar, v.aval) for x_bar, mask, v, _, part in atoms if part)]
+
+    def parts(masks: Sequence[Any]) -> Mask:
+        """Which gradients are alive in places only."""
+        return tuple(map(any, zip(*(one.alive(masks) for one in staged), strict=True)))
 
     def forward(inputs: Sequence[Any]) -> tuple[list[Any], Any]:
         which, *xs = inputs
         results = switch(eqn, which, ahead, xs)
         return results[: len(given)], (which, only(xs, reads), results[len(given) :])
 
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+    def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
         which, xs, extras = stash
-        x_bars = iter(switch(eqn, which, back, xs, extras, list(y_bars)))
-        return [None, *(next(x_bars) if one else None for one in gives)]
+        masks = list(map(mask_of, lives))
+        results = iter(switch(eqn, which, back, xs, extras, list(y_bars), masks))
+        x_bars = [None, *(next(results) if one else None for one in gives)]
+        sent = [None, *(of_mask(next(results)) if one else None for one in parts(masks))]
+        return parted(y_bars, lives, x_bars, sent)
 
-    return Pullback((False, *gives), backward, forward=forward)
+    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        return masked(stash, y_bars, [None] * len(y_bars))[0]
+
+    return Pullback((False, *gives), backward, forward=forward, masked=masked)
+
+
+def _filled(mask: Any, x_bar: Any, aval: Any) -> Any:
+    """The mask of a gradient, which may be alive everywhere, or none."""
+    if mask is not None:
+        return mask
+    return _jax.zeros(_jax.bools(aval)) if x_bar is None else lax.full_like(x_bar, True, dtype=bool)
 
 
 def switch(eqn: _jax.Equation, which: Any, branch: Callable[..., list[Any]], *operands: Any) -> list[Any]:

@@ -28,6 +28,7 @@ from jax import lax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask, in_any_step, is_in
+from funcnet.backprop.alive import Lives, mask_of, of_mask, parted
 from funcnet.backprop.control import only
 from funcnet.backprop.program import Program
 from funcnet.backprop.pullback import Pullback
@@ -69,32 +70,43 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         kept = only(xs, reads[len(values) :])
         return [*final, *stacked[:ys]], (kept, once[len(eqn.outvars) :], stacked[ys:])
 
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+    def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
         xs, once, stacked = stash
         consts, slices = [*values, *xs[:n]], xs[n + carries :]
         last = [
             (_jax.zeros(v.aval) if bar is None else bar) if one else None
             for bar, v, one in zip(y_bars[:carries], jaxpr.invars[n : n + carries], carried, strict=True)
         ]
+        masks = [*[None] * carries, *map(mask_of, only(lives[carries:], given[carries:]))]
+        each = [mask if mask is None else _jax.with_shape(jax.typeof(mask), mask.shape[1:]) for mask in masks]
+        parts = staged.alive(each)
 
         def body(bars: Any, step: Any) -> tuple[Any, Any]:
-            carry_bars, sums = bars
-            slices, stacked, y_bars = step
+            carry_bars, sums, anywhere = bars
+            slices, stacked, y_bars, masks = step
             extras = [a if one else b for a, b, one in zip(once, stacked, fixed, strict=True)]
             inputs = [*consts, *[None] * carries, *slices]
-            x_bars = staged.backward(inputs, extras, [*carry_bars, *y_bars])
+            x_bars, sent = staged.backward_in_parts(inputs, extras, [*carry_bars, *y_bars], masks)
             sums = [_jax.add(total, x_bars[i]) for total, (_, i) in zip(sums, summed, strict=True)]
-            return (like(carry_bars, x_bars[n : n + carries]), sums), x_bars[n + carries :]
+            anywhere = [_either(one, mask) for one, mask in zip(anywhere, sent[:n], strict=True)]
+            before = like(carry_bars, x_bars[n : n + carries])
+            return (before, sums, anywhere), (x_bars[n + carries :], sent[n + carries :])
 
         zeros = [_jax.zeros(aval) for aval, _ in summed]
+        nowhere = [
+            _jax.zeros(_jax.bools(v.aval)) if one else None
+            for v, one in zip(jaxpr.invars[:n], parts[:n], strict=True)
+        ]
         back = {**options, "reverse": not options["reverse"]}
-        steps = (slices, stacked, only(y_bars[carries:], given[carries:]))
-        (first, sums), x_bars = lax.scan(body, (last, zeros), steps, **back)
+        steps = (slices, stacked, only(y_bars[carries:], given[carries:]), masks)
+        (first, sums, anywhere), (x_bars, sent) = lax.scan(body, (last, zeros, nowhere), steps, **back)
         totals = dict(zip((i for _, i in summed), sums, strict=True))
-        return [*(totals.get(i) for i in range(n)), *first, *x_bars]
+        x_bars = [*(totals.get(i) for i in range(n)), *first, *x_bars]
+        sent = list(map(of_mask, [*anywhere, *[None] * carries, *sent]))
+        return parted(y_bars, lives, x_bars, sent)
 
     gives = (*staged.gives[:n], *carried, *staged.gives[n + carries :])
-    return dataclasses.replace(_for_those_asked(gives, asked, forward, backward), always=True)
+    return dataclasses.replace(_for_those_asked(gives, asked, forward, masked), always=True)
 
 
 def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
@@ -117,7 +129,7 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
         )
         return ys, (list(xs[m:]), steps)
 
-    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+    def masked(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
         xs, steps = stash
         consts, init = xs[:n], xs[n:]
 
@@ -139,10 +151,11 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
             lambda carry: body([*values, *consts, *carry]), step_back, init, steps, (last, zeros)
         )
         totals = dict(zip(summed, sums, strict=True))
-        return [*[None] * m, *(totals.get(i) for i in range(n)), *first]
+        x_bars = [*[None] * m, *(totals.get(i) for i in range(n)), *first]
+        return parted(y_bars, lives, x_bars, [None] * len(x_bars))
 
     gives = ((False,) * m) + (*plan.gives[:n], *given)
-    return _for_those_asked(gives, asked, forward, backward)
+    return _for_those_asked(gives, asked, forward, masked)
 
 
 def _while_any(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
@@ -248,14 +261,22 @@ def through_the_loop(
         outs[: len(merged)] = merged
 
 
-def _for_those_asked(gives: Mask, asked: Mask, forward: Callable, backward: Callable) -> Pullback:
+def _for_those_asked(gives: Mask, asked: Mask, forward: Callable, masked: Callable) -> Pullback:
     """The pullback without the cotangents of first carries that only later steps make depend on an input."""
     gives = tuple(has and one for has, one in zip(gives, asked, strict=True))
 
-    def run(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
-        return [x_bar if one else None for x_bar, one in zip(backward(stash, y_bars), gives, strict=True)]
+    def run(stash: Any, y_bars: Sequence[Any], lives: Lives) -> tuple[list[Any], Lives]:
+        x_bars, sent = masked(stash, y_bars, lives)
+        return only(x_bars, gives), only(sent, gives)
 
-    return Pullback(gives, run, forward=forward)
+    def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
+        return run(stash, y_bars, [None] * len(y_bars))[0]
+
+    return Pullback(gives, backward, forward=forward, masked=run)
+
+
+def _either(one: Any, mask: Any) -> Any:
+    return None if one is None else one | mask
 
 
 def _invariant(staged: Staged, consts: int) -> list[bool]:

@@ -16,7 +16,7 @@ import jax
 
 from funcnet import _jax
 from funcnet.backprop.activity import Mask
-from funcnet.backprop.alive import Lives
+from funcnet.backprop.alive import Lives, mask_of, of_mask
 from funcnet.backprop.program import Program, program
 from funcnet.backprop.sweep import Plan
 
@@ -71,6 +71,30 @@ class Staged:
         x_bars = iter(results[:n])
         sent = jax.tree.structure(sent).unflatten(results[n:])
         return [next(x_bars) if one else None for one in self.gives], sent
+
+    def alive(self, masks: Sequence[Any]) -> Mask:
+        """Which gradients are alive in places that products ask for, where the cotangents have such masks."""
+        lives = list(map(of_mask, masks))
+        _, (_, sent) = self.masked(
+            jax.tree.structure(lives), tuple(map(_jax.type_of, jax.tree.leaves(lives)))
+        )
+        return tuple(live is not None and live.strict for live in sent)
+
+    def backward_in_parts(
+        self, inputs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any], masks: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """The gradients, and the masks of those that are alive in places; None for the others.
+
+        Args:
+            inputs: as of `backward`.
+            extras: as of `backward`.
+            y_bars: as of `backward`.
+            masks: for each cotangent the mask of where it is alive, or None.
+        """
+        if not any(self.alive(masks)):
+            return self.backward(inputs, extras, y_bars), [None] * len(self.gives)
+        x_bars, lives = self.masked_backward(inputs, extras, y_bars, list(map(of_mask, masks)))
+        return x_bars, list(map(mask_of, lives))
 
     def _stash(self, inputs: Sequence[Any], extras: Sequence[Any]) -> list[Any]:
         values = [*inputs, *extras]

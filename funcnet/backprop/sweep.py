@@ -22,7 +22,7 @@ from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in, those_in
 from funcnet.backprop.again import computed_again, maker
-from funcnet.backprop.alive import Alive, Lives, of_all
+from funcnet.backprop.alive import Alive, Lives, parted
 from funcnet.backprop.composed import with_calls
 from funcnet.backprop.program import read, step
 from funcnet.backprop.pullback import Pullback, by_rule
@@ -238,11 +238,7 @@ class Plan:
         if pullback.masked is not None:
             return pullback.masked(stash, y_bars, lives)
         x_bars = pullback.backward(stash, y_bars)
-        live = of_all(y_bars, lives)
-        if live is None or not live.whole or not pullback.dense:
-            return x_bars, nowhere
-        lives = list(map(live.of_whole, x_bars))
-        return [alive and alive.part(x_bar) for alive, x_bar in zip(lives, x_bars, strict=True)], lives
+        return parted(y_bars, lives, x_bars, nowhere) if pullback.dense else (x_bars, nowhere)
 
     def stash(self, i: int, values: Mapping[_jax.Var, Any]) -> list[Any]:
         """What the rule of an equation reads of its outputs and inputs, or what these are made of again."""

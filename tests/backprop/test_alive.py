@@ -156,6 +156,48 @@ def test_nothing_flows_to_a_whole_that_is_not_taken(f, around):
     assert differentiated(lambda x: where(x[0] > 0, f(x) * x, 0).sum())(jnp.zeros(2)).tolist() == [0, 0]
 
 
+def power(x):
+    """x^(3/2), written so that its slope at 0 is 0 + 0 · ∞."""
+    return where(x > 0, x * jnp.sqrt(x), 0)
+
+
+def added(f, x):
+    return lax.scan(lambda c, v: (c + f(v), None), 0.0, x)[0]
+
+
+INSIDE = {
+    "a scan": lambda x: added(power, x),
+    "a scan that gives each": lambda x: lax.scan(lambda c, v: (c, power(v)), 0.0, x)[1].sum(),
+    "a scan over a constant": lambda x: added(lambda s: s * power(x).sum(), jnp.array([0.25, 0.75])),
+    "a scan in a scan": lambda x: added(lambda s: s * added(power, x), jnp.array([0.25, 0.75])),
+    "a scan with checkpoints": lambda x: added(jax.checkpoint(power), x),
+    "a scan under vmap": lambda x: jax.vmap(lambda x: added(power, x))(jnp.stack([x, x]))[1],
+    "lax.map": lambda x: lax.map(power, x).sum(),
+    "a loop": lambda x: lax.fori_loop(0, 2, lambda i, c: c + power(x) / 2, 0 * x).sum(),
+    "a while loop": lambda x: lax.while_loop(lambda s: s[0] < 1, lambda s: (1, power(s[1])), (0, x))[1].sum(),
+    "a branch": lambda x: lax.cond(x[0] > 0, lambda x: power(x).sum(), lambda x: 0 * x.sum(), x),
+    "one of many": lambda x: lax.switch(
+        1 + jnp.int32(x[0] < 0), [jnp.sum, lambda x: power(x).sum(), jnp.max], x
+    ),
+    "a branch in a scan": lambda x: added(lambda v: lax.cond(v < 9, power, jnp.sin, v), x),
+    "a scan in a branch": lambda x: lax.cond(x[0] > 0, lambda x: added(power, x), jnp.sum, x),
+}
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("name", INSIDE)
+def test_the_second_order_inside(name, around):
+    """What the first way back has kept of a step or a branch is spared too."""
+    x = jnp.array([4.0, 0.0, -1.0])
+    np.testing.assert_allclose(around(grad(INSIDE[name]))(x), [3, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(around(hessian(INSIDE[name]))(x), np.diag([0.375, 0, 0]), rtol=1e-6)
+
+
+def test_a_loop_without_a_select_has_no_mask():
+    f = lambda x: added(lambda v: jnp.log1p(v) * jnp.tanh(v), x)  # noqa: E731
+    assert "bool" not in str(jax.make_jaxpr(grad(lambda x: grad(f)(x).sum()))(jnp.ones(3)))
+
+
 def test_a_picture_shows_what_grad_gives():
     def f(x):
         return where(x > 0, jax.jit(lambda x: jnp.sqrt(x) * jnp.log(x))(x), 0)
