@@ -5,7 +5,8 @@ over their gap, dvⱼ = Σᵢ vᵢ (V⁻¹ dA V)ᵢⱼ / (wⱼ − wᵢ), and mo
 matrix. Notation: Fᵢⱼ = 1 / (wⱼ − wᵢ), ∘ is the elementwise product; Aᵀ without, Aᴴ with conjugation, A*
 conjugated; gradients pair with differentials as Re tr(Āᵀ dA).
 
-**Values alone.** Their gradient divides by no gap and is exact at ties.
+**Values alone.** Their gradient divides by no gap and is exact at ties. A singular value |uᴴAv| has a kink at
+0, in whose middle its slope is 0.
 **Gauge.** A vector is fixed up to a factor only; each rule says what it takes that factor to do.
 **Ties.** Equal values leave the basis of their vectors open: `_ties` says when the gradient is NaN. The
 gradient of a leading eigenvector is right whatever is tied behind it, where JAX's is NaN.
@@ -179,7 +180,8 @@ def svd(stash, y_bars, *, full_matrices, compute_uv, subset_by_index, algorithm)
     u, u_bar = _first_columns(u, u_bar, k)
     v, v_bar = _first_columns(adjoint(vt), None if vt_bar is None else adjoint(vt_bar), k)
     if u_bar is None and v_bar is None:
-        return (dot(conj(u) * across(s_bar.astype(u.dtype), u.shape), transpose(v)),)
+        s_bar = (s_bar * lax.sign(s)).astype(u.dtype)
+        return (dot(conj(u) * across(s_bar, u.shape), transpose(v)),)
     _whole("svd", subset_by_index, min(m, n))
     zero = lax.full_like(dot(transpose(v), v), 0)
     u_u = zero if u_bar is None else dot(transpose(u), u_bar)

@@ -213,6 +213,17 @@ def test_values_alone_are_exact_at_ties(values):
     np.testing.assert_allclose(funcnet.grad(lambda a: (values(a) ** 2).sum())(a), 2 * a, atol=1e-6)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("diagonal", [(0, 0, 0), (3, 0, 0), (2, 1, 0)])
+def test_a_singular_value_of_zero_alone_has_the_slope_in_the_middle_of_its_kink(diagonal):
+    a = np.diag(np.array(diagonal, float))
+    nuclear = lambda a: np.linalg.svd(a, compute_uv=False).sum()  # noqa: E731
+    steps = 1e-6 * np.eye(a.size).reshape(a.size, *a.shape)
+    truth = [(nuclear(a + e) - nuclear(a - e)) / 2e-6 for e in steps]
+    found = funcnet.grad(lambda a: jnp.linalg.norm(a, "nuc"))(a)
+    np.testing.assert_allclose(np.ravel(found), truth, atol=1e-9)
+
+
 def test_a_leading_eigenvector_has_a_gradient_whatever_is_tied_behind_it():
     """Of A = diag(1, 1, 3): dv = (dA₁₃, dA₂₃, 0) / 2 by first-order perturbation theory. JAX: NaN."""
     a = jnp.diag(jnp.array([1.0, 1.0, 3.0]))
