@@ -189,6 +189,17 @@ def slope(*derivatives: Callable[..., Any] | None) -> Callable[[Callable], Calla
     return decorate
 
 
+def derivative_along(derivative: Callable[..., Any]) -> Callable[[Callable], Callable]:
+    """Decorator: the same for a function of a matrix; `derivative(a, e)` is its derivative along e."""
+
+    def decorate(function: Callable) -> Callable:
+        value = jax.custom_jvp(function)
+        value.defjvp(lambda xs, dots: (value(*xs), derivative(*xs, *dots)))
+        return value
+
+    return decorate
+
+
 def like(x: Any, x_bar: Any) -> Any:
     """Sum `x_bar` over what the forward pass broadcast: scalars and axes of size 1 are stretched."""
     if x.shape == x_bar.shape:

@@ -14,12 +14,11 @@ their derivative, in which A⁻¹ stands twice and what is 1/s² must cancel, fr
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from funcnet.rules._matrices import across, adjoint, diagonal, diagonal_of, dot, down, transpose, triu, where
-from funcnet.rules._table import rule
+from funcnet.rules._table import derivative_along, rule
 
 
 @rule("jax.numpy.linalg.det", formula="Ā = ȳ · adj(A)ᵀ", source="Magnus and Neudecker 2019, ch. 8, §3")
@@ -38,17 +37,14 @@ def adjugate(a: Any) -> Any:
     return _adjugate(a)
 
 
-@jax.custom_jvp
+def _slope(a: Any, e: Any) -> Any:
+    enough = float(jnp.finfo(a.dtype).eps) ** 0.5
+    return lax.cond(_pivots_above(a, enough), _slope_by_inverse, _slope_by_singular_values, a, e)
+
+
+@derivative_along(_slope)
 def _adjugate(a: Any) -> Any:
     return lax.cond(_pivots_above(a, 0.0), _by_inverse, _by_singular_values, a)
-
-
-@_adjugate.defjvp
-def _adjugate_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
-    (a,), (e,) = primals, tangents
-    enough = float(jnp.finfo(a.dtype).eps) ** 0.5
-    slope = lax.cond(_pivots_above(a, enough), _slope_by_inverse, _slope_by_singular_values, a, e)
-    return _adjugate(a), slope
 
 
 def _pivots_above(a: Any, part: float) -> Any:
