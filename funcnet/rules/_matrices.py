@@ -137,7 +137,14 @@ class Solver:
     """Systems with a general matrix a, factored once: `solve(b)` is a⁻¹b, `transposed(b)` is a⁻ᵀb."""
 
     def __init__(self, a: Any):
-        self.lu, _, self.permutation = lax.linalg.lu(a)
+        self.lu, self.swaps, self.permutation = lax.linalg.lu(a)
+
+    @property
+    def determinant(self) -> Any:
+        """det a: the product of the pivots, and −1 for each swap of two rows."""
+        swapped = self.swaps != lax.broadcasted_iota(self.swaps.dtype, self.swaps.shape, self.swaps.ndim - 1)
+        signs = 1 - 2 * lax.convert_element_type(swapped, self.lu.dtype)
+        return lax.reduce_prod(diagonal_of(self.lu) * signs, (signs.ndim - 1,))
 
     def solve(self, b: Any) -> Any:
         y = self._triangle(take_rows(b, self.permutation), lower=True, unit_diagonal=True)

@@ -17,7 +17,18 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.rules._matrices import across, adjoint, diagonal, diagonal_of, dot, down, transpose, triu, where
+from funcnet.rules._matrices import (
+    Solver,
+    across,
+    adjoint,
+    diagonal,
+    diagonal_of,
+    dot,
+    down,
+    transpose,
+    triu,
+    where,
+)
 from funcnet.rules._table import derivative_along, rule
 
 
@@ -38,23 +49,25 @@ def adjugate(a: Any) -> Any:
 
 
 def _slope(a: Any, e: Any) -> Any:
-    enough = float(jnp.finfo(a.dtype).eps) ** 0.5
-    return lax.cond(_pivots_above(a, enough), _slope_by_inverse, _slope_by_singular_values, a, e)
+    solver = Solver(a)
+    large = _pivots_above(float(jnp.finfo(a.dtype).eps) ** 0.5, solver)
+    return lax.cond(large, _slope_by_inverse, _slope_by_singular_values, a, e)
 
 
 @derivative_along(_slope)
 def _adjugate(a: Any) -> Any:
-    return lax.cond(_pivots_above(a, 0.0), _by_inverse, _by_singular_values, a)
+    solver = Solver(a)
+
+    def by_inverse(a: Any) -> Any:
+        return solver.determinant[..., None, None] * solver.solve(diagonal(a).astype(a.dtype))
+
+    return lax.cond(_pivots_above(0.0, solver), by_inverse, _by_singular_values, a)
 
 
-def _pivots_above(a: Any, part: float) -> Any:
-    """Whether all pivots of all of these matrices are above this part of the largest of their matrix."""
-    pivots = lax.abs(lax.stop_gradient(diagonal_of(lax.linalg.lu(a)[0])))
+def _pivots_above(part: float, solver: Solver) -> Any:
+    """Whether all pivots of all matrices are above this part of the largest of their matrix."""
+    pivots = lax.abs(lax.stop_gradient(diagonal_of(solver.lu)))
     return jnp.all(pivots > part * jnp.max(pivots, -1, keepdims=True))
-
-
-def _by_inverse(a: Any) -> Any:
-    return jnp.linalg.det(a)[..., None, None] * jnp.linalg.inv(a)
 
 
 def _slope_by_inverse(a: Any, e: Any) -> Any:
