@@ -60,11 +60,9 @@ def evaluate(
     return [read(values, atom) for atom in jaxpr.outvars]
 
 
-def all_values(
-    jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any], run: Run = _jax.again
-) -> dict[_jax.Var, Any]:
-    """The value of every variable of a program, which is compiled as a whole."""
-    start = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *xs], strict=True))
+def all_values(jaxpr: _jax.Jaxpr, run: Run = _jax.again) -> Callable[..., dict[_jax.Var, Any]]:
+    """The value of every variable of a program, `(consts, xs) -> values`, which is compiled as a whole."""
+    start = [*jaxpr.constvars, *jaxpr.invars]
 
     @jax.jit
     def computed(given: Sequence[Any]) -> list[list[Any]]:
@@ -73,9 +71,14 @@ def all_values(
             step(values, eqn, run)
         return [[values[v] for v in eqn.outvars] for eqn in jaxpr.eqns]
 
-    for eqn, ys in zip(jaxpr.eqns, computed(list(start.values())), strict=True):
-        start.update(zip(eqn.outvars, ys, strict=True))
-    return start
+    def values(consts: Sequence[Any], xs: Sequence[Any]) -> dict[_jax.Var, Any]:
+        given = [*consts, *xs]
+        found = dict(zip(start, given, strict=True))
+        for eqn, ys in zip(jaxpr.eqns, computed(given), strict=True):
+            found.update(zip(eqn.outvars, ys, strict=True))
+        return found
+
+    return values
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,14 @@
 """Where in a network a gradient goes wrong: the gate behind which it is right, and before which it is not.
 
-Cut the program of a loss between two of its equations. What crosses the cut are the values z that the rest of
-the program is a function of, and z̄ is right if ⟨z̄, v⟩ is the slope of that rest along v. At the end of the
-program it is, at its beginning it is not, so bisection over the cuts finds the one equation at which right
-turns wrong in as many steps as their number has binary digits. In a loop the same search goes on in its body,
-at its first turn.
+Move the arguments along a direction in which the gradient is wrong. Every value z of the program moves with
+them, at a rate ż that differences tell, and so does the loss. Cut the program between two of its equations:
+if the gradients behind the cut are right, the loss moves by ⟨z̄, ż⟩ of what crosses it, wherever the cut is.
+At the end of the program that holds, at its beginning it does not, so bisection over the cuts finds the one
+equation at which right turns wrong in as many steps as their number has binary digits. In a loop the same
+search goes on in its body, at its first turn, along a random direction.
 """
 
-from bisect import bisect_left
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,27 +18,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
+from funcnet._types import Host
 from funcnet.backprop.program import CALLS, Program, all_values, evaluate, live, read
-from funcnet.bounded.rows import FUEL, GROWTH, Runner
-from funcnet.check.case import Case
-from funcnet.check.comparisons import Along
-from funcnet.check.noise import cast, signs, unit, wide
+from funcnet.check.answers import Answers
+from funcnet.check.directions import Direction
+from funcnet.check.noise import signs, wide
 from funcnet.check.primal import Primal, program
-from funcnet.check.probes import REVERSE, Probe, answers, slopes
+from funcnet.check.probes import REVERSE, Probe, answers
 from funcnet.numerical.slopes import sizes
 
-DIRECTIONS = 4
-"""How many directions decide whether a cut is right; one that crosses a kink decides nothing."""
+_LATE = "at which gate it goes wrong"
 
 
-def wrong_gate(case: Case, runner: Runner) -> str:
-    """The gate at which the gradient goes wrong, with its source line; "" where none is found."""
-    rest, xs = case.subject.rest, case.subject.at(case.base)
+def wrong_gate(seen: Answers, move: Direction) -> str:
+    """The gate at which the gradient goes wrong along a direction, with its source line; "" for none.
+
+    When the time for a check is over, all that it is among.
+    """
+    case = seen.case
+    if seen.is_late(_LATE):
+        return ""
+    rest, xs = jax.tree.leaves(tuple(case.subject.rest)), case.subject.at(case.base)
     with case.at(case.base):
-        whole = program(case.flat, rest, xs)
-        known = [*jax.tree.leaves(tuple(rest)), *xs]
-        eqn = _Search(case, runner, whole.jaxpr, whole.consts, known).gate()
-    return "" if eqn is None else _named(eqn)
+        whole = program(case.flat, case.subject.rest, xs)
+        return _Search(seen, whole.jaxpr, whole.consts, [*rest, *xs], [None] * len(rest) + list(move)).gate()
 
 
 def _named(eqn: _jax.Equation) -> str:
@@ -46,78 +50,130 @@ def _named(eqn: _jax.Equation) -> str:
     return f"{name}{f' in {scope}' if scope else ''}{f' at {line}' if line else ''}"
 
 
-def _flat(jaxpr: _jax.Jaxpr, consts: Sequence[Any], xs: Sequence[Any]) -> Primal:
-    """The program with its calls written out, custom rules as they are."""
-
-    def written(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
-        if eqn.primitive.name in CALLS and not eqn.primitive.name.startswith("custom_"):
-            return evaluate(*_jax.called(eqn), inputs, written)
-        return _jax.bind(eqn, inputs)
-
-    return program(lambda rest, *xs: evaluate(jaxpr, consts, xs, written), (), xs)
+def _is_float(x: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(x), jnp.inexact))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Search:
-    """A program, its inputs, and the search for the gate in it."""
+    """A program, its inputs, how they move, None for those that stay, and the search for the gate in it."""
 
-    case: Case
-    runner: Runner
+    seen: Answers
     jaxpr: _jax.Jaxpr
     consts: Sequence[Any]
     xs: Sequence[Any]
+    moves: Sequence[Any]
 
-    def gate(self) -> _jax.Equation | None:
+    def gate(self) -> str:
         """The equation at which right turns wrong."""
-        flat = _flat(self.jaxpr, self.consts, self.xs)
-        eqns, values = flat.jaxpr.eqns, all_values(flat.jaxpr, flat.consts, self.xs, _jax.bind)
+        rates = [self._rates.get(y, np.zeros(())) for y in self._ends]
+        terms = [np.real(wide(y_bar) * rate) for y_bar, rate in zip(self._y_bars, rates, strict=True)]
+        slope, size = (float(sum(map(np.sum, some))) for some in (terms, map(np.abs, terms)))
+        whole = np.nan_to_num(abs(self._slope_behind(0) - slope), nan=np.inf)
+        if not np.isfinite(slope) or whole <= self._step * size:
+            return ""
+        eqns = self._flat.jaxpr.eqns
+        moving = [
+            k for k, eqn in enumerate(eqns) if not self._rates.keys().isdisjoint(_jax.variables(eqn.invars))
+        ]
+        wrong, right = 0, len(moving)
+        while right - wrong > 1 and not self.seen.is_late(_LATE):
+            middle = (wrong + right) // 2
+            is_right = abs(self._slope_behind(moving[middle]) - slope) <= whole / 2
+            wrong, right = (wrong, middle) if is_right else (middle, right)
+        first, last = eqns[moving[wrong]], eqns[moving[right - 1]]
+        if first is last:
+            return self._inside(first) or _named(first)
+        return f"one of those from {_named(first)} to {_named(last)}"
 
-        if self._is_right(flat, values, 0):
-            return None
-        right = bisect_left(range(len(eqns)), True, lo=1, key=lambda cut: self._is_right(flat, values, cut))
-        eqn = eqns[right - 1]
-        return self._inside(eqn, values) or eqn
+    @functools.cached_property
+    def _flat(self) -> Primal:
+        """The program with its calls written out, custom rules as they are."""
 
-    def _inside(self, eqn: _jax.Equation, values: dict[Any, Any]) -> _jax.Equation | None:
-        """The gate in the body of a loop, or in the branch that was taken."""
-        xs = [read(values, atom) for atom in eqn.invars]
-        if eqn.primitive.name == "scan":
-            before = sum(_jax.scan_counts(eqn))
-            first = -1 if eqn.params["reverse"] else 0
-            xs = [*xs[:before], *(x[first] for x in xs[before:])]
-            body = eqn.params["jaxpr"]
-        elif eqn.primitive.name == "cond":
-            body, xs = eqn.params["branches"][int(xs[0])], xs[1:]
-        else:
-            return None
-        return _Search(self.case, self.runner, *_jax.open_jaxpr(body), xs).gate()
+        def written(eqn: _jax.Equation, inputs: Sequence[Any]) -> Sequence[Any]:
+            if eqn.primitive.name in CALLS and not eqn.primitive.name.startswith("custom_"):
+                return evaluate(*_jax.called(eqn), inputs, written)
+            return _jax.bind(eqn, inputs)
 
-    def _is_right(self, flat: Primal, values: dict[Any, Any], cut: int) -> bool:
-        """Whether the gradient of what crosses the cut is that of the rest of the program."""
-        results = flat.jaxpr.outvars
-        eqns, needed = live(flat.jaxpr.eqns[cut:], results)
+        return program(lambda rest, *xs: evaluate(self.jaxpr, self.consts, xs, written), (), self.xs)
+
+    @property
+    def _ends(self) -> list[_jax.Var]:
+        """The floats among its results."""
+        return [y for y in self._flat.jaxpr.outvars if not _jax.is_literal(y) and _is_float(y.aval)]
+
+    @property
+    def _y_bars(self) -> tuple[Host, ...]:
+        rng = self.seen.case.rng("cut")
+        return tuple(np.asarray(rng.uniform(0.5, 1.5, y.aval.shape), y.aval.dtype) for y in self._ends)
+
+    @property
+    def _step(self) -> float:
+        """Where the rounding of values and the curvature of the function spoil differences alike."""
+        return float(jnp.finfo(self.seen.case.grain).eps) ** (1 / 3)
+
+    @functools.cached_property
+    def _beside(self) -> list[dict[_jax.Var, Any]]:
+        """The value of every variable: at the inputs, a step ahead of them, and one behind."""
+        at, step, pairs = (
+            all_values(self._flat.jaxpr, _jax.bind),
+            self._step,
+            list(zip(self.xs, self.moves, strict=True)),
+        )
+        inputs = [
+            [x if v is None else np.asarray(wide(x) + h * v, x.dtype) for x, v in pairs]
+            for h in (0, step, -step)
+        ]
+        return [at(self._flat.consts, xs) for xs in inputs]
+
+    @functools.cached_property
+    def _rates(self) -> dict[_jax.Var, Host]:
+        """How fast the variables move, those that do."""
+        values, ahead, behind = self._beside
+        floats = [z for z, value in values.items() if _is_float(value)]
+        rates = {z: (wide(ahead[z]) - wide(behind[z])) / (2 * self._step) for z in floats}
+        return {z: rate for z, rate in rates.items() if rate.any()}
+
+    def _slope_behind(self, cut: int) -> float:
+        """⟨z̄, ż⟩ of what crosses the cut."""
+        ends, values = self._ends, self._beside[0]
+        eqns, needed = live(self._flat.jaxpr.eqns[cut:], ends)
         made = {v for eqn in eqns for v in eqn.outvars}
         crossing = [v for v in values if v in needed and v not in made]
-        floats = [v for v in crossing if jnp.issubdtype(v.aval.dtype, jnp.floating)]
-        fixed = [v for v in crossing if v not in floats]
-        if not floats:
-            return True
+        moving = [v for v in crossing if v in self._rates]
+        fixed = [v for v in crossing if v not in self._rates]
+        if not moving:
+            return 0.0
+        after = Program([*fixed, *moving], {}, eqns, ends, (True,) * len(crossing))
 
-        after = Program([*fixed, *floats], {}, eqns, results, (True,) * len(crossing))
+        def tail(rest: Sequence[Any], *zs: Any) -> tuple[Any, ...]:
+            return tuple(after([*rest, *zs]))
 
-        def tail(rest: Sequence[Any], *xs: Any) -> tuple[Any, ...]:
-            ys = after([*rest, *xs])
-            return tuple(y for y in ys if jnp.issubdtype(jnp.result_type(y), jnp.inexact))
+        probe = Probe(tuple(np.asarray(values[v]) for v in moving), self._y_bars)
+        rest = [values[v] for v in fixed]
+        (found,) = answers(self.seen.runner, REVERSE.answer(tail), rest, [probe], quick=True)
+        z_bars = found.found if found else [np.full((), np.nan)] * len(moving)
+        return sum(
+            float((wide(z_bar) * self._rates[v]).sum().real) for z_bar, v in zip(z_bars, moving, strict=True)
+        )
 
-        rest, xs = [values[v] for v in fixed], tuple(np.asarray(values[v]) for v in floats)
-        rng = self.case.rng("cut")
-        ys = jax.eval_shape(tail, rest, *xs)
-        given = tuple(np.asarray(rng.uniform(0.5, 1.5, y.shape), y.dtype) for y in ys)
-        (found,) = answers(self.runner, REVERSE.answer(tail), rest, [Probe(xs, given)], quick=True)
-        if found is None:
-            return True
-        moves = [cast((sizes(wide(x)) * signs(x, rng) for x in xs), xs) for _ in range(DIRECTIONS)]
-        pairs, eps = [(given, v) for v in moves], 2 * unit(self.case.grain)
-        found_slopes = slopes(self.runner, tail, rest, xs, pairs, eps, turns=GROWTH * FUEL)
-        along = [Along(self.case, v, found.found, v, one) for v, one in zip(moves, found_slopes, strict=True)]
-        return all(np.isfinite(one.rule) and one.agrees() for one in along)
+    def _inside(self, eqn: _jax.Equation) -> str:
+        """The gate in the body of a loop, or in the branch that was taken."""
+        xs = [read(self._beside[0], atom) for atom in eqn.invars]
+        moves = [not _jax.is_literal(atom) and atom in self._rates for atom in eqn.invars]
+        if eqn.primitive.name == "scan":
+            consts, carried = _jax.scan_counts(eqn)
+            before, first = consts + carried, -1 if eqn.params["reverse"] else 0
+            xs = [*xs[:before], *(x[first] for x in xs[before:])]
+            for i, v in enumerate(eqn.outvars[:carried], consts):
+                moves[i] |= v in self._rates
+            body = eqn.params["jaxpr"]
+        elif eqn.primitive.name == "cond":
+            body, xs, moves = eqn.params["branches"][int(xs[0])], xs[1:], moves[1:]
+        else:
+            return ""
+        rng = self.seen.case.rng("body")
+        ways = [
+            sizes(wide(x)) * signs(x, rng) if moving else None for x, moving in zip(xs, moves, strict=True)
+        ]
+        return _Search(self.seen, *_jax.open_jaxpr(body), xs, ways).gate()

@@ -205,7 +205,7 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
     one, slope, scale = wrong[0], wrong[0].slope, float(seen.probe.given[0])
     rule, value, error = number(one.rule / scale), number(slope.value / scale), abs(slope.error / scale)
     with np.errstate(all="ignore"):
-        gate = wrong_gate(case, seen.runner)
+        gate = wrong_gate(seen, one.move)
     return finding(
         case,
         "KINK" if slope.kink else "WRONG",

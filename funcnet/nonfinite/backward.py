@@ -77,7 +77,7 @@ class Gradients:
         self.plan = engine.plan(jaxpr, asked, tuple(y_bar is not None for y_bar in y_bars))
         self.jaxpr = self.plan.jaxpr
         self.names = dict(zip(self.jaxpr.invars, names, strict=True))
-        self.values = all_values(self.jaxpr, (), xs)
+        self.values = all_values(self.jaxpr)((), xs)
 
         @jax.jit
         def swept(values: list[Any], y_bars: Sequence[Any], lives: Lives) -> Any:
@@ -152,7 +152,7 @@ class Gradients:
         traced = trace_function(
             lambda *xs: call(xs), avals, asked, Differentiated, self.engine.rules, alone=True
         )
-        values = all_values(traced.jaxpr, traced.consts, xs)
+        values = all_values(traced.jaxpr)(traced.consts, xs)
         (ruled,) = (one for one in traced.jaxpr.eqns if one.primitive.name == "ruled")
         given = tuple(y_bar is not None for y_bar in y_bars)
         pullback = ruled.params["rule"].pullback(self.engine, ruled, given, (True,) * len(ruled.invars))

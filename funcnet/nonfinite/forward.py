@@ -74,7 +74,7 @@ class Values:
     ):
         self.jaxpr, self.where = _jax.without_local_refs(jaxpr), where
         self.names = dict(zip(self.jaxpr.invars, names, strict=True))
-        self.values = all_values(self.jaxpr, consts, xs)
+        self.values = all_values(self.jaxpr)(consts, xs)
         self.makers = {v: (i, k) for i, eqn in enumerate(self.jaxpr.eqns) for k, v in enumerate(eqn.outvars)}
 
     def source(self, atoms: Sequence[Any], test: Test) -> Source:

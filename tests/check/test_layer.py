@@ -1,5 +1,6 @@
 """Whole networks: models of one dtype, the gate at fault, Hessian-vector products, the line to paste."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from jax import lax
 
 import funcnet
 from funcnet import VJPCheckError, check_gradient, check_kink, check_vjp
+from funcnet.check.answers import Answers
 from tests.check.functions import ROWS, X, cube, cube_times
 from tests.check.rows import custom
 
@@ -48,6 +50,34 @@ def test_the_gate_that_is_wrong_is_named_in_a_loop_too():
     assert layer.startswith("stop_gradient at ")
     assert "test_layer.py" in layer
     assert "step" in layer
+
+
+def kernel_loss(amplitude, x):
+    """The likelihood of a Gaussian process: a matrix that is symmetric and positive, wherever it is cut."""
+    kernel = lax.stop_gradient(amplitude[0]) * jnp.exp(-((x[:, None] - x) ** 2)) + 0.1 * jnp.eye(len(x))
+    factor = jnp.linalg.cholesky(kernel)
+    white = jax.scipy.linalg.solve_triangular(factor, jnp.sin(x), lower=True)
+    return (white**2).sum() + jnp.log(jnp.diagonal(factor)).sum() + lax.stop_gradient(x).sum()
+
+
+def layer_of(loss, *args):
+    with pytest.raises(VJPCheckError) as caught:
+        check_gradient(loss, *args)
+    return dict(caught.value.finding.details)["layer"]
+
+
+def test_the_gate_is_found_before_values_that_cannot_move_as_they_like():
+    layer = layer_of(kernel_loss, jnp.array([0.7]), X)
+    assert layer.startswith("stop_gradient at ")
+    assert "test_layer.py" in layer
+
+
+def test_the_search_for_the_gate_ends_in_time(monkeypatch):
+    late = iter([False, False, False, True])
+    monkeypatch.setattr(Answers, "is_late", lambda seen, what: next(late))
+    layer = layer_of(kernel_loss, jnp.array([0.7]), X)
+    assert layer.startswith("one of those from ")
+    assert layer.count("test_layer.py") == 2
 
 
 def test_hessian_vector_products():
