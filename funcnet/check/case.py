@@ -49,6 +49,8 @@ class Case:
     Attributes:
         subject: the function and its arguments.
         options: what the caller chose.
+        reference: what is the same function without rules of its own, if it is not that function.
+        order: how often it is differentiated: the function under test may be a gradient itself.
         mode: which derivative of it, reverse or forward.
         flat: the floats of its result, `(rest, *xs) -> ys`, with the gradient in question.
         program: the program of that, with its custom rules.
@@ -62,6 +64,8 @@ class Case:
 
     subject: Subject
     options: Options
+    reference: Callable | None
+    order: int
     mode: Mode
     flat: Callable
     program: Primal
@@ -88,8 +92,11 @@ class Case:
 
     @property
     def slack(self) -> float:
-        """How many units of the rounding noise are allowed."""
-        return float(self.options.slack)
+        """How many units of the rounding noise are allowed: of a gradient's gradient twice as many.
+
+        The noise is that of the arguments; the operations after them, which round too, are twice as many.
+        """
+        return float(self.options.slack) * self.order
 
     @functools.cached_property
     def grain(self) -> Any:

@@ -95,7 +95,7 @@ def other_result(
     """What returns something else than it should: in words, beside that, and the result by name."""
     case = seen.case
     pairs = [("forward returns another result than the function", answer.forward, answer.ys)]
-    if case.options.reference is not None:
+    if case.reference is not None:
         pairs.append(("the function returns another result than its reference", answer.ys, truth.ys))
     for what, ys, others in pairs:
         relative = EXACT if all(y.dtype.itemsize >= 8 for y in ys) else 0.0

@@ -138,7 +138,7 @@ def ties(case: Case, seen: Answers) -> Finding | None:
 def promise(case: Case, seen: Answers) -> Finding | None:
     """At a kink it keeps what it promises, from 0, the slope to the left, to 1, that to the right."""
     kinks = case.options.kinks
-    if kinks is None:
+    if kinks is None or case.order > 1:
         return None
     for one in along(seen):
         promised = one.slope.left + kinks * (one.slope.right - one.slope.left)

@@ -118,7 +118,8 @@ def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
 def _of_some(found: Host, truth: Host, right: Host) -> str:
     """What is to be said if some elements are right, or none."""
     if right.all():
-        return "a relative error below 1e-6: a constant with too few digits, or a short dtype on the way"
+        guess = "a constant with too few digits, a short dtype on the way, or a rule of what it approximates"
+        return f"a relative error below 1e-6: {guess}"
     if not right.any():
         return "no pattern that is known: every element is wrong in its own way"
     sizes = np.abs(found[~right])

@@ -141,11 +141,11 @@ def check_gradient(
 def _in_orders(
     loss: Callable, args: Sequence[Any], options: Options, order: int = 1
 ) -> GradientReport | Finding:
-    case = set_up(loss, args, options)
+    case = set_up(loss, args, options, reference=options.reference if order == 1 else None, order=order)
     outcome = _checked(case, Answers(case, alone=True))
     if order == options.order or isinstance(outcome, Finding):
         return outcome
-    again = _in_orders(_product(case), args, replace(options, reference=None), order + 1)
+    again = _in_orders(_product(case), args, options, order + 1)
     if isinstance(again, Finding):
         return replace(again, summary=f"at order {order + 1}, of ⟨∇L, w⟩: {again.summary}")
     return replace(outcome, leaves=(*outcome.leaves, *again.leaves))

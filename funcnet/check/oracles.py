@@ -21,24 +21,37 @@ from funcnet.check.primal import Primal, program, undecorated
 from funcnet.check.probes import FORWARD, REVERSE, Mode
 from funcnet.check.subject import Subject, subject
 
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
-def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = REVERSE) -> Case:
+
+def set_up(
+    fun: Callable,
+    args: Sequence[Any],
+    options: Options,
+    mode: Mode = REVERSE,
+    reference: Callable | None = None,
+    order: int = 1,
+) -> Case:
     """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
 
     Raises:
         ParameterError: the function has no float result, or no oracle can be made of it.
     """
     asked = subject(fun, args, options.argnums)
-    flat, bare = asked.floats(fun), asked.floats(options.reference or fun)
+    flat, bare = asked.floats(fun), asked.floats(reference or fun)
     traced = _program(asked, flat)
     if not traced.jaxpr.outvars:
         raise ParameterError(
             f"check of {asked.name}: its result has no floats, expected one at least to differentiate"
         )
-    oracles, primal, notes = _primal(asked, bare, options.reference is not None)
-    case = Case(asked, options, mode, flat, traced, primal, oracles, jnp.float64, mode.slow)
-    order = mode.autodiff if case.own_rules or options.reference else mode.autodiff[::-1]
-    autodiff = next((one for one in order if case.differentiates(mode, one)), mode.slow)
+    oracles, primal, notes = _primal(asked, bare, reference is not None)
+    case = Case(asked, options, reference, order, mode, flat, traced, primal, oracles, jnp.float64, mode.slow)
+    ways = mode.autodiff if case.own_rules or reference else mode.autodiff[::-1]
+    autodiff = next((one for one in ways if case.differentiates(mode, one)), mode.slow)
     if autodiff is mode.slow:
         notes += ("its primal cannot be differentiated: differences alone are the oracle, to 1e-6",)
     refusal = case.traced(jnp.float64).refusal or _refusal(flat, traced, asked)
@@ -51,10 +64,11 @@ def set_up(fun: Callable, args: Sequence[Any], options: Options, mode: Mode = RE
 def _program(asked: Subject, flat: Callable) -> Primal:
     try:
         return program(flat, asked.rest, asked.at(None))
-    except jax.errors.ConcretizationTypeError as error:
+    except _NEEDS_VALUES as error:
         raise ParameterError(
             f"check of {asked.name}: it needs the value of an argument while it is traced: "
-            f"{sentence(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1)"
+            f"{sentence(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1); "
+            "write jnp for np, or jax.pure_callback around it"
         ) from error
 
 

@@ -18,6 +18,8 @@ _DISAGREE = "disagree, and neither is the rule"
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
+_ELSEWHERE = "if it is not meant to be asked there, say where it lives with domain=, or elsewhere=()"
+
 STOPS_EARLY = (
     "a loop that stops at a tolerance has slopes of its own, which a rule for its limit does not have: "
     "check it with a tighter tolerance"
@@ -92,6 +94,7 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
         slope = slope - 1j * dispute.turned.value / size
     differences = f"{slope:.9g} ± {worst.error / size:.0e}" if np.isfinite(worst.error) else "none"
     values = f"rule {number(one.found[one.worst])}, {oracle} {number(one.truth[one.worst])}"
+    is_our_choice = dispute.where in dispute.seen.elsewhere and case.options.domain is None
     sides = f"slopes {worst.left / size:.6g} and {worst.right / size:.6g} to either side{_tie(dispute)}"
     return finding(
         case,
@@ -102,6 +105,7 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
         ("oracles", _oracles(dispute, oracle, slope)),
         *([("kink", sides)] if worst.kink else ()),
         ("hint", CANCELS if verdict == "UNSTABLE" else _hint(dispute)),
+        *([("do", _ELSEWHERE)] if is_our_choice else ()),
         about=(dispute.i, case.base),
     )
 

@@ -217,6 +217,17 @@ def test_a_gradient_that_hides_its_dependence_is_wrong_at_second_order_only():
     with pytest.raises(VJPCheckError, match="all zero") as caught:
         check_vjp(custom(cube, hiding), X, order=2)
     assert caught.value.verdict == "WRONG"
+    call = dict(caught.value.finding.details)["reproduce"]
+    assert call.endswith("'float32'), order=2, key=0)")  # the truth of order 2 is not one that was asked for
+
+
+def polynomials(x):
+    """Of Bernstein, by logarithms."""
+    n, k = 4, jnp.arange(5)
+    binomials = jax.scipy.special.gammaln(n + 1.0) - jax.scipy.special.gammaln(
+        jnp.stack([k + 1.0, n - k + 1.0])
+    ).sum(0)
+    return jnp.exp(binomials + k * jnp.log(x[:, None]) + (n - k) * jnp.log1p(-x[:, None]))
 
 
 # Nothing outside changes.
@@ -420,6 +431,13 @@ BAD = [
         (X, 0.5),
         {},
         "<lambda>: it needs the value of an argument.*Bind numbers that are settings",
+    ),
+    (
+        "NumPy in the function",
+        lambda x: jnp.asarray(np.sin(np.asarray(x))),
+        (X,),
+        {},
+        "<lambda>: it needs the value of an argument.*write jnp for np, or jax.pure_callback around it",
     ),
     ("an integer dtype", jnp.sin, (X,), {"dtypes": ("int32",)}, "dtypes=.*'int32'.*expected float dtypes"),
     ("no dtype", jnp.sin, (X,), {"dtypes": ("float33",)}, "float33.*expected float dtypes"),

@@ -163,6 +163,7 @@ WRONG = [
             "the rule is not the derivative, at 3 × the arguments",
             "worst      x[3]",
             "1 of 4 elements are off",
+            "say where it lives with domain=, or elsewhere=()",
         ),
     ),
     Refused(
