@@ -32,7 +32,7 @@ from funcnet.check.noise import signs
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up
 from funcnet.check.report import table
-from funcnet.check.thresholds import BANDS, TIMEOUT
+from funcnet.check.thresholds import BANDS, COARSE, TIMEOUT
 from funcnet.numerical.slopes import SURE
 
 
@@ -186,11 +186,26 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
         wrong = [one for one in own if not np.isfinite(one.rule) or not one.agrees()]
         if wrong:
             return _wrong(case, seen, i, wrong, len(own))
+        if own and not any(_is_seen(one) or (one.slope.is_zero and case.u <= COARSE) for one in own):
+            return _hidden(case, i, own)
         if x.size:
             worst, scale = max(own, key=_relative), float(seen.probe.given[0])
             sizes = worst.rule / scale, worst.slope.value / scale, _relative(worst)
             leaves.append(Leaf(case.subject.names[i], x.shape, *sizes, worst.slope.kink))
     return GradientReport(case.subject.name, tuple(leaves))
+
+
+def _hidden(case: Case, i: int, own: Sequence[Along]) -> Finding:
+    one, scale = own[0], abs(float(case.probe(case.base).given[0]))
+    found = f"⟨x̄, v⟩ {number(one.rule / scale)}, differences {number(one.slope.value / scale)}"
+    return finding(
+        case,
+        "VACUOUS",
+        "nothing to see: the differences find no slope of the loss",
+        ("along v", f"{found} ± {one.slope.error / scale:.0e}"),
+        ("do", "compute in float64 inside instead of bfloat16 or float16; check it where the loss is smooth"),
+        about=(i, case.base),
+    )
 
 
 def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
@@ -221,7 +236,13 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
 
 def _relative(one: Along) -> float:
     """|x̄ − n| / max(|x̄|, |n|); 0 where both vanish."""
-    size = max(abs(one.rule), abs(one.slope.value))
-    if not np.isfinite(one.slope.error):
-        return 0.0
-    return abs(one.rule - one.slope.value) / size if size > SURE * one.slope.error else 0.0
+    return abs(one.rule - one.slope.value) / _size(one) if _is_seen(one) else 0.0
+
+
+def _size(one: Along) -> float:
+    return max(abs(one.rule), abs(one.slope.value))
+
+
+def _is_seen(one: Along) -> bool:
+    """Whether the differences tell it from 0."""
+    return bool(_size(one) > SURE * one.slope.error)

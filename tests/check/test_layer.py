@@ -95,6 +95,18 @@ def test_hessian_vector_products():
         check_gradient(hidden, X, ROWS, order=2)
 
 
+def test_rounding_that_hides_the_slopes_is_said():
+    """As mixed precision does: whether the gradient is right cannot be seen."""
+
+    def loss(w, x):
+        inner = (x.astype("bfloat16") @ w.astype("bfloat16")).astype(x.dtype)
+        return ((x[:, :1] + jnp.tanh(inner)) ** 2).mean()
+
+    with pytest.raises(VJPCheckError, match=r"VACUOUS.*the differences find no slope") as caught:
+        check_gradient(loss, 0.3 * ROWS.T, ROWS)
+    assert "compute in float64 inside instead of bfloat16" in str(caught.value)
+
+
 def test_argnums_of_a_loss():
     report = check_gradient(lambda w, x: (x @ w).sum() ** 2, X, ROWS, argnums=(0, 1))
     assert [leaf.name for leaf in report.leaves] == ["w", "x"]
