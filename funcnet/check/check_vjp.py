@@ -84,7 +84,7 @@ def check_vjp(
     """
     __tracebackhide__ = True
     chosen = reference, dtypes, order, transforms, kinks, domain, elsewhere, timeout, key, slack
-    return raised(_in_orders(fun, args, Options(check_vjp, argnums, *chosen), reference))
+    return raised(_in_orders(fun, args, Options(check_vjp, argnums, *chosen)))
 
 
 def check_jvp(
@@ -143,15 +143,15 @@ def check_jvp(
     """
     __tracebackhide__ = True
     chosen = reference, dtypes, 1, transforms, None, domain, elsewhere, timeout, key, slack
-    seen = Answers(set_up(fun, args, Options(check_jvp, argnums, *chosen), FORWARD, reference))
+    seen = Answers(set_up(fun, args, Options(check_jvp, argnums, *chosen), FORWARD))
     return raised(first(seen, CRITERIA) or report(seen))
 
 
 def _in_orders(
-    fun: Callable, args: Sequence[Any], options: Options, reference: Callable | None, order: int = 1
+    fun: Callable, args: Sequence[Any], options: Options, order: int = 1, truth: Callable | None = None
 ) -> Finding | Report:
     """The check of the gradient of an order, and of its own gradient as often as asked."""
-    case = set_up(fun, args, options, reference=reference, order=order)
+    case = set_up(fun, args, options, order=order, truth=truth)
     seen = Answers(case)
     finding = first(seen, CRITERIA)
     if finding is not None:
@@ -162,7 +162,7 @@ def _in_orders(
         trusted = not case.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
         truth = _gradient(case, case.primal, given) if trusted and case.oracles is not None else None
-        outcome = _in_orders(_gradient(case, case.flat, given), args, options, truth, order + 1)
+        outcome = _in_orders(_gradient(case, case.flat, given), args, options, order + 1, truth)
         if isinstance(outcome, Finding):
             return replace(outcome, summary=f"at order {order + 1}: {outcome.summary}")
     return report(seen)

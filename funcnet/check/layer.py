@@ -66,20 +66,21 @@ class _Search:
 
     def gate(self) -> str:
         """The equation at which right turns wrong."""
-        rates = [self._rates.get(y, np.zeros(())) for y in self._ends]
-        terms = [np.real(wide(y_bar) * rate) for y_bar, rate in zip(self._y_bars, rates, strict=True)]
-        slope, size = (float(sum(map(np.sum, some))) for some in (terms, map(np.abs, terms)))
-        whole = np.nan_to_num(abs(self._slope_behind(0) - slope), nan=np.inf)
-        if not np.isfinite(slope) or whole <= self._step * size:
-            return ""
         eqns = self._flat.jaxpr.eqns
-        moving = [
-            k for k, eqn in enumerate(eqns) if not self._rates.keys().isdisjoint(_jax.variables(eqn.invars))
-        ]
+        slope = self._slope_behind(len(eqns))
+
+        def error(cut: int) -> float:
+            return float(np.nan_to_num(abs(self._slope_behind(cut) - slope), nan=np.inf))
+
+        whole = error(0)
+        if not np.isfinite(slope) or whole <= self._step * abs(slope):
+            return ""
+        moves = self._rates.keys()
+        moving = [k for k, eqn in enumerate(eqns) if not moves.isdisjoint(_jax.variables(eqn.invars))]
         wrong, right = 0, len(moving)
         while right - wrong > 1 and not self.seen.is_late(_LATE):
             middle = (wrong + right) // 2
-            is_right = abs(self._slope_behind(moving[middle]) - slope) <= whole / 2
+            is_right = error(moving[middle]) <= whole / 2
             wrong, right = (wrong, middle) if is_right else (middle, right)
         first, last = eqns[moving[wrong]], eqns[moving[right - 1]]
         if first is last:
@@ -115,16 +116,12 @@ class _Search:
     @functools.cached_property
     def _beside(self) -> list[dict[_jax.Var, Any]]:
         """The value of every variable: at the inputs, a step ahead of them, and one behind."""
-        at, step, pairs = (
-            all_values(self._flat.jaxpr, _jax.bind),
-            self._step,
-            list(zip(self.xs, self.moves, strict=True)),
-        )
-        inputs = [
-            [x if v is None else np.asarray(wide(x) + h * v, x.dtype) for x, v in pairs]
-            for h in (0, step, -step)
-        ]
-        return [at(self._flat.consts, xs) for xs in inputs]
+        at, pairs = all_values(self._flat.jaxpr, _jax.bind), list(zip(self.xs, self.moves, strict=True))
+
+        def moved(h: float) -> list[Any]:
+            return [x if v is None else np.asarray(wide(x) + h * v, x.dtype) for x, v in pairs]
+
+        return [at(self._flat.consts, moved(h)) for h in (0.0, self._step, -self._step)]
 
     @functools.cached_property
     def _rates(self) -> dict[_jax.Var, Host]:
@@ -153,9 +150,8 @@ class _Search:
         rest = [values[v] for v in fixed]
         (found,) = answers(self.seen.runner, REVERSE.answer(tail), rest, [probe], quick=True)
         z_bars = found.found if found else [np.full((), np.nan)] * len(moving)
-        return sum(
-            float((wide(z_bar) * self._rates[v]).sum().real) for z_bar, v in zip(z_bars, moving, strict=True)
-        )
+        terms = (wide(z_bar) * self._rates[v] for z_bar, v in zip(z_bars, moving, strict=True))
+        return float(sum(term.sum().real for term in terms))
 
     def _inside(self, eqn: _jax.Equation) -> str:
         """The gate in the body of a loop, or in the branch that was taken."""

@@ -141,7 +141,7 @@ def check_gradient(
 def _in_orders(
     loss: Callable, args: Sequence[Any], options: Options, order: int = 1
 ) -> GradientReport | Finding:
-    case = set_up(loss, args, options, reference=options.reference if order == 1 else None, order=order)
+    case = set_up(loss, args, options, order=order)
     outcome = _checked(case, Answers(case, alone=True))
     if order == options.order or isinstance(outcome, Finding):
         return outcome

@@ -33,15 +33,18 @@ def set_up(
     args: Sequence[Any],
     options: Options,
     mode: Mode = REVERSE,
-    reference: Callable | None = None,
     order: int = 1,
+    truth: Callable | None = None,
 ) -> Case:
     """Set up a case: trace the function, find its oracles, and see in which dtypes they run.
+
+    At a higher order the function is a gradient, and `truth` what the primal makes of that, if it is known.
 
     Raises:
         ParameterError: the function has no float result, or no oracle can be made of it.
     """
     asked = subject(fun, args, options.argnums)
+    reference = options.reference if order == 1 else truth
     flat, bare = asked.floats(fun), asked.floats(reference or fun)
     traced = _program(asked, flat)
     if not traced.jaxpr.outvars:
