@@ -9,7 +9,7 @@ A check goes down this list, and each file asks those below it:
     comparisons   the gradient beside its oracles: autodiff, in units of noise, and slopes of the function
     answers       what rule and oracles say, asked once
     case          the function at its arguments, which oracles sets up (subject, primal, options)
-    probes        what a rule is asked and answers, in the two modes; directions: along which slopes are taken
+    probes        what a rule is asked and answers, in the two modes, and along which directions
     noise         what counts as equal; thresholds: every number that decides, with its reason
     finding       what is wrong, by words and hints, with its layer; report: what was right
 

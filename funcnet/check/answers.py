@@ -17,13 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.bounded.loops import is_endless
-from funcnet.bounded.rows import Runner
+from funcnet.bounded.rows import FUEL, Runner
 from funcnet.check.case import Case
-from funcnet.check.directions import Direction
 from funcnet.check.noise import cast, cotangent, unit, wide
-from funcnet.check.probes import BATCH, Answer, Probe, answers, ended, slopes
+from funcnet.check.probes import Answer, Direction, Probe, ended
+from funcnet.check.subject import Arrays
 from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
-from funcnet.numerical.slopes import Slope
+from funcnet.numerical.slopes import STEPS, Slope, sides, slope
+
+BATCH, DIRECTIONS = 4, 8
+"""How many probes, and how many directions, a program takes at once, so that a check compiles few."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,10 +56,26 @@ class Answers:
             self.left_out.append(f"not checked {what}: the rest has taken {most:g} seconds to compile")
         return late
 
+    def run(
+        self,
+        answer: Callable,
+        rest: Arrays,
+        probes: Sequence[Probe],
+        quick: bool = False,
+        needed: bool = True,
+    ) -> list[Answer | None]:
+        """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
+
+        There is none where a loop goes on; those that are `needed` are worth all of the time.
+        """
+        rows = [(probe.xs, probe.given) for probe in probes]
+        found = self.runner.run(answer, rest, rows, quick=quick, needed=needed)
+        return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
+
     def ask(self, probes: Sequence[Probe], dtype: Any, needed: bool = True) -> list[Answer | None]:
         """The answers of the function under test."""
         with self.case.at(dtype):
-            return answers(self.runner, self.case.answer, self.case.subject.rest, probes, needed=needed)
+            return self.run(self.case.answer, self.case.subject.rest, probes, needed=needed)
 
     def true(
         self, probes: Sequence[Probe], oracle: Callable | None = None, needed: bool = True
@@ -64,15 +83,26 @@ class Answers:
         """The answers of autodiff of the primal, in the precision of the oracles."""
         case, points = self.case, list(map(self.case.widened, probes))
         with case.precise():
-            return answers(self.runner, oracle or case.oracle, case.subject.rest, points, True, needed)
+            return self.run(oracle or case.oracle, case.subject.rest, points, True, needed)
 
     def slopes(self, probe: Probe, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
-        """The slopes of ⟨ȳ, primal⟩ along directions."""
-        case, xs = self.case, self.case.widened(probe).xs
+        """The slopes of ⟨ȳ, primal⟩ along directions; no number where its loops turn much more often."""
+        case, xs, eps = self.case, self.case.widened(probe).xs, 2 * unit(self.case.grain)
         turns = self.truth[0].turns if is_endless(case.primal.jaxpr) else 0
-        pairs, eps = [(y_bars, cast(move, xs)) for y_bars, move in pairs], 2 * unit(case.grain)
+
+        def at(fixed: Any, y_bars: Any, v: Any) -> Any:
+            rest, xs = fixed
+            return sides(functools.partial(case.primal, rest), xs, y_bars, v, case.forward)
+
+        rows = [(y_bars, cast(move, xs)) for y_bars, move in pairs]
+        fuel, found = FUEL + 4 * (len(STEPS) + 1) * turns, []
         with case.precise():
-            return slopes(self.runner, case.primal, case.subject.rest, xs, pairs, eps, case.forward, turns)
+            answers = self.runner.run(at, (tuple(case.subject.rest), xs), rows, DIRECTIONS, True, fuel, False)
+        for (measured, tangent, size), ends in answers:
+            alive = np.nan if ends is None else 1.0
+            steps = [alive * one for one in measured]
+            found.append(slope(*steps, noise=eps * size / STEPS, tangent=float(alive * tangent)))
+        return found
 
     @functools.cached_property
     def probe(self) -> Probe:

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check import directions
 from funcnet.check.answers import Answers, once
 from funcnet.check.case import Case
-from funcnet.check.directions import Direction, Move
 from funcnet.check.noise import Comparison, cast, compare, cotangent, largest, spread, unit, untied, wide
-from funcnet.check.probes import Answer, Probe
+from funcnet.check.probes import Answer, Direction, Move, Probe, at_random, equal_groups, of_group
 from funcnet.check.thresholds import AWAY, EXACT, PRODUCT, ROUGHLY, SIGNAL
 from funcnet.numerical.slopes import KNOWN, SURE, Slope, sizes
 
@@ -183,9 +181,9 @@ class Along:
 def along(seen: Answers) -> list[Along]:
     """Random directions, two for each argument, then each group of equal elements in three ways."""
     rng, xs = seen.case.rng("directions"), seen.case.widened(seen.probe).xs
-    moves = directions.random(xs, rng)
-    for group in directions.equals(xs):
-        moves += directions.of_group(xs, group, rng)
+    moves = at_random(xs, rng)
+    for group in equal_groups(xs):
+        moves += of_group(xs, group, rng)
     return slopes_along(seen, moves)
 
 

@@ -30,7 +30,6 @@ from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
 from funcnet.check.noise import compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
-from funcnet.check.probes import answers
 from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST, SLACK, SUMS
 
 _ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
@@ -170,7 +169,7 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
         if seen.is_late(f"where {what}"):
             continue
         with case.at(case.base):
-            (one,) = answers(seen.runner, partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
+            (one,) = seen.run(partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
         summary, told = f"it is another where {what}", ("with all of them", _ADDS_NOTHING)
         if one and (found := _another(seen, summary, one.found, seen.rule[0].found, "WRONG", *told)):
             return found

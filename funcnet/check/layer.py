@@ -21,10 +21,9 @@ from funcnet import _jax
 from funcnet._types import Host
 from funcnet.backprop.program import CALLS, Program, all_values, evaluate, live, read
 from funcnet.check.answers import Answers
-from funcnet.check.directions import Direction
 from funcnet.check.noise import signs, wide
 from funcnet.check.primal import Primal, program
-from funcnet.check.probes import REVERSE, Probe, answers
+from funcnet.check.probes import REVERSE, Direction, Probe
 from funcnet.numerical.slopes import sizes
 
 _LATE = "at which gate it goes wrong"
@@ -148,7 +147,7 @@ class _Search:
 
         probe = Probe(tuple(np.asarray(values[v]) for v in moving), self._y_bars)
         rest = [values[v] for v in fixed]
-        (found,) = answers(self.seen.runner, REVERSE.answer(tail), rest, [probe], quick=True)
+        (found,) = self.seen.run(REVERSE.answer(tail), rest, [probe], quick=True)
         z_bars = found.found if found else [np.full((), np.nan)] * len(moving)
         terms = (wide(z_bar) * self._rates[v] for z_bar, v in zip(z_bars, moving, strict=True))
         return float(sum(term.sum().real for term in terms))

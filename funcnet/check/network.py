@@ -21,7 +21,6 @@ import numpy as np
 
 from funcnet._errors import GradientError
 from funcnet._types import Host
-from funcnet.check import directions
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
@@ -31,6 +30,7 @@ from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up
+from funcnet.check.probes import at_random, one_element
 from funcnet.check.report import table
 from funcnet.check.thresholds import BANDS, COARSE, TIMEOUT
 from funcnet.numerical.slopes import SURE
@@ -174,10 +174,10 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
             f"one scalar; return the loss alone, summed or averaged"
         )
     point = case.widened(seen.probe)
-    moves = directions.random(point.xs, case.rng("directions"))
+    moves = at_random(point.xs, case.rng("directions"))
     for i, x_bar in enumerate(seen.rule[0].found):
         places = _elements(x_bar, case.rng(f"elements {i}"))
-        moves += [(i, "", directions.single(point.xs, i, place)) for place in places]
+        moves += [(i, "", one_element(point.xs, i, place)) for place in places]
     with np.errstate(all="ignore"):
         along = slopes_along(seen, moves)
     leaves = []

@@ -13,11 +13,11 @@ from funcnet.check.answers import Answers
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import Criterion, first
-from funcnet.check.directions import Direction
 from funcnet.check.finding import Finding, raised
 from funcnet.check.noise import cast
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up
+from funcnet.check.probes import Direction
 from funcnet.check.subject import Subject
 from funcnet.numerical.slopes import Slope
 

@@ -12,13 +12,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet.check import directions, words
+from funcnet.check import words
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import beside, other_result, roughly, terms
 from funcnet.check.disputes import rulings_at
 from funcnet.check.finding import Finding
 from funcnet.check.noise import Comparison, compare, spread, unit, wide
-from funcnet.check.probes import Answer, Probe, ended
+from funcnet.check.probes import Answer, Probe, ended, equal_groups
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _short(seen: Answers, dtype: Any) -> Short:
         return Short(dtype, finding=words.not_traced(case, dtype, refusal))
     probe = case.probe(dtype)
     short = _at(seen, dtype, probe)
-    if short.compared and not short.finding and directions.equals(probe.xs):
+    if short.compared and not short.finding and equal_groups(probe.xs):
         return replace(short, finding=_at(seen, dtype, beside(seen, probe, "short"), True).finding)
     return short
 

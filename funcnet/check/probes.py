@@ -1,12 +1,15 @@
-"""What a rule is asked and what it answers, in the two modes; many probes in few calls.
+"""What a rule is asked and what it answers, in the two modes, and along which directions slopes are taken.
 
 A derivative J of y = f(x) is one number for each upstream gradient and direction, ⟨ȳ, J v⟩. A rule of reverse
 mode is given ȳ and finds x̄ = Jᵀ ȳ; one of forward mode is given ẋ and finds ẏ = J ẋ:
 
     ⟨x̄, v⟩ = ⟨ȳ, J v⟩ for every v                 ⟨ȳ, ẏ⟩ = ⟨ȳ, J ẋ⟩ for every ȳ
 
-Either is linear in what it is given, and differences of ⟨ȳ, f⟩ along v know what both must be. A program
-takes a batch of probes, one after the other, so that a check compiles a handful of programs.
+Either is linear in what it is given, and differences of ⟨ȳ, f⟩ along v know what both must be.
+
+Random directions v see any error that is spread out. They miss what happens on a set of measure zero: where
+elements are equal, or 0, a maximum, a sort or an activation may have a kink, and only a direction that
+moves that group, together or one by one, shows the mistake.
 """
 
 import functools
@@ -19,16 +22,15 @@ import numpy as np
 
 from funcnet import backprop
 from funcnet._types import Host
-from funcnet.bounded.rows import FUEL, Rows, Runner
-from funcnet.check import directions
-from funcnet.check.directions import Direction
-from funcnet.check.noise import cast
-from funcnet.check.subject import Arrays
+from funcnet.check.noise import cast, signs
+from funcnet.check.thresholds import GROUPS
 from funcnet.numerical import transforms
-from funcnet.numerical.slopes import STEPS, Slope, sides, sizes, slope
+from funcnet.numerical.slopes import sizes
 
-BATCH, DIRECTIONS = 4, 8
-"""How many probes, and how many directions, a program takes at once."""
+Direction = tuple[Host, ...]
+
+Move = tuple[int | None, str, Direction]
+"""A direction, with the argument that it moves, if it is one, or how it moves a group."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +98,8 @@ class Mode:
     def pair(self, probe: Probe, ys: Sequence[Any], i: int, weights: Host) -> tuple[Direction, Direction]:
         """The ȳ and v whose ⟨ȳ, J v⟩ is what is found for the i-th array, summed with weights."""
         if self.is_reverse:
-            return probe.given, directions.along(probe.xs, i, weights)
-        return directions.along(ys, i, weights), probe.given
+            return probe.given, alone(probe.xs, i, weights)
+        return alone(ys, i, weights), probe.given
 
     def sizes(self, probe: Probe, i: int) -> Host:
         """How far differences move each element that is found for the i-th array: x by its size."""
@@ -108,47 +110,45 @@ REVERSE = Mode("ȳ", "x̄", (jax.vjp, backprop.vjp), transforms.vjp, True)
 FORWARD = Mode("ẋ", "ẏ", (jax.jvp,), transforms.jvp, False)
 
 
-def answers(
-    runner: Runner,
-    answer: Callable,
-    rest: Arrays,
-    probes: Sequence[Probe],
-    quick: bool = False,
-    needed: bool = True,
-) -> list[Answer | None]:
-    """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
-
-    There is none where a loop goes on; those that are `needed` are worth all of the time.
-    """
-    rows = [(probe.xs, probe.given) for probe in probes]
-    found = runner.run(answer, rest, rows, quick=quick, needed=needed)
-    return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
+def alone(xs: Sequence[Any], i: int, move: Host) -> Direction:
+    """The direction that moves the i-th x alone."""
+    return tuple(np.asarray(move) if j == i else np.zeros(x.shape, x.dtype) for j, x in enumerate(xs))
 
 
-def slopes(
-    runner: Runner,
-    flat: Callable,
-    rest: Arrays,
-    xs: Arrays,
-    pairs: Rows,
-    eps: float,
-    forward: bool = False,
-    turns: int = 0,
-) -> list[Slope]:
-    """The slopes of ⟨ȳ, f⟩ for pairs of ȳ and v, by `forward` mode too if there is one.
+def one_element(xs: Sequence[Host], i: int, place: tuple[Any, ...]) -> Direction:
+    """One element of the i-th x, by its size."""
+    move = np.zeros_like(xs[i])
+    move[place] = sizes(xs[i])[place]
+    return alone(xs, i, move)
 
-    The values of `flat(rest, *xs) -> ys` are rounded by `eps`. `turns` are those of its loops at the point; a
-    slope is no number where they take many more.
-    """
 
-    def at(fixed: Any, y_bars: Any, v: Any) -> Any:
-        rest, xs = fixed
-        return sides(functools.partial(flat, rest), xs, y_bars, v, forward)
+def at_random(xs: Sequence[Host], rng: np.random.Generator) -> list[Move]:
+    """For each x two directions of random signs: by each element's own size, and all by the same."""
+    found: list[Move] = []
+    for i, x in enumerate(xs):
+        if x.size:
+            own = sizes(x)
+            for size in (own, np.full_like(own, np.median(own))):
+                turned = signs(x, rng) + 1j * signs(x, rng) if np.iscomplexobj(x) else signs(x, rng)
+                found.append((i, "", alone(xs, i, size * turned)))
+    return found
 
-    fuel, slopes = FUEL + 4 * (len(STEPS) + 1) * turns, []
-    found = runner.run(at, (tuple(rest), tuple(xs)), pairs, DIRECTIONS, True, fuel, False)
-    for (measured, tangent, size), ends in found:
-        alive = np.nan if ends is None else 1.0
-        steps = [alive * one for one in measured]
-        slopes.append(slope(*steps, noise=eps * size / STEPS, tangent=float(alive * tangent)))
-    return slopes
+
+def equal_groups(xs: Sequence[Host]) -> list[list[Host]]:
+    """The groups of equal elements, for each x a mask; zeros are a group even if there is one alone."""
+    real = [np.zeros(0) if np.iscomplexobj(x) else x.ravel() for x in xs]
+    values, counts = np.unique(np.concatenate(real), return_counts=True)
+    wanted = (counts > 1) | (values == 0)
+    order = np.argsort(-counts[wanted], kind="stable")[:GROUPS]
+    return [[(x == value) & (not np.iscomplexobj(x)) for x in xs] for value in values[wanted][order]]
+
+
+def of_group(xs: Sequence[Host], group: Sequence[Host], rng: np.random.Generator) -> list[Move]:
+    """The group together, its members against each other, and one member alone."""
+    size = max(sizes(x)[mask].max() for x, mask in zip(xs, group, strict=True) if mask.any())
+    together = tuple(np.where(mask, size, np.zeros_like(x)) for x, mask in zip(xs, group, strict=True))
+    against = tuple(move * signs(x, rng) for move, x in zip(together, xs, strict=True))
+    i = next(i for i, mask in enumerate(group) if mask.any())
+    members = np.argwhere(group[i])
+    alone = one_element(xs, i, tuple(members[rng.integers(len(members))]))
+    return [(None, "together", together), (None, "one against the other", against), (None, "alone", alone)]
