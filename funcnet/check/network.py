@@ -186,26 +186,14 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
         wrong = [one for one in own if not np.isfinite(one.rule) or not one.agrees()]
         if wrong:
             return _wrong(case, seen, i, wrong, len(own))
-        if own and not any(_is_seen(one) or (one.slope.is_zero and case.u <= COARSE) for one in own):
-            return _hidden(case, i, own)
+        zero = case.u <= COARSE and any(one.slope.is_zero for one in own)
+        if own and not (zero or any(_is_seen(one) or one.slope.kink for one in own)):
+            return _hidden(case, seen, i, own[0])
         if x.size:
             worst, scale = max(own, key=_relative), float(seen.probe.given[0])
             sizes = worst.rule / scale, worst.slope.value / scale, _relative(worst)
             leaves.append(Leaf(case.subject.names[i], x.shape, *sizes, worst.slope.kink))
     return GradientReport(case.subject.name, tuple(leaves))
-
-
-def _hidden(case: Case, i: int, own: Sequence[Along]) -> Finding:
-    one, scale = own[0], abs(float(case.probe(case.base).given[0]))
-    found = f"⟨x̄, v⟩ {number(one.rule / scale)}, differences {number(one.slope.value / scale)}"
-    return finding(
-        case,
-        "VACUOUS",
-        "nothing to see: the differences find no slope of the loss",
-        ("along v", f"{found} ± {one.slope.error / scale:.0e}"),
-        ("do", "compute in float64 inside instead of bfloat16 or float16; check it where the loss is smooth"),
-        about=(i, case.base),
-    )
 
 
 def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
@@ -216,22 +204,38 @@ def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
     return [np.unravel_index(flat, x_bar.shape) for flat in (largest, rng.integers(x_bar.size))]
 
 
+def _hidden(case: Case, seen: Answers, i: int, one: Along) -> Finding:
+    return finding(
+        case,
+        "VACUOUS",
+        "nothing to see: the differences find no slope of the loss",
+        ("along v", _along(seen, one)),
+        ("do", "compute in float64 inside instead of bfloat16 or float16; check it where the loss is smooth"),
+        about=(i, case.base),
+    )
+
+
 def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
-    one, slope, scale = wrong[0], wrong[0].slope, float(seen.probe.given[0])
-    rule, value, error = number(one.rule / scale), number(slope.value / scale), abs(slope.error / scale)
+    one = wrong[0]
     with np.errstate(all="ignore"):
         gate = wrong_gate(seen, one.move)
     return finding(
         case,
-        "KINK" if slope.kink else "WRONG",
+        "KINK" if one.slope.kink else "WRONG",
         "the gradient of the loss is not its slope",
-        ("along v", f"⟨x̄, v⟩ {rule}, differences {value} ± {error:.0e}"),
+        ("along v", _along(seen, one)),
         ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
         ("do", "check the rules on the way to this parameter one by one with funcnet.check_vjp"),
         about=(i, case.base),
     )
+
+
+def _along(seen: Answers, one: Along) -> str:
+    scale = float(seen.probe.given[0])
+    rule, value, error = (x / scale for x in (one.rule, one.slope.value, one.slope.error))
+    return f"⟨x̄, v⟩ {number(rule)}, differences {number(value)} ± {abs(error):.0e}"
 
 
 def _relative(one: Along) -> float:
