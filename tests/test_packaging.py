@@ -29,6 +29,7 @@ UNDECLARED = {
             ("rules", "optimistix"),
             ("rules", "diffrax"),
             ("models", "haiku"),
+            ("models", "numpyro"),
         ]
     },
 }

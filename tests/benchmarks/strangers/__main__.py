@@ -4,7 +4,7 @@ Four groups of rows:
 
     rules      custom rules of packages that people use; for some it is known that they are wrong
     mutants    the right ones among them, broken in a way that a person could break them
-    models     nets of flax, equinox and haiku, right and with a stop_gradient in the wrong place
+    models     models of flax, equinox, haiku and numpyro, right and with a stop_gradient in the wrong place
     loops      functions that loop, diverge or never end at points where nobody asked for them
 
 A NAME selects the rows whose name contains it, or a whole group. Each row runs in a process of its own, which

@@ -1,4 +1,4 @@
-"""Nets of flax, equinox and haiku for `check_gradient`, right and with a stop_gradient in the wrong place.
+"""Models of flax, equinox, haiku and numpyro for `check_gradient`, right and with a misplaced stop_gradient.
 
 Each model is written once. `cut` is the identity in the right one and `jax.lax.stop_gradient` in the wrong
 one, whose refusal must say where: the layer whose result is cut, or the line on which it is.
@@ -265,3 +265,20 @@ def haiku_lstm(cut):
         return hk.Linear(3, name="scores")(states[-1])
 
     return of_haiku(forward, tokens)
+
+
+@model("numpyro density of a correlated normal", layer="LKJCholesky")
+def numpyro_density(cut):
+    import numpyro
+    from numpyro import distributions
+    from numpyro.infer.util import potential_energy
+
+    def law(y):
+        correlation = numpyro.sample("correlation", distributions.LKJCholesky(3, 1.5))
+        scale = numpyro.sample("scale", distributions.LogNormal(0.0, 1.0).expand([3]))
+        weights = numpyro.sample("weights", distributions.Dirichlet(jnp.ones(3)))
+        factor = cut(scale[:, None] * correlation)
+        numpyro.sample("y", distributions.MultivariateNormal(weights, scale_tril=factor), obs=y)
+
+    params = {"correlation": normal(3), "scale": normal(3), "weights": normal(2)}
+    return lambda params, y: potential_energy(law, (y,), {}, params), params, normal(6, 3)
