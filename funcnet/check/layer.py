@@ -30,17 +30,19 @@ _LATE = "at which gate it goes wrong"
 
 
 def wrong_gate(seen: Answers, move: Direction) -> str:
-    """The gate at which the gradient goes wrong along a direction, with its source line; "" for none.
+    """The gate at which the gradient goes wrong along a direction, with its source line, in words.
 
     When the time for a check is over, all that it is among.
     """
     case = seen.case
     if seen.is_late(_LATE):
-        return ""
+        return "not looked for, since to compile the rest took long: a larger timeout= gives more time"
     rest, xs = jax.tree.leaves(tuple(case.subject.rest)), case.subject.at(case.base)
     with case.at(case.base):
         whole = program(case.flat, case.subject.rest, xs)
-        return _Search(seen, whole.jaxpr, whole.consts, [*rest, *xs], [None] * len(rest) + list(move)).gate()
+        moves = [None] * len(rest) + list(move)
+        gate = _Search(seen, whole.jaxpr, whole.consts, [*rest, *xs], moves).gate()
+    return f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"
 
 
 def _named(eqn: _jax.Equation) -> str:

@@ -218,7 +218,7 @@ def _hidden(case: Case, seen: Answers, i: int, one: Along) -> Finding:
 def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
     one = wrong[0]
     with np.errstate(all="ignore"):
-        gate = wrong_gate(seen, one.move)
+        layer = wrong_gate(seen, one.move)
     return finding(
         case,
         "KINK" if one.slope.kink else "WRONG",
@@ -226,7 +226,7 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
         ("along v", _along(seen, one)),
         ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
-        ("layer", f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"),
+        ("layer", layer),
         ("do", "check the rules on the way to this parameter one by one with funcnet.check_vjp"),
         about=(i, case.base),
     )
