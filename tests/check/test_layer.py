@@ -97,15 +97,15 @@ def test_hessian_vector_products():
 
 
 def test_rounding_that_hides_the_slopes_is_said():
-    """As mixed precision does: whether the gradient is right cannot be seen."""
+    """As mixed precision does: whether the gradient is right cannot be seen, and is not claimed."""
 
     def loss(w, x):
         inner = (x.astype("bfloat16") @ w.astype("bfloat16")).astype(x.dtype)
         return ((x[:, :1] + jnp.tanh(inner)) ** 2).mean()
 
-    with pytest.raises(VJPCheckError, match=r"VACUOUS.*the differences find no slope") as caught:
-        check_gradient(loss, 0.3 * ROWS.T, ROWS)
-    assert "compute in float64 inside instead of bfloat16" in str(caught.value)
+    report = check_gradient(loss, 0.3 * ROWS.T, ROWS)
+    assert [leaf.band for leaf in report.leaves] == ["not seen"]
+    assert "where differences see it: not in 1 of 1 arrays" in str(report)
 
 
 def test_argnums_of_a_loss():
