@@ -87,7 +87,7 @@ def check_run(params: Any, optimizer: Any, steps: int) -> None:
     def count(tree: Any) -> int:
         return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
-    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    abstract = jax.eval_shape(lambda params: params, params)  # with the dtypes that JAX will have
     kept = count(jax.eval_shape(optimizer.init, abstract))
     check_memory(
         2 * count(abstract) + kept,
