@@ -117,7 +117,8 @@ def check_gradient(
         key: a number or a key of jax.random, from which the directions come.
 
     Returns:
-        For each leaf of the parameters the largest relative error found, and the lecture's word for it.
+        For each leaf of the parameters the largest relative error found, and the lecture's word for it, or
+        "not seen" where the differences show no slope, as of a loss that is rounded to bfloat16.
 
     Raises:
         VJPCheckError: the gradient of a leaf is not the slope of the loss.
