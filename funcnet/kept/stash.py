@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from funcnet._errors import ParameterError
@@ -22,7 +23,7 @@ from funcnet.kept.alive import course
 from funcnet.kept.held import BACK, FORWARD, OWN, Held, held
 from funcnet.kept.marking import marking
 from funcnet.kept.rows import Kept, rows
-from funcnet.kept.table import as_html, table, text, total
+from funcnet.kept.table import WIDTH, as_html, table, text, total
 from funcnet.kept.ways import Question
 from funcnet.rules import RULES, Table
 
@@ -123,7 +124,7 @@ class Stash:
         """Where the bytes come from that XLA's program holds."""
         sums = {of: total(one for one in self.held if one.of == of) for of in (FORWARD, BACK, OWN)}
         parts = [f"{amount(count)} of {of}" for of, count in sums.items() if count]
-        return [f"when it holds most, {', '.join(parts)}"] if parts else []
+        return wrap(f"when it holds most, {', '.join(parts)}", WIDTH) if parts else []
 
     def __str__(self) -> str:
         return "\n".join([text(table(self.rows)), "", *self._sums()])
