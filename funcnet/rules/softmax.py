@@ -7,8 +7,9 @@ With p = exp(x) / Σ exp(x), and C = diag(p) − p pᵀ, the covariance of one d
     logsumexp      y = log Σ exp(x)     x̄ = p ȳ,          and dp = C dx
 
 Only a class k that is likelier than all others can have p near 1, where 1 − p loses all digits. With
-s = Σ_{j ≠ k} p_j, the sum of the others, C_kk is p_k s; all else in C is right as it stands. The same stands
-in the derivatives of p and s, so that each order is as good as the first.
+s = Σ_{j ≠ k} p_j, the sum of the others, C_kk is p_k s; all else in C is right as it stands. C ȳ is
+p ∘ (ȳ − Σ p ȳ), where the mean is taken off until none is left. The same stands in the derivatives of p and
+s, so that each order is as good as the first.
 
 The rules of the logarithms read x: in exp(x − max x) a wide difference has been rounded, which costs up to
 50 ulp. That of softmax reads y, and is as good as that.
@@ -95,19 +96,29 @@ def _balanced(u: Any, p: Any, axes: Axes) -> Any:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _x_bar(axes: Axes, y_bar: Any, p: Any) -> Any:
-    """C ȳ = p ∘ (w − Σ p w) for w = ȳ − ȳ_k, where nothing cancels as w_k = 0."""
-    w = y_bar - total(y_bar, axes, p > 0.5)
-    return p * (w - total(p * w, axes))
+    """C ȳ = p ∘ w, with w = ȳ − Σ p ȳ."""
+    return p * _from_mean(y_bar, p, axes)
 
 
 @_x_bar.defjvp
 def _x_bar_tangent(axes: Axes, xs: tuple[Any, Any], dots: tuple[Any, Any]) -> tuple[Any, Any]:
     """Of derivatives the sums are balanced, as what is transposed in them needs."""
     (y_bar, p), (y_bar_dot, p_dot) = xs, dots
-    w = y_bar - total(y_bar, axes, p > 0.5)
-    rest = w - total(p * w, axes)
-    of_p = p_dot * rest - p * total(p_dot * w, axes)
-    return p * rest, covariance_times(y_bar_dot, p, axes) + _balanced(of_p, p, axes)
+    w = _from_mean(y_bar, p, axes)
+    of_p = p_dot * w - p * total(p_dot * w, axes)
+    return p * w, covariance_times(y_bar_dot, p, axes) + _balanced(of_p, p, axes)
+
+
+def _from_mean(y_bar: Any, p: Any, axes: Axes) -> Any:
+    """ȳ − Σ p ȳ, less its own mean, which is what rounding has left of that, and this once more.
+
+    So a variance is corrected (Chan, Golub and LeVeque 1983). Where a class has p near 1 all of the first
+    difference there is rounding; the second time that is taken off it is right to the last digits.
+    """
+    w = y_bar
+    for _ in range(3):
+        w = w - total(p * w, axes)
+    return w
 
 
 def others(p: Any, axes: Axes) -> Any:
@@ -117,9 +128,17 @@ def others(p: Any, axes: Axes) -> Any:
 
 @rule("jax.nn.softmax", formula="x̄ = p ∘ (ȳ − Σ p ȳ)", source="Bridle 1990, eq. 9")
 def softmax(y_bar, y, x, *, axes):
-    """Where p has underflowed to 0 no ȳ but NaN counts, not even an infinite slope, such as −p log p has."""
-    x_bar = in_float32(functools.partial(_x_bar, axes))
-    return (x_bar(jnp.where(y == 0, jnp.sign(y_bar), y_bar), y),)
+    return (in_float32(lambda y_bar, p: _x_bar(axes, _where_likely(y_bar, p), p))(y_bar, y),)
+
+
+def _where_likely(y_bar: Any, p: Any) -> Any:
+    """ȳ, and 0 where p has underflowed to 0: there not even an infinite slope counts, such as −p log p has.
+
+    It is cut off at ± p 2³⁶⁰ in float32, which is 0 or infinite. XLA takes that into the sums, and no select.
+    """
+    much = 2.0 ** (jnp.finfo(p.dtype).maxexp - 8)
+    most = jax.lax.stop_gradient(p) * much * much * much
+    return jnp.minimum(jnp.maximum(y_bar, -most), most)
 
 
 @rule("jax.nn.log_softmax", formula="x̄ = ȳ − p Σ ȳ", source="Bridle 1990, eq. 9")

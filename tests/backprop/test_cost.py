@@ -46,10 +46,10 @@ def test_the_way_back_costs_no_more_in_the_mean(measure):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("FLOPs", 1.03), ("temporary bytes", 0.935), ("bytes accessed", 0.975)]
+    ("name", "limit"), [("FLOPs", 1.03), ("temporary bytes", 0.925), ("bytes accessed", 0.96)]
 )
 def test_accuracy_costs_little_in_the_mean(name, limit):
-    """The larger of two JAX versions: temporary bytes are 0.91 on 0.10.2 and 0.929 on 0.12.0.1."""
+    """The larger of two JAX versions: temporary bytes are 0.902 on 0.10.2 and 0.922 on 0.12.0.1."""
     assert geometric_mean(MEASURES[name], lambda program: funcnet.value_and_grad) <= limit
 
 
@@ -79,6 +79,23 @@ def test_many_scores_are_held_as_often(head, layers):
     )
     ours, theirs = map(MEASURES["temporary bytes"], compiled)
     assert ours <= 1.05 * theirs
+
+
+def attention(q, k, v, mask=None):
+    scores = jnp.einsum("hqd,hkd->hqk", q, k) / 8
+    return (jax.nn.softmax(scores if mask is None else jnp.where(mask, scores, -jnp.inf)) @ v).sum()
+
+
+@pytest.mark.parametrize("mask", [None, jnp.tri(128, dtype=bool)], ids=["all", "causal"])
+def test_attention_holds_its_scores_no_longer(mask):
+    """JAX keeps exp(d) and its sum beside the probabilities, where ours reads these alone."""
+    q, k, v = jnp.ones((3, 4, 128, 16))
+    loss = functools.partial(attention, mask=mask)
+    ours, theirs = (
+        MEASURES["temporary bytes"](jax.jit(of(loss, argnums=(0, 1, 2))).lower(q, k, v).compile())
+        for of in (funcnet.value_and_grad, jax.value_and_grad)
+    )
+    assert ours <= 0.7 * theirs
 
 
 def equations(jaxpr):
