@@ -134,10 +134,11 @@ def softmax(y_bar, y, x, *, axes):
 def _where_likely(y_bar: Any, p: Any) -> Any:
     """ȳ, and 0 where p has underflowed to 0: there not even an infinite slope counts, such as −p log p has.
 
-    It is cut off at ± p 2³⁶⁰ in float32, which is 0 or infinite. XLA takes that into the sums, and no select.
+    It is cut off at ± m/(1 − m), which is 0 there, and infinite where p is a normal number, and m is 1. XLA
+    takes that into the sums, and no select.
     """
-    much = 2.0 ** (jnp.finfo(p.dtype).maxexp - 8)
-    most = jax.lax.stop_gradient(p) * much * much * much
+    m = jnp.minimum(jax.lax.stop_gradient(p) * 2.0 ** (jnp.finfo(p.dtype).maxexp - 1), 1)
+    most = m / (1 - m)
     return jnp.minimum(jnp.maximum(y_bar, -most), most)
 
 
