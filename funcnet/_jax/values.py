@@ -57,8 +57,11 @@ def is_value(x: Any) -> bool:
 
 
 def as_value(x: Any) -> Any:
-    """A number as an array."""
-    return x if isinstance(x, jax.Array) or hasattr(jax.typeof(x), "vspace_zero") else jnp.asarray(x)
+    """A number as an array, and so one that JAX's forward mode follows: its rules ask for a dtype."""
+    if isinstance(x, jax.core.Tracer) and is_of_numbers(jax.typeof(x)) and jax.typeof(x).weak_type:
+        return x if writes(x._trace) else _as_weak(x)
+    stands = isinstance(x, jax.Array) or is_ref(x) or hasattr(jax.typeof(x), "vspace_zero")
+    return x if stands else jnp.asarray(x)
 
 
 def canonical(x: Any) -> Any:
@@ -75,8 +78,10 @@ def in_dtype(x: Any, aval: Any) -> Any:
 
 def weak(x: Any) -> Any:
     """The same number as weakly typed as a Python scalar: it does not widen what it is combined with."""
-    if jax.typeof(x).weak_type:
-        return x
+    return x if jax.typeof(x).weak_type else _as_weak(x)
+
+
+def _as_weak(x: Any) -> Any:
     convert = core.primitives.convert_element_type_p
     return convert.bind(x, new_dtype=x.dtype, weak_type=True, sharding=None)
 

@@ -61,7 +61,7 @@ def active(jaxpr: _jax.Jaxpr, asked: Mask, rules: Table) -> frozenset[_jax.Var]:
     for eqn in jaxpr.eqns:
         inputs = those_in(found, eqn.invars)
         if any(inputs):
-            if _jax.uses_a_ref(eqn):
+            if _jax.uses_a_ref(eqn) and not _jax.programs(eqn):
                 raise MissingRuleError(_mutable(eqn))
             name, avals = rule_name(eqn.primitive, eqn.params, rules), [v.aval for v in eqn.outvars]
             outs = moved(name, eqn.params, inputs, avals, rules)

@@ -222,3 +222,69 @@ def an_empty_ref_under_jit(J):
         return r[...]
 
     return jax.jit(J.grad(f))(W)
+
+
+def counting(place):
+    """sin, which counts how often it runs."""
+
+    def count(J):
+        calls = jax.new_ref(jnp.int32(0))
+
+        def sin(x):
+            calls[...] += 1
+            return jnp.sin(x)
+
+        return J.value_and_grad(place(sin))(W), calls[...]
+
+    return count
+
+
+def in_steps(f):
+    return lambda w: lax.scan(lambda c, _: (f(c), None), w, length=3)[0]
+
+
+REFS.add("a counter in a jitted function", counting(jax.jit))
+REFS.add("a counter in a scan", counting(in_steps))
+REFS.add("a counter in a fori_loop", counting(lambda f: lambda w: lax.fori_loop(0, 3, lambda i, c: f(c), w)))
+REFS.add("a counter in a branch", counting(lambda f: lambda w: lax.cond(w > 0, f, lambda w: w, w)))
+REFS.add("a counter in a checkpoint", counting(jax.checkpoint))
+
+
+@jax.custom_vjp
+def keeping_its_gradient(kept, x):
+    return x
+
+
+keeping_its_gradient.defvjp(lambda kept, x: (x, kept), lambda kept, x_bar: (None, _written(kept, x_bar)))
+
+
+def _written(kept, x_bar):
+    kept[...] = x_bar
+    return x_bar
+
+
+def watched(kept, x):
+    return jnp.sin(keeping_its_gradient(kept, jnp.sin(x)))
+
+
+WATCHED = {
+    "as it stands": watched,
+    "jitted": jax.jit(watched),
+    "checkpointed": jax.checkpoint(watched),
+    "in a scan": lambda kept, x: lax.scan(lambda c, _: (watched(kept, c), None), x, length=2)[0],
+    "in a checkpoint in a scan": lambda kept, x: lax.scan(
+        lambda c, _: (jax.checkpoint(watched)(kept, c), None), x, length=2
+    )[0],
+}
+
+
+def gradient_of(f):
+    def run(J):
+        kept = jax.new_ref(jnp.float32(0))
+        return J.value_and_grad(f, argnums=1)(kept, W), kept[...]
+
+    return run
+
+
+for _name, _f in WATCHED.items():
+    REFS.add(f"a ref that a rule writes the gradient to, {_name}", gradient_of(_f))
