@@ -84,10 +84,13 @@ def foreign_primitives() -> dict[str, list[str]]:
 
 
 def holds_a_rule(operation: Any) -> bool:
-    """Whether an operation of hijax brings the derivative of whoever wrote it: JAX's own are programs."""
+    """Whether an operation of hijax has a derivative that is not that of its program."""
     kind = type(operation)
-    holding = kind.__name__ in ("CustomVJPTraced", "CustomJVPTraced", "VmapOf")
-    return holding or not kind.__module__.startswith("jax.")
+    return kind.__name__ in HOLDING or not kind.__module__.startswith("jax.")
+
+
+HOLDING = frozenset(("CustomVJPTraced", "CustomJVPTraced", "CustomRoot", "PrimalLeftTangentRight", "VmapOf"))
+"""Those of JAX's own: it is the caller's, by the implicit function theorem, or that of the other operand."""
 
 
 def expanded(operation: Any) -> Callable[..., list[Any]]:

@@ -131,6 +131,10 @@ TRANSFORMS = {
     "custom_root": lambda J: J.grad(
         lambda a: lax.custom_root(lambda x: x**2 - a, ONE, newton, lambda f, b: b / f(ONE))
     )(B),
+    "custom_root by bisection": lambda J: J.grad(by_bisection)(B),
+    "custom_root by bisection, twice": lambda J: J.grad(J.grad(by_bisection))(B),
+    "custom_root by bisection, jitted": lambda J: jax.jit(J.value_and_grad(by_bisection))(B),
+    "custom_root by bisection, of many": lambda J: jax.vmap(J.grad(by_bisection))(np.abs(X)),
     "custom_linear_solve": lambda J: J.grad(
         lambda a: lax.custom_linear_solve(
             lambda x: a * x, X, lambda f, b: b / f(np.ones(3, np.float32)), symmetric=True
@@ -160,6 +164,22 @@ def decay(y, t, k):
 
 def newton(f, x):
     return lax.fori_loop(0, 8, lambda _, x: x - f(x) / jax.grad(f)(x), x)
+
+
+def by_bisection(a):
+    """√a, whose program has the derivative 0 at each step."""
+
+    def halved(f, x):
+        ends = jnp.zeros_like(x), jnp.ones_like(x) * 4
+        middle = lambda ends: (ends[0] + ends[1]) / 2  # noqa: E731
+
+        def step(_, ends):
+            x = middle(ends)
+            return jnp.where(f(x) > 0, ends[0], x), jnp.where(f(x) > 0, x, ends[1])
+
+        return middle(lax.fori_loop(0, 30, step, ends))
+
+    return lax.custom_root(lambda x: x**2 - a, ONE, halved, lambda f, b: b / f(ONE))
 
 
 @MIXED()

@@ -7,6 +7,7 @@ import sys
 import jax
 import pytest
 
+from funcnet._jax.foreign import HOLDING
 from funcnet.rules._forms import FORMS
 from funcnet.rules._standing import STANDING
 from funcnet.rules.functions import DEFINED
@@ -24,6 +25,13 @@ for module in pkgutil.walk_packages(jax.__path__, "jax.", onerror=lambda name: N
 for each in gc.get_objects():
     if type(each) in (jax.custom_jvp, jax.custom_vjp):
         print("found", each.fun.__module__, each.fun.__qualname__)
+
+from jax.experimental import hijax
+
+kinds = [getattr(hijax, "HiPrim", None) or hijax.VJPHiPrimitive]
+for kind in kinds:
+    kinds += kind.__subclasses__()
+    print("hijax", kind.__module__, kind.__qualname__)
 """
 """In a process of its own, as some modules change what other tests see; some want what is not installed."""
 
@@ -42,12 +50,31 @@ OLDER = {
 ELSEWHERE = NEWER if jax.__version_info__ < (0, 12) else OLDER
 
 
+PROGRAMS = {
+    *("VJPHiPrimitive", "HiPrim", "Scan3", "OptRemat", "RematTraced", "CustomRemat", "CheckpointName"),
+    *("CheckpointNameFwd", "Nonzero", "SearchSorted", "Einsum", "Einshape", "Frexp", "Ldexp", "Fusible"),
+    "_RootLinearMap",
+}
+"""Operations of hijax that have a rule of ours, or the derivative of the program that they stand for."""
+
+
 @pytest.fixture(scope="module")
-def found():
-    """The places of all that has a derivative of JAX's own."""
+def walk():
     done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, check=True)
-    lines = (line.split() for line in done.stdout.splitlines() if line.startswith("found jax."))
-    return {f"{module.removeprefix('jax.').removeprefix('_src.')}.{name}" for _, module, name in lines}
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def found(walk):
+    """The places of all that has a derivative of JAX's own."""
+    places = (f"{module}.{name}" for of, module, name in walk if of == "found" and module.startswith("jax."))
+    return {place.removeprefix("jax.").removeprefix("_src.") for place in places}
+
+
+def test_every_operation_of_hijax_is_its_program_or_brings_its_derivative(walk):
+    kinds = {name for of, module, name in walk if of == "hijax" and module.startswith("jax.")}
+    assert kinds - PROGRAMS - HOLDING == set()
+    assert PROGRAMS.isdisjoint(HOLDING)
 
 
 def test_every_derivative_of_jax_s_own_is_known_or_stands_for_a_reason(found):
