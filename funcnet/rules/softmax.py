@@ -131,6 +131,7 @@ def softmax(y_bar, y, x, *, axes):
     return (in_float32(lambda y_bar, p: _x_bar(axes, _where_likely(y_bar, p), p))(y_bar, y),)
 
 
+@jax.jit  # so that jax_debug_infs, which looks at results, does not stop at its infinity
 def _where_likely(y_bar: Any, p: Any) -> Any:
     """ȳ, and 0 where p has underflowed to 0: there not even an infinite slope counts, such as −p log p has.
 
