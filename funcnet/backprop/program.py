@@ -20,6 +20,9 @@ CALLS = frozenset(
         "custom_vmap_call",
         "eval_jaxpr",
         "remat2",
+        "compute_on",
+        "program_order",
+        "xla_metadata_call",
         "custom_jvp_call",
         "custom_vjp_call",
     )

@@ -8,6 +8,7 @@ alone. So the program of the call must compute what a trace of the function of t
 import functools
 import importlib
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,13 +60,19 @@ def _computes(jaxpr: _jax.Jaxpr, place: str, name: str, count: int) -> bool:
     tables = len(jaxpr.invars) - count
     types, form = [v.aval for v in jaxpr.invars[tables:]], elementwise(jaxpr, tables)
     if form is None or form.axes:
-        program = _program(name, place, tuple(types), _jax.trace_context())
+        program = _program(name, place, tuple(types), _jax.trace_context()) if _fit(types) else None
         return program is not None and _text(jaxpr) == _text(program)
     shape = (2,) if any(aval.shape for aval in types) else ()
     types = tuple(_jax.with_shape(aval, shape) for aval in types)
     program = _program(name, place, types, _jax.trace_context())
     same = program and elementwise(program, len(program.invars) - len(types))
     return bool(same) and same.expression == form.expression
+
+
+def _fit(types: Sequence[Any]) -> bool:
+    """Whether arguments of these types can be broadcast: those of a call that vmap has mapped may not."""
+    sizes = itertools.zip_longest(*(reversed(aval.shape) for aval in types), fillvalue=1)
+    return all(len({*axis} - {1}) <= 1 for axis in sizes)
 
 
 def _text(jaxpr: _jax.Jaxpr) -> str:

@@ -40,6 +40,7 @@ _EXTREME = "JAX has none either; take the largest or smallest of what jax.lax.al
 _UNREDUCED = "a sum over devices that is not taken yet has gradients of another type than its own"
 
 _KERNEL = "it is what a GPU makes of a product of jax.experimental.sparse; use that product"
+_PALLAS = "it is a kernel, or stands in one; wrap it in jax.custom_vjp with a kernel for the way back"
 _REFERENCE = "it reads or writes a mutable array; gradients follow values only"
 
 REFUSED = {
@@ -50,7 +51,9 @@ REFUSED = {
     "igamma_grad_a": "the second derivative of the incomplete gamma function in its order is not offered",
     "zeta": "the Hurwitz zeta function has no rule; its derivative in q is −s · ζ(s + 1, q)",
     **dict.fromkeys(["coo_spmv", "coo_spmm", "csr_spmv", "csr_spmm"], _KERNEL),
-    **dict.fromkeys(["pure_callback", "io_callback", "ffi_call"], _OUTSIDE),
+    **dict.fromkeys(["pure_callback", "io_callback", "ffi_call", "buffer_callback"], _OUTSIDE),
+    **dict.fromkeys(["pallas_call", "mpmd_map", "masked_load", "masked_swap", "get_global"], _PALLAS),
+    "fused_call": "it is one kernel of a GPU; differentiate the function without jax.experimental.fused",
     "bitcast_convert_type": "the bits of a number are no differentiable function of it",
     **dict.fromkeys(["pmax", "pmin", "unreduced_pmax", "unreduced_pmin"], _EXTREME),
     **dict.fromkeys(["preduced", "reduced_vary_cast", "vary_unreduced_cast"], _UNREDUCED),

@@ -6,6 +6,7 @@ else is not.
 
 import jax
 from jax import lax
+from jax.experimental import multihost_utils
 
 from funcnet.rules._table import rule
 
@@ -23,6 +24,26 @@ def relayout(y_bar, y, x, *, dst_layout):
 @rule("with_memory_space_constraint", formula="x̄ = ȳ", source="CS231n 2019, lecture 4, slide 82")
 def with_memory_space_constraint(y_bar, y, x, *, memory_space):
     return (y_bar,)
+
+
+@rule("xla_metadata_value", formula="x̄ = ȳ", source="CS231n 2019, lecture 4, slide 82")
+def with_metadata(y_bar, y, x, *, xla_metadata_kvs):
+    return (y_bar,)
+
+
+@rule("shard_alike", formula="x̄ᵢ = ȳᵢ", source="Xu et al. 2021, GSPMD, §3.5")
+def shard_alike(y_bar, y, x1, x2):
+    return y_bar
+
+
+@rule("host_local_array_to_global_array", formula="x̄ = ȳ", source="CS231n 2019, lecture 4, slide 82")
+def host_local_array_to_global_array(y_bar, y, x, *, global_mesh, pspec):
+    return (multihost_utils.global_array_to_host_local_array(y_bar, global_mesh, pspec),)
+
+
+@rule("global_array_to_host_local_array", formula="x̄ = ȳ", source="CS231n 2019, lecture 4, slide 82")
+def global_array_to_host_local_array(y_bar, y, x, *, global_mesh, pspec):
+    return (multihost_utils.host_local_array_to_global_array(y_bar, global_mesh, pspec),)
 
 
 @rule("tie", formula="x̄₁ = 0,  x̄₂ = ȳ", source="CS231n 2019, lecture 4, slide 82")

@@ -14,8 +14,9 @@ import ml_dtypes
 import numpy as np
 from jax import lax
 from jax.experimental import checkify
+from jax.experimental.scheduling_groups import scheduling_group
 
-from tests.backprop.border import Kind, vjp_of
+from tests.backprop.border import OLDER, Kind, vjp_of
 from tests.backprop.border_mixed import own_backward, own_rule, wave, waves
 
 X = np.float32([0.3, -0.7, 1.1])
@@ -282,6 +283,23 @@ FUNCTIONS.add(
     raises=Exception,
     right=lambda: jnp.float32(2),
 )
+FUNCTIONS.add(
+    "a scheduling group",
+    lambda J: J.value_and_grad(scheduling_group(name="a group")(lambda x: jnp.sin(x) * x))(A),
+)
+if OLDER:
+    from jax.experimental.compute_on import compute_on2
+
+    on_the_host = compute_on2(
+        lambda x: jnp.sin(x) * x, compute_type="device_host", out_memory_spaces=jax.memory.Space.Device
+    )
+    FUNCTIONS.add("a part on the host", lambda J: J.value_and_grad(on_the_host)(A))
+else:
+    from jax.experimental.overlap import program_order
+
+    FUNCTIONS.add(
+        "an order", lambda J: J.value_and_grad(program_order(lambda x: jnp.sin(x) * x, enforce=True))(A)
+    )
 FUNCTIONS.add("a ufunc of NumPy", lambda J: J.grad(np.sin)(A), raises=TypeError)
 FUNCTIONS.add("Python's math", lambda J: J.grad(__import__("math").sin)(A), raises=TypeError)
 FUNCTIONS.add("a class that is no function", lambda J: J.grad(float)(A), raises=TypeError)

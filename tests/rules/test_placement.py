@@ -1,12 +1,16 @@
 """The rules of identities: a value in another place, layout or order of execution, row by row."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax._src.lax.lax import tie_p  # in no public module, but in programs that JAX makes
 from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import multihost_utils
 from jax.experimental.layout import Layout, with_layout_constraint
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from funcnet import RULES, vjp
@@ -19,6 +23,14 @@ def mesh(axis_type):
 
 def constrained(x):
     return lax.with_sharding_constraint(x, NamedSharding(mesh(AxisType.Auto), PartitionSpec("x")))
+
+
+def to_global(x):
+    return multihost_utils.host_local_array_to_global_array(x, mesh(AxisType.Auto), PartitionSpec("x"))
+
+
+def to_local(x):
+    return multihost_utils.global_array_to_host_local_array(x, mesh(AxisType.Auto), PartitionSpec("x"))
 
 
 ROWS = [
@@ -35,8 +47,15 @@ ROWS = [
     Row("device_put", lambda x: jax.device_put(x, jax.devices()[0]), normal((3,))),
     Row("device_put", lambda x, y: jax.device_put((x, y))[1] * x, normal((3,), (3,)), name="one of two"),
     Row("sharding_constraint", constrained, normal((3,))),
+    Row("host_local_array_to_global_array", lambda x: to_global(x * 2), normal((3,))),
+    Row("global_array_to_host_local_array", lambda x: to_local(to_global(x) * 2), normal((3,))),
+    Row("xla_metadata_value", lambda x: set_xla_metadata(x * 2, tag="doubled"), normal((3,))),
     Row("layout_constraint", lambda x: with_layout_constraint(x, Layout((1, 0))), normal((3, 2))),
 ]
+if importlib.util.find_spec("jax.experimental.shard_alike"):  # not in JAX 0.12
+    from jax.experimental.shard_alike import shard_alike
+
+    ROWS.append(Row("shard_alike", lambda x, y: jnp.stack(shard_alike(x, y)), normal((3,), (3,))))
 
 
 @each(ROWS)
