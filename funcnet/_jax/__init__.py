@@ -136,6 +136,7 @@ from funcnet._jax.values import (
     is_of_numbers,
     is_ref,
     is_value,
+    lying_as,
     symbolic_zero,
     type_of,
     varies_like,

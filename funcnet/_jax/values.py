@@ -108,6 +108,19 @@ def zeros(aval: Any) -> Any:
     return jax.lax.pcast(array, axes, to="varying") if axes else array
 
 
+def lying_as(x: Any, aval: Any) -> Any:
+    """The same array where one of this type lies, as far as types say so: on explicit axes of a mesh."""
+    wanted, came = getattr(aval, "sharding", None), getattr(jax.typeof(x), "sharding", None)
+    if wanted is None or came is None or came == wanted or not (any(wanted.spec) or any(came.spec)):
+        return x
+    return x if _is_partial(wanted.spec) or _is_partial(came.spec) else jax.sharding.reshard(x, wanted)
+
+
+def _is_partial(spec: Any) -> bool:
+    """Whether a sum over devices is not taken yet of an array, or its gradient's will not be."""
+    return bool(getattr(spec, "unreduced", None) or getattr(spec, "reduced", None))
+
+
 def float0(aval: Any) -> Any:
     """JAX's cotangent of an integer, a bool or a key: an array of nothing."""
     return np.zeros(aval.shape, jax.dtypes.float0)

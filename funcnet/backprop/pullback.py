@@ -252,4 +252,5 @@ def _checked(use: Use, x_bars: Sequence[Any]) -> list[Any]:
                 f"the rule for {name} returned a gradient {jnp.result_type(x_bar)}{list(jnp.shape(x_bar))} "
                 f"for input {i}, expected {x.dtype}{list(x.shape)}, that input's own type; convert or sum it"
             )
-    return x_bars
+    pairs = zip(x_bars, use.ins, strict=True)
+    return [None if x_bar is None else _jax.lying_as(x_bar, x) for x_bar, x in pairs]

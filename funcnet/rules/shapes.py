@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from funcnet.rules._table import rule
+from funcnet.rules.products import sharding_of
 
 _LINEAR = "Griewank and Walther 2008, §3.2: the adjoint of y = Ax is x̄ = Aᵀȳ"
 _COPIES = "CS231n 2019, lecture 4, slides 80–83: the gradients of copies add"
@@ -26,7 +27,7 @@ _ROUTER = "CS231n 2019, lecture 4, slides 80–83: the gradient goes where the v
 @rule("reshape", formula="x̄ = reshape(ȳ)", source=_LINEAR)
 def reshape(y_bar, y, x, *, new_sizes, dimensions):
     if dimensions is None:
-        return (lax.reshape(y_bar, x.shape),)
+        return (lax.reshape(y_bar, x.shape, out_sharding=sharding_of(x, range(x.ndim))),)
     transposed = lax.reshape(y_bar, [x.shape[d] for d in dimensions])
     return (lax.transpose(transposed, np.argsort(dimensions)),)
 
@@ -64,7 +65,7 @@ def pad(y_bar, y, x, value, *, padding_config):
     """v̄ is summed where v stands, which costs a mask, and not as Σȳ − Σx̄, which cancels."""
     dilated = lax.pad(y_bar, y_bar.dtype.type(0), [(-low, -high, 0) for low, high, _ in padding_config])
     x_bar = lax.slice(dilated, [0] * x.ndim, dilated.shape, [inner + 1 for *_, inner in padding_config])
-    elsewhere = lax.pad(lax.full(x.shape, False), np.True_, padding_config)
+    elsewhere = lax.pad(lax.full_like(x, False, bool), np.True_, padding_config)
     return x_bar, _sum(lax.select(elsewhere, y_bar, _zeros(y_bar)), range(y_bar.ndim))
 
 

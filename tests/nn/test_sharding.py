@@ -67,6 +67,34 @@ with jax.set_mesh(mesh):
             for got, expected, spec in zip(jax.jit(grad(f, of))(*on), alone[f], specs):
                 np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
                 assert got.sharding.spec == spec, (grad, f, got.sharding.spec)
+
+    x = on[0]
+    cases = {
+        "slice": lambda x: x[:, 1:3],
+        "reversed": lambda x: x[:, ::-1],
+        "pad": lambda x: jnp.pad(x, ((0, 0), (1, 2))),
+        "reshape": lambda x: x.reshape(8, 2, 2),
+        "transpose": jnp.transpose,
+        "concatenate": lambda x: jnp.concatenate([x, x * 2], axis=1),
+        "stack": lambda x: jnp.stack([x, x]),
+        "split": lambda x: jnp.split(x, 2, axis=1)[1],
+        "squeeze": lambda x: x[:, None].squeeze(1),
+        "max": lambda x: x.max(1),
+        "min over the spread axis": lambda x: x.min(0),
+        "cumsum": lambda x: jnp.cumsum(x, 1),
+        "where": lambda x: jnp.where(x > 0, x, 0),
+        "softmax": lambda x: jax.nn.softmax(x),
+        "dynamic slice": lambda x: jax.lax.dynamic_slice(x, (0, 1), (8, 2)),
+        "update": lambda x: jax.lax.dynamic_update_slice(x, x[:, :2], (0, 1)),
+        "scan": lambda x: jax.lax.scan(lambda c, _: (jnp.sin(c), None), x, None, length=3)[0],
+        "broadcast": lambda x: jnp.broadcast_to(x[None], (3, 8, 4)),
+        "converted": lambda x: x.astype(jnp.bfloat16),
+    }
+    for name, f in cases.items():
+        loss = lambda x: (f(x).astype(jnp.float32) * jnp.arange(1.0, 1 + f(x).shape[-1])).sum()
+        got, expected = (jax.jit(grad(loss))(x) for grad in (funcnet.grad, jax.grad))
+        np.testing.assert_allclose(got, expected, atol=1e-6, err_msg=name)
+        assert got.sharding == expected.sharding == x.sharding, (name, got.sharding)
 print("as they are")
 """
 
