@@ -176,9 +176,11 @@ def routed(
 
 
 def _as_numbers(y_bar: Any, live: Alive | None) -> Any:
+    """1 where it is alive, and 1 + i of complex numbers: both parts are."""
     if y_bar is None:
         return None
-    return lax.full_like(y_bar, 1) if live is None else live.array.astype(y_bar.dtype)
+    one = lax.full_like(y_bar, 1 + 1j if jnp.iscomplexobj(y_bar) else 1)
+    return one if live is None else live.part(one)
 
 
 def chosen(which: Any, live: Alive | None, x_bars: Sequence[Any]) -> Lives:
