@@ -1,4 +1,4 @@
-"""Functions that JAX composes of primitives and that no call names: softmax, logsumexp, gelu, I₀ and I₁.
+"""Functions that JAX composes and that no call names: softmax, logsumexp, gelu, I₀, I₁, Φ, log B, Li₂.
 
 Their gradients lose digits primitive by primitive. Found in a program by what it computes, whoever wrote it,
 each becomes a call, for which the table has a rule:
@@ -8,8 +8,11 @@ each becomes a call, for which the table has a rule:
     gelu         as `jax.nn.gelu` is written, in both forms
     softplus     logaddexp(x, 0) or logaddexp(0, x), with the slope σ(x) in the place of σ of a difference
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
+    Φ, log B, Li₂    as `jax.scipy.special.ndtr`, `betaln` and `spence` are written
 
-The difference d = x − max x stays outside: the way back through it is right as it stands.
+The difference d = x − max x stays outside: the way back through it is right as it stands. Φ, log B and Li₂
+choose among expressions by comparisons, which need not be in the program: where x is known they are values.
+Those of Φ are arguments of the call. Those of the others may be any: they choose among forms of one function.
 """
 
 import functools
@@ -18,6 +21,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.program import live
@@ -48,14 +52,14 @@ def _as_call(
 ) -> _jax.Equation | None:
     """The last equation of one of these functions as a call of it; None for any other."""
     for guess in guesses:
-        if (call := guess(eqn, makers)) is None or (argument := _argument(call, eqn, makers)) is None:
+        if (call := guess(eqn, makers)) is None or (arguments := _arguments(call, eqn, makers)) is None:
             continue
         if rule_name(call.primitive, call.params, rules) in rules:
-            return eqn.replace(invars=[argument], primitive=call.primitive, params=call.params)
+            return eqn.replace(invars=arguments, primitive=call.primitive, params=call.params)
     return None
 
 
-def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
+def _arguments(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> list[Any] | None:
     """Of what the equations that end in this one compute what the call does; None if they do not.
 
     In softmax and logsumexp, where all that is made of exp(d) is positive, an absolute value is none.
@@ -63,27 +67,51 @@ def _argument(call: _jax.Equation, last: _jax.Equation, makers: Makers) -> Any:
     program, _ = _jax.called(call)
     is_positive = any(eqn.primitive.name == "exp" for eqn in program.eqns)
     of_call = {v: eqn for eqn in program.eqns for v in eqn.outvars}
-    (x,), (y,) = program.invars, program.outvars
+    xs, (y,) = program.invars, program.outvars
     y = of_call[y].invars[0] if of_call[y].primitive.name.startswith("copy") else y
     found: dict[_jax.Var, Any] = {}
 
     def same(wanted: Any, atom: Any) -> bool:
-        if _jax.is_literal(wanted) or _jax.is_literal(atom):
-            both = _jax.is_literal(wanted) and _jax.is_literal(atom)
-            return both and wanted.aval == atom.aval and bool(wanted.val == atom.val)
-        if wanted is x or wanted in found:
-            return found.setdefault(wanted, atom) is atom
+        if _jax.is_literal(wanted):
+            return _is_same_literal(wanted, atom)
+        if wanted in xs or wanted in found:
+            return _is_same(found.setdefault(wanted, atom), atom, makers)
         found[wanted] = atom
-        one, other = of_call[wanted], makers.get(atom)
+        if wanted.aval.dtype == bool:
+            return atom.aval.dtype == bool
+        one, other = of_call[wanted], None if _jax.is_literal(atom) else makers.get(atom)
         if is_positive and other is not None and other.primitive.name == "abs" != one.primitive.name:
             other = makers.get(other.invars[0])
-        if other is None or one.primitive is not other.primitive or one.params != other.params:
-            return False
-        return all(map(same, one.invars, other.invars))
+        return other is not None and _is_same_step(one, other) and all(map(same, one.invars, other.invars))
 
     if y.aval != last.outvars[0].aval or not same(y, last.outvars[0]):
         return None
-    return found[x] if found[x].aval == x.aval else None
+    arguments = [found[x] for x in xs]
+    types = [[(v.aval.shape, v.aval.dtype) for v in atoms] for atoms in (arguments, xs)]
+    return arguments if types[0] == types[1] else None
+
+
+def _is_same(one: Any, other: Any, makers: Makers) -> bool:
+    """Whether two atoms of a program are the same value, perhaps broadcast twice."""
+    if one is other or _jax.is_literal(one) or _jax.is_literal(other):
+        return one is other or _is_same_literal(one, other)
+    a, b = makers.get(one), makers.get(other)
+    if a is None or b is None or a.primitive.name != "broadcast_in_dim" or not _is_same_step(a, b):
+        return False
+    return _is_same(a.invars[0], b.invars[0], makers)
+
+
+def _is_same_literal(one: Any, other: Any) -> bool:
+    both = _jax.is_literal(one) and _jax.is_literal(other)
+    return both and one.aval == other.aval and np.array_equal(one.val, other.val, equal_nan=True)
+
+
+def _is_same_step(one: _jax.Equation, other: _jax.Equation) -> bool:
+    if one.primitive is not other.primitive or one.primitive.name != "jit":
+        return one.primitive is other.primitive and one.params == other.params
+    (program, consts), (of_other, consts_of_other) = _jax.called(one), _jax.called(other)
+    same = str(program) == str(of_other) and len(consts) == len(consts_of_other)
+    return same and all(map(np.array_equal, consts, consts_of_other))
 
 
 def _softmax(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
@@ -125,6 +153,24 @@ def _is_zero(atom: Any) -> bool:
     return _jax.is_literal(atom) and not atom.aval.shape and bool(atom.val == 0)
 
 
+def _ndtr(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    is_half = eqn.primitive.name == "mul" and _jax.is_literal(eqn.invars[0])
+    x = eqn.outvars[0].aval
+    return _call(_forms.ndtr, x, *2 * [_jax.bools(x)]) if is_half else None
+
+
+def _betaln(scalars: tuple[bool, bool], eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    """Of two arrays, or of one and a scalar."""
+    is_choice, y = eqn.primitive.name in ("jit", "select_n") and len(eqn.invars) == 3, eqn.outvars[0].aval
+    avals = (_jax.with_shape(y, ()) if is_scalar else y for is_scalar in scalars)
+    return _call(THROUGH["jax.scipy.special.betaln"], *avals) if is_choice else None
+
+
+def _spence(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    is_piecewise = eqn.primitive.name == "jit" and eqn.params["name"] == "_piecewise"
+    return _call(THROUGH["jax.scipy.special.spence"], eqn.invars[0].aval) if is_piecewise else None
+
+
 def _bessel(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     return _call(form, eqn.outvars[0].aval) if eqn.primitive.name == "mul" else None
 
@@ -138,12 +184,12 @@ def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _call(function: Callable, aval: Any, **params: Any) -> _jax.Equation | None:
-    """A call of a function of one array of this type; None if that is not of real numbers."""
-    if not jnp.issubdtype(aval.dtype, jnp.floating):
+def _call(function: Callable, *avals: Any, **params: Any) -> _jax.Equation | None:
+    """A call of a function of arrays of these types; None if the first is not of real numbers."""
+    if not jnp.issubdtype(avals[0].dtype, jnp.floating):
         return None
     with jax.disable_jit(False):
-        program, _ = _jax.staged(lambda x: [function(x, **params)], [aval], "a function")
+        program, _ = _jax.staged(lambda *xs: [function(*xs, **params)], avals, "a function")
     return next(eqn for eqn in program.eqns if eqn.primitive.name == "jit")
 
 
@@ -152,6 +198,12 @@ _GUESSES = [
     (("exp", "reduce_sum", "log"), _logsumexp),
     (("tanh", "mul"), functools.partial(_gelu, "jax.nn.gelu")),
     (("erfc", "mul"), functools.partial(_gelu, "jax.nn.gelu(approximate=False)")),
+    (("erf", "erfc", "select_n", "mul"), _ndtr),
+    *(
+        (("lgamma", "log1p", "integer_pow"), functools.partial(_betaln, scalars))
+        for scalars in ((False, False), (False, True), (True, False))
+    ),
+    (("jit",), _spence),
     (("bessel_i0e", "exp", "mul"), functools.partial(_bessel, _forms.i0)),
     (("bessel_i1e", "exp", "mul"), functools.partial(_bessel, _forms.i1)),
 ]

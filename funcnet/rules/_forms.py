@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -29,6 +30,16 @@ def i1(x: Any) -> Any:
     return jnp.exp(jnp.abs(x)) * lax.bessel_i1e(x)
 
 
-_NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1}
+@jax.jit
+def ndtr(x: Any, central: Any, right: Any) -> Any:
+    """Φ(x), by three expressions: in the centre, and on the right and the left of it."""
+    root = x.dtype.type(0.5) * np.sqrt(2.0, dtype=x.dtype)
+    w = x * root
+    z = lax.abs(w)
+    tails = lax.select(right, x.dtype.type(2) - lax.erfc(z), lax.erfc(z))
+    return x.dtype.type(0.5) * lax.select(central, x.dtype.type(1) + lax.erf(w), tails)
+
+
+_NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1, "ndtr": ndtr}
 FORMS = {f"funcnet.rules._forms.{name}": form for name, form in _NAMED.items()}
 """By where they are defined."""

@@ -29,6 +29,34 @@ def relu6(y_bar, y, x):
     return (lax.select((x > 0) & (x < 6), y_bar, lax.full_like(y_bar, 0)),)
 
 
+@rule(
+    "jax.nn.hard_silu",
+    formula="x̄ = ȳ · (x/3 + ½ if −3 < x < 3 else [x ≥ 3])",
+    source="Howard et al. 2019, Searching for MobileNetV3, section 5.2",
+)
+def hard_silu(y_bar, y, x):
+    """At −1.5, the root, x + 1.5 is exact."""
+    outside = lax.abs(x) >= 3
+    return (y_bar * jnp.where(outside, x > 0, (jnp.where(outside, 0, x) + 1.5) / 3),)
+
+
+@rule(
+    "jax.nn.selu",
+    formula="x̄ = ȳ · λ if x > 0 else ȳ · λ α eˣ",
+    source="Klambauer et al. 2017, Self-Normalizing Neural Networks, eq. 2",
+)
+def selu(y_bar, y, x):
+    return (y_bar * selu_slope(x),)
+
+
+@slope(lambda s, x: jnp.where(x > 0, 0, s))
+def selu_slope(x):
+    return jnp.where(x > 0, _SELU_SCALE, times_exp(_SELU_SCALE * _SELU_ALPHA, jnp.where(x > 0, 0, x)))
+
+
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
 @rule("jax.nn.softplus", formula="x̄ = ȳ · σ(x)", source="Dugas et al. 2001; Glorot, Bordes and Bengio 2011")
 def softplus(y_bar, y, x):
     return (y_bar * logistic(x),)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from funcnet.rules import _forms
 from funcnet.rules._table import rule, slope
 from funcnet.rules.exponentials import hyperbolic_sine, logistic_slope
 from funcnet.rules.special import in_float32
@@ -19,6 +20,8 @@ from funcnet.rules.special import in_float32
 DEFINED = {
     "nn.functions.relu": ["jax.nn.relu"],
     "nn.functions.relu6": ["jax.nn.relu6"],
+    "nn.functions.hard_silu": ["jax.nn.hard_silu"],
+    "nn.functions.selu": ["jax.nn.selu"],
     "nn.functions.softplus": ["jax.nn.softplus"],
     "nn.functions.soft_sign": ["jax.nn.soft_sign"],
     "nn.functions.squareplus": ["jax.nn.squareplus"],
@@ -59,6 +62,8 @@ DEFINED = {
     "third_party.scipy.special.fresnel": ["jax.scipy.special.fresnel"],
     "lax.other.logaddexp": ["jax.numpy.logaddexp"],
     "lax.other.logaddexp2": ["jax.numpy.logaddexp2"],
+    "scipy.special.betaln": ["jax.scipy.special.betaln"],
+    "scipy.special.spence": ["jax.scipy.special.spence"],
     "scipy.special.poch": ["jax.scipy.special.poch"],
     "scipy.special.xlogy": ["jax.scipy.special.xlogy"],
     "scipy.special.xlog1py": ["jax.scipy.special.xlog1py"],
@@ -66,11 +71,15 @@ DEFINED = {
     "funcnet.rules._forms.logsumexp": ["jax.nn.logsumexp"],
     "funcnet.rules._forms.i0": ["jax.numpy.i0"],
     "funcnet.rules._forms.i1": ["jax.scipy.special.i1"],
+    "funcnet.rules._forms.ndtr": ["jax.scipy.special.ndtr"],
 }
 """By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
 
 THROUGH = {
     "jax.scipy.special.xlogx": jax.scipy.special.entr,
+    "jax.scipy.special.ndtr": _forms.ndtr,
+    "jax.scipy.special.betaln": lambda a, b: jax.jit(jax.scipy.special.betaln)(a, b),
+    "jax.scipy.special.spence": lambda x: jax.jit(jax.scipy.special.spence)(x),
     "jax.nn.gelu": lambda x: jax.jit(jax.nn.gelu)(x),
     "jax.nn.gelu(approximate=False)": lambda x: jax.jit(jax.nn.gelu, static_argnames="approximate")(
         x, approximate=False
@@ -91,6 +100,8 @@ WHOLE = frozenset({"jax.numpy.linalg.det"})
 
 REAL = REDUCING | {
     "jax.numpy.logaddexp2",
+    "jax.nn.hard_silu",
+    "jax.nn.selu",
     "jax.nn.soft_sign",
     "jax.nn.squareplus",
     "jax.nn.silu",
@@ -98,6 +109,7 @@ REAL = REDUCING | {
     "jax.nn.gelu(approximate=False)",
     "jax.nn.mish",
     "jax.nn.celu",
+    "jax.scipy.special.betaln",
 }
 """Functions whose rule is one of real numbers."""
 

@@ -109,13 +109,20 @@ def _divided(u: Any, v: float) -> Any:
 
 
 def _hurwitz(s: Any, x: Any, c: Any) -> Any:
-    """c ζ(s, x) = c Σ 1/(x + k)ˢ for x > 0 (NIST DLMF §25.11.28), which may be normal where ζ is not."""
-    u = 1 / (x + TERMS)
+    """c ζ(s, x) = c Σ 1/(x + k)ˢ for x > 0 (NIST DLMF §25.11.28), which may be normal where ζ is not.
+
+    With p the power of 2 next to x it is c/pˢ Σ (p/(x + k))ˢ, of which no term that matters is flushed to 0.
+    """
+    info = jnp.finfo(x.dtype)
+    p = lax.reduce_precision(lax.clamp(lax.full_like(x, 1), x, lax.full_like(x, info.max / 4)), info.nexp, 0)
+    u, scaled = 1 / (x + TERMS), p / (x + TERMS)
     series = lax.full_like(x, 0)
     for factor in reversed(_tail_factors(s)):
         series = series * (u * u) + factor
-    tail = c * (1 / (s - 1) + u * (0.5 + u * series)) * _power(u, s - 1)
-    return tail + c * sum(_power(1 / (x + k), s) for k in reversed(range(TERMS)))
+    tail = p * (1 / (s - 1) + u * (0.5 + u * series)) * _power(scaled, s - 1)
+    half = s // 2 if isinstance(s, int) else lax.floor(s / 2)
+    total = tail + sum(_power(p / (x + k), s) for k in reversed(range(TERMS)))
+    return c * (total * _power(1 / p, half)) * _power(1 / p, s - half)
 
 
 def _tail_factors(s: Any) -> list[Any]:
@@ -126,7 +133,7 @@ def _tail_factors(s: Any) -> list[Any]:
     ]
 
 
-def _hurwitz_drop(s: Any, x: Any, h: Any, c: Any) -> Any:
+def hurwitz_drop(s: Any, x: Any, h: Any, c: Any) -> Any:
     """c (ζ(s, x) − ζ(s, x + h)) for x > 0 and h ≥ 0: each 1/yˢ − 1/(y + h)ˢ is a product."""
 
     def drop(u: Any, m: Any) -> Any:
@@ -144,7 +151,7 @@ def _around(s: Any, x: Any, odd: Any, c: Any) -> Any:
     r = x - lax.round(x)
     size = lax.abs(r)
     even = _hurwitz(s, size, c) + _hurwitz(s, 1 - size, c)
-    return lax.select(odd, lax.sign(r) * _hurwitz_drop(s, size, 1 - 2 * size, c), even)
+    return lax.select(odd, lax.sign(r) * hurwitz_drop(s, size, 1 - 2 * size, c), even)
 
 
 def _power(x: Any, s: Any) -> Any:

@@ -276,5 +276,13 @@ def log_ndtr_slope(x: Any) -> Any:
     return lax.select(far, series, ratio)
 
 
+@rule("jax.scipy.special.ndtr", formula="x̄ = ȳ · φ(x)", source="NIST DLMF §7.2.1")
+def ndtr(y_bar, y, x, central, right):
+    """Each of JAX's expressions has this slope where it takes it; those of the tails are of |x|."""
+    tails = lax.select(right == 0, -lax.sign(x), lax.sign(x))
+    sign = lax.select(central == 0, tails, lax.full_like(x, 1))
+    return y_bar * (sign * in_float32(normal_density)(x)), None, None
+
+
 def normal_density(x: Any) -> Any:
     return exp_of_square(1 / math.sqrt(2 * math.pi), -0.5, x)

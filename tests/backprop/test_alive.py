@@ -197,7 +197,9 @@ def test_both_parts_of_a_complex_number_are_alive():
     """The Hessian of |x + iy| is ((y², −xy), (−xy, x²)) / |x + iy|³."""
     f = lambda x: jnp.maximum(abs(x[:1] + 1j * x[1:]), 1).sum()  # noqa: E731
     np.testing.assert_allclose(hessian(f)(jnp.array([-3.0, 0.0])), [[0, 0], [0, 1 / 3]], atol=1e-6)
-    np.testing.assert_allclose(hessian(f)(jnp.array([3.0, 4.0])), [[0.128, -0.096], [-0.096, 0.072]], rtol=1e-5)
+    np.testing.assert_allclose(
+        hessian(f)(jnp.array([3.0, 4.0])), [[0.128, -0.096], [-0.096, 0.072]], rtol=1e-5
+    )
 
 
 def test_a_loop_without_a_select_has_no_mask():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.scipy import special
 
 import funcnet
 from funcnet import RULES, grad
@@ -107,6 +108,53 @@ def test_the_graph_has_one_node_for_it():
     x = jnp.float32([20, 0])
     values = graph.forward(x)
     np.testing.assert_allclose(graph.backward(values, 1.0)[0], [2.0611537e-9, -1.0305769e-9], rtol=1e-5)
+
+
+CHOOSING = {
+    "ndtr": (special.ndtr, [-12.773437, 0.3, 3], [1.4825806e-36, 0.38138781, 4.4318484e-3]),
+    "betaln": (
+        lambda x: special.betaln(2.5, x),
+        [1e-3, 3, 900],
+        [-1001.2792, -0.68830881, -2.7754664e-3],
+    ),
+}
+
+
+@pytest.mark.parametrize("around", ["plain", "jit", "vmap", "checkpoint", "scan"])
+@pytest.mark.parametrize("name", CHOOSING)
+def test_what_chooses_among_forms_is_known(name, around):
+    """Its comparisons are values where it runs as it comes, and in the program under jit."""
+    f, x, slopes = CHOOSING[name]
+    x = np.float32(x)
+    np.testing.assert_allclose(grad(lambda x: AROUND[around](f)(x).sum())(x), slopes, rtol=4e-7)
+
+
+def test_what_chooses_otherwise_is_differentiated_as_it_chooses():
+    """½ (2 − erfc |w|) on the left too, where it falls."""
+
+    def mirrored(x):
+        w = x * np.float32(0.5**0.5)
+        return 0.5 * lax.select(
+            x > 9, 1 + lax.erf(w), lax.select(x < 9, 2 - lax.erfc(abs(w)), lax.erfc(abs(w)))
+        )
+
+    x = np.float32([-1.5, 0.3])
+    density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(jax.vmap(grad(mirrored))(x), np.sign(x) * density, rtol=4e-7)
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit], ids=["plain", "jit"])
+def test_spence_is_known(around):
+    """log x / (1 − x): of log x + 1 for small x JAX loses the 1, and at 1 it puts in a constant."""
+    x = np.float32([1e-8, 1, 1.5])
+    slope = grad(lambda x: around(special.spence)(x).sum())(x)
+    np.testing.assert_allclose(slope, [np.log(1e-8), -1, np.log(1.5) / -0.5], rtol=2e-7)
+
+
+def test_the_second_order_of_betaln_where_both_arguments_are_equal():
+    """ψ′(a) − ψ′(a + b), though JAX computes it of the smaller and the larger one."""
+    second = grad(grad(special.betaln))(np.float32(1), np.float32(1))
+    np.testing.assert_allclose(second, 1, rtol=4e-7)  # ψ′(1) − ψ′(2)
 
 
 SOFTPLUS = {"x, 0": lambda x: jnp.logaddexp(x, 0), "0, x": lambda x: jnp.logaddexp(0.0, x)}

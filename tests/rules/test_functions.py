@@ -37,6 +37,8 @@ ROWS = [
     Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 4), (3, 4))),
     Row("jax.scipy.special.xlog1py", xlog1py, positive((3, 1), (3, 4)), name="broadcast"),
     Row("jax.nn.softplus", jax.nn.log_sigmoid, normal((3, 4)), name="log_sigmoid"),
+    Row("jax.nn.hard_silu", jax.nn.hard_silu, (STEPS,)),
+    Row("jax.nn.selu", jax.nn.selu, normal((3, 4))),
     Row("jax.nn.soft_sign", jax.nn.soft_sign, normal((3, 4))),
     Row("jax.nn.squareplus", jax.nn.squareplus, normal((3, 4))),
     Row(
@@ -84,6 +86,10 @@ ROWS = [
         "jax.scipy.special.fresnel", lambda x: special.fresnel(x)[1], (np.array([0.3, 1.2]),), name="C alone"
     ),
     Row("jax.scipy.special.log_ndtr", special.log_ndtr, (np.array([0.3, -0.7, 1.2, -5.9]),)),
+    Row("jax.scipy.special.ndtr", special.ndtr, (np.array([0.3, -0.7, 1.2, -5.9]),)),
+    Row("jax.scipy.special.betaln", special.betaln, positive((3, 4), (3, 4))),
+    Row("jax.scipy.special.betaln", special.betaln, positive((3, 4), ()), name="with a scalar"),
+    Row("jax.scipy.special.spence", special.spence, (np.array([0.1, 0.3, 0.9, 5.0]),)),
     Row("jax.scipy.special.logit", special.logit, (np.array([0.3, 0.01, 0.98]),)),
     Row("jax.scipy.special.i1", special.i1, (np.array([0.7, -2.0, 1.1, 3.0]),)),
     Row(
@@ -106,7 +112,10 @@ if jax.__version_info__ >= (0, 12):
         Row("jax.scipy.special.ndtri", special.ndtri, (np.array([0.3, 0.04, 0.9]),)),
     ]
 
-NOT_SHORT = {"jax.scipy.special." + name for name in ("log_ndtr", "ndtri", "wofz", "expi", "expn", "sici")}
+NOT_SHORT = {
+    "jax.scipy.special." + name
+    for name in ("log_ndtr", "ndtr", "ndtri", "wofz", "expi", "expn", "sici", "spence")
+}
 """JAX refuses float16 here, or its coefficients leave the range of float16."""
 
 
@@ -369,6 +378,8 @@ AT_ZERO = {
     "erfcx": (special.erfcx, lambda x: mpmath.exp(x * x) * mpmath.erfc(x)),
     "log_ndtr": (special.log_ndtr, lambda x: mpmath.log(mpmath.ncdf(x))),
     "ndtr": (special.ndtr, mpmath.ncdf),
+    "spence": (lambda x: special.spence(1 + x), lambda x: mpmath.polylog(2, -x)),
+    "betaln": (lambda x: special.betaln(1 + x, 1 - x), lambda x: mpmath.log(mpmath.beta(1 + x, 1 - x))),
     "softplus": (jax.nn.softplus, lambda x: mpmath.log1p(mpmath.exp(x))),
     "log_sigmoid": (jax.nn.log_sigmoid, lambda x: -mpmath.log1p(mpmath.exp(-x))),
     "tanh": (jnp.tanh, mpmath.tanh),

@@ -104,6 +104,26 @@ def _normal_quantile_slope(m, p):
     return m.sqrt(2 * m.pi) * m.exp(m.erfinv(2 * p - 1) ** 2)
 
 
+def _spence_slope(m, x):
+    with mpmath.workdps(100):
+        return m.mpf(-1) if x == 1 else m.log(x) / (1 - x)
+
+
+def _spence_second(m, x):
+    with mpmath.workdps(100):
+        return m.mpf(0.5) if x == 1 else (1 / x + _spence_slope(m, x)) / (1 - x)
+
+
+def _pairs_of_orders(rng):
+    """Of every magnitude, half of them alike."""
+    a, b = np.exp(rng.uniform(-14, 14, (2, 600)))
+    return a.astype(np.float32), np.where(rng.uniform(size=600) < 0.5, a * b**0.1, b).astype(np.float32)
+
+
+def _trigamma_step(m, a, b):
+    return m.psi(1, a) - m.psi(1, a + b)
+
+
 def _sigma(m, x):
     return 1 / (1 + m.exp(-x))
 
@@ -159,6 +179,18 @@ def _with_parameter(low, high):
     return inputs
 
 
+def _selu_scale(m):
+    """λ and α, for which the mean 0 and the variance 1 are a fixed point: Klambauer et al. 2017, eq. 14."""
+    a, e = _selu_alpha(m), m.sqrt(m.e)
+    square = (1 + a**2 * (1 - 2 * e * m.erfc(1 / m.sqrt(2)) + m.e**2 * m.erfc(m.sqrt(2)))) / 2
+    square -= (1 / m.sqrt(2 * m.pi) - a * (1 - e * m.erfc(1 / m.sqrt(2))) / 2) ** 2
+    return 1 / m.sqrt(square)
+
+
+def _selu_alpha(m):
+    return m.sqrt(2 / m.pi) / (1 - m.erfc(1 / m.sqrt(2)) * m.sqrt(m.e))
+
+
 def _squareplus_root(m, x, b):
     return m.sqrt(x * x + b)
 
@@ -170,6 +202,18 @@ TRUTHS = {
         _spread(-1e12, 1e12, around=[1, -1]),
         fast=False,
         second=[lambda m, x: -2 * m.sign(x) / (1 + abs(x)) ** 3],
+    ),
+    "jax.nn.hard_silu": _unary(
+        jax.nn.hard_silu,
+        lambda m, x: (x > 0) + 0 * x if abs(x) >= 3 else (2 * x + 3) / 6,
+        lambda m, x: (abs(x) < 3) / m.mpf(3),
+        _spread(-1e12, 1e12, around=[-1.5, -3, 3]),
+    ),
+    "jax.nn.selu": _unary(
+        jax.nn.selu,
+        lambda m, x: _selu_scale(m) * (m.mpf(1) if x > 0 else _selu_alpha(m) * m.exp(x)),
+        lambda m, x: _selu_scale(m) * (m.mpf(0) if x > 0 else _selu_alpha(m) * m.exp(x)),
+        _spread(-91, 1e12, around=[-64, -87.5]),
     ),
     "jax.nn.squareplus x": Truth(
         jax.nn.squareplus,
@@ -297,6 +341,30 @@ TRUTHS = {
     ),
     "jax.scipy.special.log_ndtr": _unary(
         special.log_ndtr, _mills, _mills_slope, _spread(-1e5, 13, around=[0, -10, 5, -1e4])
+    ),
+    "jax.scipy.special.ndtr x": _unary(
+        special.ndtr,
+        _normal_density,
+        lambda m, x: -x * _normal_density(m, x),
+        _spread(-13.4, 13.4, around=[0, 0.70710677, -0.70710677]),
+    ),
+    "jax.scipy.special.betaln a": Truth(
+        special.betaln,
+        lambda m, a, b: m.psi(0, a) - m.psi(0, a + b),
+        _pairs_of_orders,
+        fast=False,
+        second=[_trigamma_step, lambda m, a, b: -m.psi(1, a + b)],
+    ),
+    "jax.scipy.special.betaln b": Truth(
+        special.betaln,
+        lambda m, a, b: m.psi(0, b) - m.psi(0, a + b),
+        _pairs_of_orders,
+        argument=1,
+        fast=False,
+        second=[lambda m, a, b: -m.psi(1, a + b), lambda m, a, b: _trigamma_step(m, b, a)],
+    ),
+    "jax.scipy.special.spence": _unary(
+        special.spence, _spence_slope, _spence_second, _spread(1e-30, 1e30, around=[0.25, 0.5, 1, 2, 4])
     ),
     "jax.scipy.special.logit": _unary(
         special.logit,
