@@ -59,8 +59,8 @@ def bessel_i(n: int, x: Any) -> Any:
     exp(x) overflows before Iₙ(x) does: from 8 on it is e⁴ · exp(x − 4).
     """
     shift = lax.select(lax.abs(x) > 8, lax.full_like(x, 4), lax.full_like(x, 0))
-    factor = (x / 2) ** n / (math.sqrt(math.pi) * math.gamma(n + 0.5))
-    scaled = factor * _over_angles(x, lambda u: (u * (2.0 - u)) ** n)
+    mean = _over_angles(x, lambda u: (u * (2.0 - u)) ** n) / (math.sqrt(math.pi) * math.gamma(n + 0.5))
+    scaled = mean * (x / 2) ** n
     return (
         scaled
         * lax.exp(lax.abs(x) - shift)

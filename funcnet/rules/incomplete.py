@@ -3,11 +3,7 @@
     P(a, x) = 1/Γ(a) ∫₀ˣ tᵃ⁻¹ exp(−t) dt = 1 − Q(a, x)          the distribution function of Gamma(a)
     I(a, b, x) = 1/B(a, b) ∫₀ˣ tᵃ⁻¹ (1 − t)ᵇ⁻¹ dt                that of Beta(a, b)
 
-In x their derivative is the density f, for large orders by Loader's deviances D and Stirling's error δ: there
-a log x − x − log Γ(a) cancels its digits.
-
-    x f(x) = √(a/2π) · exp(−a D(x/a) − δ(a))                            D(r) = r − 1 − log r
-    δ(a)   = log Γ(a) − (a − ½) log a + a − ½ log 2π = 1/(12a) − …
+In x their derivative is the density f (`funcnet.rules.densities`).
 
 In a, both are a weight W times a series S or a continued fraction K whose terms depend on a. Differentiating
 the logarithm of each, term by term, gives ∂P/∂a and ∂I/∂a about as accurately as P and I (Moore 1982; Boik
@@ -35,108 +31,14 @@ import numpy as np
 from jax import lax
 
 from funcnet.rules._table import like, rule, stretch
+from funcnet.rules.densities import beta_density, gamma_density, log_over_mean
 from funcnet.rules.special import in_float32
-
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-LARGE = 16.0  # from here on Stirling's series are exact to rounding
 
 
 def broadcast(*xs: Any) -> Sequence[Any]:
     """The operands of an elementwise primitive, all in the shape of its result."""
     shape = np.broadcast_shapes(*(x.shape for x in xs))
     return [stretch(x, shape) for x in xs]
-
-
-def deviance(ratio: Any, excess: Any) -> Any:
-    """D(r) = r − 1 − log r of a ratio r and its excess v = r − 1, without cancellation near 1.
-
-    Loader 2000, function bd0. With s = v/(2 + v), log r = 2 artanh(s) and v − 2s = vs.
-    """
-    near = lax.abs(excess) < 0.3
-    s = lax.select(near, excess / (2.0 + excess), lax.full_like(excess, 0.0))
-    square = s * s
-    series = lax.full_like(s, 0.0)
-    for k in range(23, 1, -2):
-        series = series * square + 1.0 / k
-    far = excess - lax.log(lax.select(near, lax.full_like(ratio, 1.0), ratio))
-    return lax.select(near, excess * s - 2.0 * s * square * series, far)
-
-
-def stirling_error(a: Any) -> Any:
-    """δ(a), by its asymptotic series where that is exact to rounding; DLMF §5.11.1."""
-    large = a >= LARGE
-    r = 1.0 / lax.select(large, a, lax.full_like(a, LARGE))
-    square = r * r
-    series = lax.full_like(a, 0.0)
-    for coefficient in (-691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12):
-        series = series * square + coefficient
-    small = lax.select(large, lax.full_like(a, 1.0), a)
-    direct = lax.lgamma(small) - (small - 0.5) * lax.log(small) + small - HALF_LOG_2PI
-    return lax.select(large, series * r, direct)
-
-
-def digamma_excess(a: Any) -> Any:
-    """ψ(a + 1) − log a, whose terms cancel for large a; DLMF §5.11.2."""
-    large = a >= LARGE
-    r = 1.0 / lax.select(large, a, lax.full_like(a, LARGE))
-    square = r * r
-    series = lax.full_like(a, 0.0)
-    for coefficient in (691 / 32760, -1 / 132, 1 / 240, -1 / 252, 1 / 120, -1 / 12):
-        series = series * square + coefficient
-    small = lax.select(large, lax.full_like(a, 1.0), a)
-    return lax.select(large, 0.5 * r + series * square, lax.digamma(small + 1.0) - lax.log(small))
-
-
-@in_float32
-def gamma_density(a: Any, x: Any) -> Any:
-    """f(x) = xᵃ⁻¹ exp(−x)/Γ(a), in Loader's form from a = 16 on."""
-    large = a >= LARGE
-    one = lax.full_like(a, 1.0)
-    flat = (x == 0.0) & (a == 1.0)
-    power = (a - 1.0) * lax.log(lax.select(flat, one, x))
-    few = power - x - lax.lgamma(lax.select(large, one, a))
-    big = lax.select(large, a, one)
-    many = -(big * deviance(x / big, (x - big) / big)) - stirling_error(big)
-    scale = lax.select(large & (x > 0.0), lax.sqrt(big / (2 * math.pi)) / x, one)
-    return lax.exp(lax.select(large, many, few)) * scale
-
-
-@in_float32
-def beta_density(a: Any, b: Any, x: Any) -> Any:
-    """f(x) = xᵃ⁻¹ (1−x)ᵇ⁻¹/B(a, b); in Loader's form from a = 16 or b = 16 on."""
-    one = lax.full_like(x, 1.0)
-    large = ((a >= LARGE) | (b >= LARGE)) & (x > 0.0) & (x < 1.0)
-
-    def power(a: Any, x: Any, log_x: Any) -> Any:
-        return lax.select((x == 0.0) & (a == 1.0), lax.full_like(x, 0.0), (a - 1.0) * log_x)
-
-    rest = 1.0 - x
-    few = power(a, x, lax.log(x)) + power(b, rest, lax.log1p(-x))
-    few = few + (lax.lgamma(a + b) - lax.lgamma(a) - lax.lgamma(b))
-    n = a + b
-    # x n/a − 1 and (1−x) n/b − 1 share their numerator.
-    shift = x * b - rest * a
-    many = -(a * deviance(x * (n / a), shift / a)) - b * deviance(rest * (n / b), -shift / b)
-    many = many + (stirling_error(n) - stirling_error(a) - stirling_error(b))
-    scale = lax.select(large, lax.sqrt(a / n * b / (2 * math.pi)) / (x * rest), one)
-    return lax.exp(lax.select(large, many, few)) * scale
-
-
-def log_over_mean(log_x: Any, a: Any, ratio: tuple[Any, Any], n: Any = None) -> Any:
-    """log x − ψ(a+1), or log x − ψ(a+1) + ψ(n+1).
-
-    For large a from x over the mean, given as the pair x/mean and x/mean − 1: the terms themselves cancel.
-    """
-    quotient, excess = ratio
-    near = lax.abs(excess) < 0.5
-    log1p = lax.log1p(lax.select(near, excess, lax.full_like(a, 0.0)))
-    far = lax.log(lax.select(near, lax.full_like(a, 1.0), quotient))
-    many = lax.select(near, log1p, far) - digamma_excess(a)
-    few = log_x - lax.digamma(a + 1.0)
-    if n is not None:
-        many = many + digamma_excess(n)
-        few = few + lax.digamma(n + 1.0)
-    return lax.select(a >= LARGE, many, few)
 
 
 def until(step: Callable, state: Sequence[Any]) -> Sequence[Any]:

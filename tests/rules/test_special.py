@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 from jax import lax
+from jax.scipy import special
 
 import funcnet
 from funcnet.rules import RULES
@@ -283,3 +284,30 @@ def test_mixed_second_derivatives_in_order_and_argument():
     mixed = jax.jit(funcnet.grad(funcnet.grad(lax.betainc, 0), 2))(a, b, x)
     shift = float(lax.digamma(a + b) - lax.digamma(a))
     np.testing.assert_allclose(mixed, density * (math.log(x) + shift), rtol=1e-10)
+
+
+SMALL_ORDERS = [(0.3, 63.27749), (1.0, 8.321923), (2.5, 81.1933), (7.0, 98.70378), (15.5, 40.0), (15.9, 0.03)]
+
+
+@pytest.mark.parametrize(("a", "x"), SMALL_ORDERS)
+def test_the_density_of_the_gamma_distribution_for_small_orders(a, x):
+    """Within 4 ulp, where the exponential of a sum of logarithms is off by 60 and more."""
+    a, x = np.float32(a), np.float32(x)
+    with mpmath.workdps(30):
+        order, argument = mpmath.mpf(float(a)), mpmath.mpf(float(x))
+        density = argument ** (order - 1) * mpmath.exp(-argument) / mpmath.gamma(order)
+        slope = density * ((order - 1) / argument - 1)
+    first = funcnet.grad(special.gammainc, 1)
+    assert float(first(a, x)) == pytest.approx(float(density), rel=4 * 2.0**-23)
+    assert float(funcnet.grad(first, 1)(a, x)) == pytest.approx(float(slope), rel=8 * 2.0**-23)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "x"), [(0.3, 12.5, 0.9), (2.5, 3.5, 0.03), (15.0, 15.5, 0.5), (14.0, 0.02, 1e-3)]
+)
+def test_the_density_of_the_beta_distribution_for_small_orders(a, b, x):
+    a, b, x = map(np.float32, (a, b, x))
+    with mpmath.workdps(30):
+        p, q, t = (mpmath.mpf(float(one)) for one in (a, b, x))
+        density = t ** (p - 1) * (1 - t) ** (q - 1) / mpmath.beta(p, q)
+    assert float(funcnet.grad(special.betainc, 2)(a, b, x)) == pytest.approx(float(density), rel=6 * 2.0**-23)
