@@ -112,8 +112,24 @@ def absolute(stash, y_bar):
     x, y = stash
     if not jnp.iscomplexobj(x):
         return (signed(y_bar, x),)
-    scaled = y_bar / _nonzero(y)
-    return (lax.complex(scaled * lax.real(x), -scaled * lax.imag(x)),)
+    a, b = lax.real(x), lax.imag(x)
+    return (lax.complex(y_bar * _cosine(a, b, y), -y_bar * _cosine(b, a, y)),)
+
+
+def _sine_squared(b, r):
+    """(b/r)² / r, and 1 at 0."""
+    sine = b / _nonzero(r)
+    return lax.select(r == 0, lax.full_like(r, 1), sine * sine / _nonzero(r))
+
+
+@slope(
+    lambda s, a, b, r: _sine_squared(b, r),
+    lambda s, a, b, r: -s * (b / _nonzero(r)) / _nonzero(r),
+    None,
+)
+def _cosine(a, b, r):
+    """a/r of a + ib with modulus r, whose square may leave the range; at 0 it is 0, and its slope 1."""
+    return a / _nonzero(r)
 
 
 @rule(

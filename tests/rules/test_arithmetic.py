@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from funcnet import JAX_KINKS, RULES, grad, vjp
+from funcnet import JAX_KINKS, RULES, grad, hessian, vjp
 from tests.rules.rows import (
     Row,
     check,
@@ -210,3 +210,11 @@ def test_the_kinks_of_jax_are_a_table(x):
 
 def test_the_logistic_loss_of_jax_with_its_kinks():
     assert float(grad(logistic_loss, rules=JAX_KINKS)(0.0)) == float(jax.grad(logistic_loss)(0.0)) == -1
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_the_second_derivative_of_a_modulus_of_any_size(scale):
+    """(y², −xy; −xy, x²) / |x + iy|³, where JAX has NaN at 1e-200 and a multiple of 1 at 1e200."""
+    second = hessian(lambda x: abs(x[0] + 1j * x[1]))(scale * np.array([3.0, 4.0]))
+    np.testing.assert_allclose(scale * second, [[0.128, -0.096], [-0.096, 0.072]], rtol=1e-14)
