@@ -424,6 +424,8 @@ def test_four_orders_at_zero(function, truth):
         (special.dawsn, 1e3, -5.0000075e-7),
         (special.gammaln, 1.4616321, float(mpmath.digamma(float(np.float32(1.4616321))))),
         (special.gammaln, -2.5, 1.1031566),
+        (partial(special.polygamma, 4), 42093188.0, float(mpmath.psi(5, 42093188))),
+        (special.i0, 3e-38, 1.5e-38),
         (special.digamma, -20.75, float(mpmath.psi(1, -20.75))),
     ],
 )
