@@ -42,6 +42,11 @@ Seed = Integer[Array, ""] | int
 TURNS = 100
 """Steps in one call, at most."""
 
+OF_A_LOADER = (
+    "Of a loader take the data set that it goes over, before that is shuffled, repeated or cut into batches: "
+    "what can only be iterated over cannot be resumed."
+)
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -259,8 +264,8 @@ def as_batches(batches: Batches | Callable) -> Batches:
         return batches
     if not callable(batches):
         raise ParameterError(
-            f"batches are a {type(batches).__name__}; expected in_memory(arrays, size), "
-            f"from_source(source, size), or a function of a key that makes a batch"
+            f"batches are of type {type(batches).__name__}; expected in_memory(arrays, size), "
+            f"from_source(source, size), or a function of a key that makes a batch. {OF_A_LOADER}"
         )
     return procedural(batches)
 

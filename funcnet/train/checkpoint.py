@@ -91,10 +91,20 @@ def refuse_others(found: dict[str, str], like: Any, path: str | Path) -> None:
 def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a tree in order, by their path: {"layer1/w": …, "layer1/b": …}."""
     leaves, _ = jax.tree.flatten_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    named = {"/".join(_parts(path)): leaf for path, leaf in leaves}
     if len(named) < len(leaves):
         raise ParameterError(f"two arrays have one path among {', '.join(named)}; expected no / in a name")
     return named
+
+
+def paths(tree: Any) -> dict[str, list[str]]:
+    """What the path of each leaf consists of, by its name: a part may have a / in it, as haiku's have."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {"/".join(_parts(path)): _parts(path) for path, _ in leaves}
+
+
+def _parts(path: tuple[Any, ...]) -> list[str]:
+    return [jax.tree_util.keystr((key,), simple=True) for key in path]
 
 
 def without_keys(tree: Any) -> Any:
@@ -116,15 +126,15 @@ def is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def nested(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Arrays by their paths as dictionaries in dictionaries.
+def nested(arrays: dict[str, Any], paths: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """Arrays by their paths as dictionaries in dictionaries; a path's parts are between its / if not given.
 
     >>> nested({"layer1/w": 1, "layer1/b": 2})
     {'layer1': {'w': 1, 'b': 2}}
     """
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
-        *path, last = name.split("/")
+        *path, last = (paths or {}).get(name) or name.split("/")
         functools.reduce(lambda node, key: node.setdefault(key, {}), path, tree)[last] = array
     return tree
 

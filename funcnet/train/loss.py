@@ -11,6 +11,7 @@ with an argument `key` gets the step's own random key, for dropout.
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -31,8 +32,10 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
 
     Raises:
         GradientError: it returned no scalar.
-        ParameterError: metrics or what is kept are none, or a parameter is neither of floats nor kept.
+        ParameterError: metrics or what is kept are none, a parameter is neither of floats nor kept, or it was
+            changed in place and is not kept.
     """
+    before = {name: named_leaves({name: part}) for name, part in entries(params).items()}
     result = loss(params, batch, key=key) if takes_key(loss) else loss(params, batch)
     total, *rest = result if isinstance(result, tuple) else (result,)
     metrics, kept, *more = [*rest, {}, {}][: max(2, len(rest))]
@@ -52,7 +55,7 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
             f"the loss returned {came}; expected a scalar of floats. Take the mean over what it has for each "
             f"example, and return what else there is as metrics."
         )
-    _check_kept(params, kept)
+    _check_kept(before, params, kept)
     return total, (metrics, kept)
 
 
@@ -84,29 +87,43 @@ def completed(trained: Tree, params: Tree) -> Tree:
     )
 
 
-def _check_kept(params: Any, kept: Mapping[str, Any]) -> None:
-    """Nothing, if what is kept is like what it replaces, and all else is of floats."""
-    for name, part in entries(params).items():
-        was, now = _form({name: part}), _form({name: kept.get(name, part)})
-        if others := [path for path in was | now if was.get(path) != now.get(path)]:
-            came, expected = (form.get(others[0], "nothing") for form in (now, was))
-            raise ParameterError(f"the loss keeps {others[0]!r} as {came}; expected {expected}, as in params")
-        for path, leaf in named_leaves({name: part}).items():
-            if name not in kept and not jnp.issubdtype(leaf.dtype, jnp.inexact):
+def _check_kept(before: Mapping[str, Mapping[str, Any]], params: Any, kept: Mapping[str, Any]) -> None:
+    """Nothing, if what is kept is like what it replaces, and all else is of floats and as it was before.
+
+    Entries that are kept are not looked into again: a state of equinox cannot be read once it was replaced.
+    """
+    parts = entries(params)
+    for name, old in before.items():
+        if name in kept:
+            was, now = _form(old), _form(named_leaves({name: kept[name]}))
+            if others := [path for path in was | now if was.get(path) != now.get(path)]:
+                came, expected = (form.get(others[0], "nothing") for form in (now, was))
+                raise ParameterError(
+                    f"the loss keeps {others[0]!r} as {came}; expected {expected}, as in params"
+                )
+            continue
+        for path, leaf in old.items():
+            if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise ParameterError(
                     f"the parameter {path.strip('/')!r} is of type {leaf.dtype}; expected floats, or what "
                     f"the loss keeps. Split off what is not trained (equinox.partition, nnx.split), and let "
                     f"the loss close over it."
                 )
+        if any(map(operator.is_not, jax.tree.leaves(parts[name]), old.values())):
+            raise ParameterError(
+                f"the loss changes {name!r} of params in place, and what it changes would be lost; expected "
+                f"it among what the loss keeps, (scalar, metrics, {{{name!r}: …}}). Of a module of nnx split "
+                f"off what is no nnx.Param (nnx.split), as an entry of its own."
+            )
 
 
-def _form(tree: Any) -> dict[str, str]:
-    """The shapes of a tree's arrays by their paths, with their kinds: floats are kept in any precision."""
+def _form(leaves: Mapping[str, Any]) -> dict[str, str]:
+    """The shapes of arrays by their paths, with their kinds: floats are kept in any precision."""
 
     def of(leaf: Any) -> str:
         return f"{'float' if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.dtype} {list(leaf.shape)}"
 
-    return {name: of(jnp.asarray(leaf)) for name, leaf in named_leaves(tree).items()}
+    return {name: of(jnp.asarray(leaf)) for name, leaf in leaves.items()}
 
 
 def hashable(function: Callable) -> Callable:

@@ -230,7 +230,10 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
     path = finished(folder)
     arrays, metadata = checkpoint.read(path)
     if "classes" not in metadata:
-        params = checkpoint.nested(arrays) if like is None else checkpoint.arrange(arrays, like, path)
+        if like is None:
+            params = checkpoint.nested(arrays, metadata.get("paths"))
+        else:
+            params = checkpoint.arrange(arrays, like, path)
         return Run(jax.tree.map(jnp.asarray, params), read_metrics(folder))
     config, features, classes = read_config(folder), len(arrays["input/mean"]), len(metadata["classes"])
     image_shape = metadata["image_shape"] and tuple(metadata["image_shape"])

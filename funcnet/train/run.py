@@ -113,7 +113,7 @@ class Run:
         Raises:
             WriteError: the file cannot be written.
         """
-        checkpoint.save(path, self.params, {})
+        checkpoint.save(path, self.params, {"paths": checkpoint.paths(self.params)})
 
 
 def finished(folder: Path) -> Path:

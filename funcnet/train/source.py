@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
-from funcnet.train.batches import Batches, Seed, Slices, Step, is_traced, orders, rows_of
+from funcnet.train.batches import OF_A_LOADER, Batches, Seed, Slices, Step, is_traced, orders, rows_of
 from funcnet.train.canonical import DATA
 from funcnet.train.limits import check_numbers
 
@@ -35,13 +35,14 @@ def from_source(source: Any, size: int) -> Batches:
     Args:
         source: a tuple, dictionary or other pytree of numpy arrays with one leading axis, which may be memory
             maps; or anything with a length whose [i] is an example, a pytree of arrays of the same shapes for
-            each i: a list, a data set of PyTorch's kind, a `MapDataset` of grain.
+            each i: a list, a data set of PyTorch's or Hugging Face's, a `MapDataset` of grain. Examples that
+            PyTorch would read together (`__getitems__`) are read together.
         size: examples in a batch.
 
     Raises:
         ShapeError: it has no examples, or of different shapes.
-        ParameterError: it has no length, or one without end, or examples of texts or objects; the size is
-            below 1; or a batch needs more memory than there is.
+        ParameterError: it has no length, or one without end, or examples of texts or objects, or is of arrays
+            that are not numpy's; the size is below 1; or a batch needs more memory than there is.
 
     >>> squares = [{"x": np.float32(i), "y": np.float32(i * i)} for i in range(10)]
     >>> from_source(squares, 4)(step=0)["x"].shape
@@ -52,14 +53,20 @@ def from_source(source: Any, size: int) -> Batches:
     if not mapped and not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise ParameterError(
             f"from_source: got a {type(source).__name__}; expected examples by number, with a length and "
-            f"[i]. What can only be iterated over cannot be resumed: take the data set that it goes over."
+            f"[i]. {OF_A_LOADER}"
+        )
+    if not mapped and leaves and leaves[0] is not source and all(hasattr(leaf, "shape") for leaf in leaves):
+        kinds = ", ".join(dict.fromkeys(type(leaf).__name__ for leaf in leaves))
+        raise ParameterError(
+            f"from_source: got arrays of type {kinds}; expected numpy's. Take numpy.asarray of each, or "
+            f"in_memory, which takes any."
         )
     slices = Slices.of(rows_of(source) if mapped else len(source), size)
 
     def read(rows: np.ndarray) -> Any:
         if mapped:
             return jax.tree.map(lambda array: array[rows], source)
-        examples = [_example(source, int(i)) for i in rows]
+        examples = [jax.tree.map(np.asarray, each, is_leaf=_is_row) for each in _examples(source, rows)]
         try:
             return jax.tree.map(lambda *each: np.stack(each), *examples)
         except ValueError as error:
@@ -92,12 +99,23 @@ def from_source(source: Any, size: int) -> Batches:
     return replace(whole, over=lambda mesh: replace(whole, load=functools.partial(load, mesh=mesh)))
 
 
+def _examples(source: Any, rows: np.ndarray) -> list[Any]:
+    if hasattr(source, "__getitems__"):
+        return source.__getitems__(rows.tolist())
+    return [_example(source, int(i)) for i in rows]
+
+
 def _example(source: Any, i: int) -> Any:
     try:
         return source[i]
     except Exception as error:
         error.add_note(f"from_source: this came of [{i}], which is to be the example of that number.")
         raise
+
+
+def _is_row(part: Any) -> bool:
+    """Whether a part of an example is a list of numbers, which is an array that has not been made."""
+    return isinstance(part, list) and all(isinstance(leaf, int | float) for leaf in jax.tree.leaves(part))
 
 
 def _stacked(

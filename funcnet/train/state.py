@@ -27,7 +27,7 @@ from funcnet.train.limits import check_run
 from funcnet.train.loss import Loss, Metrics, completed, evaluated, floats, hashable, replaced
 from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
 from funcnet.train.nonfinite import finite
-from funcnet.train.update import forgives, updated
+from funcnet.train.update import check_lookahead, forgives, updated
 from funcnet.train.watch import watched
 
 WATCHED = "watched"
@@ -61,8 +61,11 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
     >>> init({"w": jnp.zeros(3)}, optax.sgd(0.1)).step
     Array(0, dtype=int32)
     """
-    if not callable(getattr(optimizer, "update", None)):
-        raise ParameterError(f"the optimizer is {optimizer!r}; expected one of optax's, as optax.adam(1e-3)")
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        advice = ". Take its tx" if hasattr(optimizer, "tx") else ""  # flax's TrainState, nnx.Optimizer
+        raise ParameterError(
+            f"the optimizer is {optimizer!r}; expected one of optax's, as optax.adam(1e-3){advice}"
+        )
     for name, leaf in named_leaves(params).items():
         if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
             raise ParameterError(
@@ -72,6 +75,7 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
     params = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "shape") else jnp.asarray(leaf), params)
     check_run(floats(params), optimizer, steps)
     begun = State(params, optimizer.init(floats(params)), jnp.int32(0))
+    check_lookahead(params, begun.optimizer_state)
     return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.asarray(leaf).dtype), begun)  # copies, never weak
 
 
@@ -90,6 +94,8 @@ def step(
         loss: see `funcnet.train.loss`.
         optimizer: any of optax's.
         grad: makes loss and gradients: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options.
+            It is called as `grad(loss, has_aux=True)(params, batch, key)`, so one of your own may have a
+            gradient for each example, as `optax.contrib.dpsgd` takes them.
         seed: decides the key of each step.
         mesh: devices over whose axis "data" the batch is spread; wherever the arrays are if None.
         reproducible: whether gradients are added in one order, on 1, 2, 4 and 8 devices to the same bits
@@ -137,13 +143,14 @@ def taken(
         batch = rows_spread(batch, devices.mesh)
 
     def measured(params: Any, rows: Any, key: Key[Array, ""]) -> tuple[tuple[Array, tuple], Any]:
-        def whole(trained: Any) -> tuple[Array, tuple[Metrics, Mapping]]:
+        def whole(trained: Any, rows: Any, key: Key[Array, ""]) -> tuple[Array, tuple[Metrics, Mapping]]:
             return evaluated(loss, completed(trained, params), rows, key)
 
         trained = floats(params)
         if full is None:
-            return grad(whole, has_aux=True)(trained)
-        (total, (metrics, kept)), gradients, seen = watched(grad, full=full)(whole, has_aux=True)(trained)
+            return grad(whole, has_aux=True)(trained, rows, key)
+        look = watched(grad, full=full)(whole, has_aux=True)
+        (total, (metrics, kept)), gradients, seen = look(trained, rows, key)
         return (total, ({**metrics, WATCHED: seen}, kept)), gradients
 
     measure = in_one_order(measured, devices.mesh) if devices.reproducible else measured

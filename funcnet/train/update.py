@@ -3,6 +3,9 @@
 value, grad         the loss and its gradients: polyak_sgd, reduce_on_plateau
 value_fn, obj_fn    params → loss: line searches, as of lbfgs; sophia
 grad_fn             (params, number) → gradients: sam, where it takes its inner steps by itself
+
+`optax.lookahead` (Zhang et al. 2019) has two sets of parameters, `optax.LookaheadParams`: the loss is of the
+fast ones, and the gradients of these are what it takes.
 """
 
 import inspect
@@ -12,6 +15,8 @@ from typing import Any
 import jax
 import optax
 from jaxtyping import Array
+
+from funcnet._errors import ParameterError
 
 
 def updated(
@@ -41,6 +46,8 @@ def updated(
     takes = inspect.signature(update).parameters
     if all(parameter.kind != parameter.VAR_KEYWORD for parameter in takes.values()):
         extra = {name: each for name, each in by_name.items() if name in takes}
+    if isinstance(params, optax.LookaheadParams):
+        gradients = gradients.fast
     updates, optimizer_state = update(gradients, optimizer_state, params, **extra)
     return optax.apply_updates(params, updates), optimizer_state
 
@@ -56,4 +63,22 @@ def forgives(optimizer_state: Any) -> bool:
         skips = "num_not_finite" in getattr(part, "skip_state", ())  # of MultiSteps with skip_not_finite
         return skips or isinstance(part, optax.ApplyIfFiniteState | optax.ZeroNansState)
 
-    return any(map(one, jax.tree.leaves(optimizer_state, is_leaf=one)))
+    return _has(optimizer_state, one)
+
+
+def check_lookahead(params: Any, optimizer_state: Any) -> None:
+    """Nothing, if the parameters are in two sets where `optax.lookahead` needs them so.
+
+    Raises:
+        ParameterError: they are in one.
+    """
+    looks_ahead = _has(optimizer_state, lambda part: isinstance(part, optax.LookaheadState))
+    if looks_ahead and not isinstance(params, optax.LookaheadParams):
+        raise ParameterError(
+            f"the parameters are a {type(params).__name__}, and optax.lookahead has two sets of them; "
+            f"expected optax.LookaheadParams.init_synced(params). The loss is then one of params.fast."
+        )
+
+
+def _has(optimizer_state: Any, wanted: Callable[[Any], bool]) -> bool:
+    return any(map(wanted, jax.tree.leaves(optimizer_state, is_leaf=wanted)))

@@ -85,6 +85,34 @@ def test_flax_nnx_with_running_statistics_and_streams_of_random_keys():
     assert net.dropout.rngs.count[...] == 300
 
 
+def test_what_nnx_changes_in_place_is_not_lost_in_silence():
+    """Running statistics of a net that is handed over whole."""
+    net = nnx.BatchNorm(64, rngs=nnx.Rngs(0))
+    batches = train.in_memory(DIGITS.train.x, 64)
+    with pytest.raises(ParameterError, match=r"changes 'mean' of params in place.* lost; .*nnx\.split"):
+        train.fit(lambda net, x: jnp.sum(net(x)), net, batches, optimizer=optax.sgd(0.1), steps=1)
+
+
+def test_a_state_of_equinox_that_counts_by_itself():
+    """Outside of vmap it cannot be read again once it was replaced."""
+
+    class Count(eqx.Module):
+        index: eqx.nn.StateIndex
+
+        def __init__(self):
+            self.index = eqx.nn.StateIndex(jnp.array(0))
+
+    def loss(params, x):
+        state = params["state"]
+        return params["w"] * x.mean(), {}, {"state": state.set(count.index, state.get(count.index) + 1)}
+
+    count, state = eqx.nn.make_with_state(Count)()
+    batches = train.in_memory(DIGITS.train.x, 64)
+    params = {"w": 1.0, "state": state}
+    run = train.fit(loss, params, batches, optimizer=optax.sgd(0.1), steps=7)
+    assert run.params["state"].get(count.index) == 7
+
+
 def test_equinox_with_a_state():
     class Net(eqx.Module):
         hidden: eqx.nn.Linear

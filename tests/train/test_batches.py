@@ -124,13 +124,48 @@ def test_a_list_is_one_of_examples():
     assert batch.shape == (5, 4, 4)
 
 
+class ReadTogether:
+    """Rows as Hugging Face has them, lists of Python's numbers, read as PyTorch's loader reads them."""
+
+    asked = 0
+
+    def __len__(self):
+        return 300
+
+    def __getitem__(self, i):
+        return self.__getitems__([i])[0]
+
+    def __getitems__(self, rows):
+        self.asked += 1
+        return [{"x": X[i].tolist(), "y": i} for i in rows]
+
+
+def test_rows_of_lists_that_are_read_together():
+    source = ReadTogether()
+    batches = from_source(source, 64)
+    asked = source.asked
+    jax.tree.map(np.testing.assert_array_equal, batches(3), in_memory({"x": X, "y": Y}, 64)(3))
+    assert source.asked == asked + 1
+
+
+def test_a_pair_is_no_row():
+    """A list of an array and a label is two parts of an example."""
+    x, y = from_source([[X[i], i] for i in range(10)], 5)(0)
+    assert x.shape == (5, 1)
+    assert y.shape == (5,)
+
+
 class Endless(Squares):
     def __len__(self):
         return 2**63 - 1
 
 
 SOURCES = [
-    (iter([{"x": X[0]}]), ParameterError, r"got a list_iterator; expected examples by number.* be resumed"),
+    (
+        iter([{"x": X[0]}]),
+        ParameterError,
+        r"got a list_iterator; expected examples by number.* Of a loader .* resumed",
+    ),
     (Endless(), ParameterError, "9223372036854775807 examples, as of a source without an end; .* Repeating"),
     (
         [{"x": X[0]}, {"x": X[:2]}],
@@ -138,10 +173,13 @@ SOURCES = [
         r"examples differ in shape .*; expected single examples.* pad what differs",
     ),
     ([{"x": X[0]}, {"y": X[0]}], ShapeError, "examples differ in shape or structure"),
+    ((jnp.ones((9, 2)), jnp.ones((9, 2))), ParameterError, "got arrays of type .*; expected numpy's. Take"),
 ]
 
 
-@pytest.mark.parametrize(("source", "error", "words"), SOURCES, ids=["iterator", "endless", "shape", "names"])
+@pytest.mark.parametrize(
+    ("source", "error", "words"), SOURCES, ids=["iterator", "endless", "shape", "names", "jax"]
+)
 def test_a_source_that_is_none(source, error, words):
     with pytest.raises(error, match=words):
         from_source(source, 2)

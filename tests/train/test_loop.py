@@ -178,6 +178,21 @@ def test_params_are_read_back_as_nested_dictionaries_or_as_they_were(tmp_path):
         load_run(tmp_path / "run", like={"list": params["list"]})
 
 
+def test_names_with_a_slash_are_read_back_as_they_were(tmp_path):
+    """As haiku names a module within another."""
+    params = {
+        "net/~/linear_0": {"w": np.ones(2, np.float32)},
+        "net/~/linear_1": {"w": np.ones(1, np.float32)},
+    }
+
+    def square(params, batch):
+        x, y = batch
+        return jnp.mean((x @ params["net/~/linear_0"]["w"] * params["net/~/linear_1"]["w"] - y) ** 2)
+
+    run = fit(square, params, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, folder=tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, load_run(tmp_path / "run").params, run.params)
+
+
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "begun"
@@ -323,7 +338,7 @@ def test_sharded_parameters_stay_where_they_are(tmp_path):
         ({"evaluate": lambda w: {"w": w}}, r"evaluate returned {'w': \(2,\)}; expected scalars by name"),
         ({"resume": True}, "resume is True without a folder"),
         ({"steps": -1}, "steps is -1; expected 0 or more"),
-        ({"batches": SimpleNamespace()}, "batches are a SimpleNamespace; expected in_memory"),
+        ({"batches": SimpleNamespace()}, "batches are of type SimpleNamespace; expected in_memory"),
     ],
 )
 def test_refused(options, words, no_shape_checks):

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -196,6 +197,45 @@ ASKING = {
 }
 
 
+def test_lookahead_trains_the_fast_parameters_and_moves_the_slow_ones():
+    """Zhang et al. 2019, algorithm 1, with k = 2 and α = ½."""
+    optimizer, inner = optax.lookahead(optax.sgd(0.1), sync_period=2, slow_step_size=0.5), optax.sgd(0.1)
+    both = optax.LookaheadParams.init_synced(W)
+    go = advance(lambda params, batch: squares(params.fast, batch), optimizer, in_memory((X, Y), 3))
+    state, _ = go(init(both, optimizer), 2)
+    fast, _ = advance(squares, inner, in_memory((X, Y), 3))(init(W, inner), 2)
+    halfway = jax.tree.map(lambda slow, fast: slow + 0.5 * (fast - slow), W, fast.params)
+    assert_close(state.params.slow, halfway)
+    assert_close(state.params.fast, halfway)
+
+
+def test_gradients_of_each_example_are_clipped_one_by_one():
+    """As of DP-SGD (Abadi et al. 2016, algorithm 1) without noise, against a loop over the rows."""
+
+    def per_example(loss, has_aux):
+        each = jax.vmap(jax.value_and_grad(loss, has_aux=has_aux), in_axes=(None, 0, None))
+
+        def gradients(params, batch, key):
+            value, gradients = each(params, jax.tree.map(lambda x: x[:, None], batch), key)
+            return jax.tree.map(lambda x: x.mean(0), value), gradients
+
+        return gradients
+
+    def clipped_mean(gradients, params):
+        scale = 1 / jnp.maximum(1, jax.vmap(optax.tree.norm)(gradients))
+        return jax.tree.map(lambda g: jnp.mean(jax.vmap(jnp.multiply)(scale, g), 0), gradients)
+
+    optimizer = optax.chain(optax.stateless(clipped_mean), optax.sgd(0.1))
+    state, metrics = step(squares, optimizer, grad=per_example)(init(W, optimizer), (X, Y))
+    clipped = jax.tree.map(jnp.zeros_like, W)
+    for x, y in zip(X, Y, strict=True):
+        gradient = jax.grad(squares)(W, (x[None], y[None]))
+        scale = 1 / max(1, float(optax.tree.norm(gradient)))
+        clipped = jax.tree.map(lambda total, g, scale=scale: total + scale * g / len(Y), clipped, gradient)
+    assert_close(state.params, jax.tree.map(lambda w, g: w - 0.1 * g, W, clipped))
+    assert metrics["loss"] == pytest.approx(float(squares(W, (X, Y))))
+
+
 @pytest.mark.parametrize("optimizer", ASKING.values(), ids=ASKING)
 def test_an_optimizer_gets_what_it_asks_for(optimizer):
     """As in a loop of one's own, with what optax says of it."""
@@ -239,7 +279,13 @@ def test_a_convolution_on_a_cpu_is_not_put_into_a_loop(monkeypatch):
 REFUSED = [
     (init, ({"f": jnp.tanh}, ADAM), "the parameter 'f' is a .*; expected arrays. Split off"),
     (init, (W, optax.adam), "the optimizer is <function adam.*; expected one of optax's"),
-    (advance, (squares, ADAM, (X, Y)), r"batches are a tuple; expected in_memory\(arrays, size\)"),
+    (init, (W, SimpleNamespace(tx=ADAM)), r"the optimizer is .*; expected one of optax's.* Take its tx"),
+    (
+        init,
+        (W, optax.lookahead(ADAM, 5, 0.5)),
+        r"are a dict, and optax.lookahead has two sets .* optax.LookaheadParams.init_synced\(params\)",
+    ),
+    (advance, (squares, ADAM, (X, Y)), r"batches are of type tuple; expected in_memory\(arrays, size\)"),
 ]
 
 
