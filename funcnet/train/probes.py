@@ -7,7 +7,8 @@ for each step; in a checkpoint the second run measures.
 
 Names are, of the value that leaves it, the innermost `jax.named_scope` (flax and equinox open one for each
 module); a `checkpoint_name`; a gate of `funcnet.nn`; and a product with a parameter has the name of the
-place of that: what reads params["layer1"]["w"] is layer1.
+place of that: what reads params["layer1"]["w"] is layer1. A scope that several layers share, as equinox names
+one by the module's class, has the layer before it that it reads: layers/0/eqx.nn.Linear.
 """
 
 import functools
@@ -15,7 +16,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -33,6 +34,13 @@ CARRIERS = frozenset({"transpose", "convert_element_type", "reshape", "copy", "s
 """Through what a parameter stays that parameter."""
 
 
+class Label(NamedTuple):
+    """What a value is called, and the layer whose parameters are read in its scope, if there is one."""
+
+    name: str
+    layer: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Probed:
     """A program with probes at its named values.
@@ -46,7 +54,7 @@ class Probed:
 
     jaxpr: _jax.Jaxpr
     consts: Sequence[Any]
-    labels: Mapping[int, str]
+    labels: Mapping[int, Label]
     inner: Mapping[int, "Probed"]
 
     @classmethod
@@ -56,10 +64,11 @@ class Probed:
         jaxpr, consts = _jax.open_jaxpr(opened(*(v.aval for v in jaxpr.invars)))
         named = {v: name for v, name in zip(jaxpr.invars, names, strict=True) if name}
         scopes = [_scope(eqn, scope) for eqn in jaxpr.eqns]
-        labels, inner, layer = {}, {}, ""
+        labels, inner, layer, within = {}, {}, "", ("", "")
         for i, (eqn, here, after) in enumerate(zip(jaxpr.eqns, scopes, [*scopes[1:], scope], strict=True)):
             read = [named[v] for v in eqn.invars if not _jax.is_literal(v) and v in named]
             layer = _layer(read[0]) if read else layer
+            within = here, layer if read else within[1] if here == within[0] else ""
             if eqn.primitive.name in CARRIERS and read:
                 named[eqn.outvars[0]] = read[0]
             elif eqn.primitive.name in BODIES:
@@ -68,24 +77,24 @@ class Probed:
             elif not differentiable(eqn.outvars[0].aval) or len(eqn.outvars) > 1:
                 continue
             elif eqn.primitive.name == "name":
-                labels[i] = _joined(here, eqn.params["name"])
+                labels[i] = Label(_joined(here, eqn.params["name"]))
             elif _jax.is_gate(eqn):
-                labels[i] = _joined(here or layer, _jax.function_name(eqn))
+                labels[i] = Label(_joined(here or layer, _jax.function_name(eqn)))
             elif here != scope and not f"{after}/".startswith(f"{here}/"):
-                labels[i] = here
+                labels[i] = Label(here, within[1])
             elif here == scope and read and eqn.primitive.name in PRODUCTS:
-                labels[i] = _joined(here, layer)
+                labels[i] = Label(_joined(here, layer))
         return cls(jaxpr, consts, labels, {i: body for i, body in inner.items() if body.places})
 
     @functools.cached_property
-    def places(self) -> list[tuple[str, tuple[int, ...]]]:
+    def places(self) -> list[tuple[Label, tuple[int, ...]]]:
         """Where the probes are, in the order in which they run, and the lengths of the scans around each."""
         found = []
         for i, eqn in enumerate(self.jaxpr.eqns):
             around = (eqn.params["length"],) if eqn.primitive.name == "scan" else ()
             found += [(self.labels[i], ())] if i in self.labels else []
             found += (
-                [(name, (*around, *lengths)) for name, lengths in self.inner[i].places]
+                [(label, (*around, *lengths)) for label, lengths in self.inner[i].places]
                 if i in self.inner
                 else []
             )

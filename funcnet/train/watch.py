@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool
 from funcnet import _jax
 from funcnet.backprop import value_and_grad
 from funcnet.train.checkpoint import named_leaves
-from funcnet.train.probes import Probed
+from funcnet.train.probes import Label, Probed
 from funcnet.train.sizes import ROW, Statistics, packed, unpacked, whole
 
 KINDS = ("parameter", "activation", "gradient")
@@ -130,12 +130,15 @@ def watched(
     return of
 
 
-def _unique(labels: Sequence[str]) -> Iterator[str]:
-    """Names of which none is there twice: `attention`, `attention 2`."""
+def _unique(labels: Sequence[Label]) -> Iterator[str]:
+    """Names of which none is there twice: `blocks/0/attention`, or `attention`, `attention 2`."""
+    shared = Counter(name for name, layer in {*labels} if layer)
     seen: Counter[str] = Counter()
-    for label in labels:
-        seen[label] += 1
-        yield label if seen[label] == 1 else f"{label} {seen[label]}"
+    for name, layer in labels:
+        if shared[name] > 1 and layer:
+            name = f"{layer}/{name.rpartition('/')[2]}"
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} {seen[name]}"
 
 
 def columns(seen: Seen) -> dict[str, Array | np.ndarray]:

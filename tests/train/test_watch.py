@@ -119,8 +119,24 @@ def test_modules_of_equinox():
     net = eqx.nn.MLP(5, 3, 4, 2, key=jax.random.key(0))
     params, static = eqx.partition(net, eqx.is_array)
     _, _, seen = watched()(lambda p, x: jnp.sum(jax.vmap(eqx.combine(p, static))(x)))(params, X)
-    linear = "eqx.nn.MLP/eqx.nn.Linear"
-    assert list(seen.activations) == [linear, f"{linear} 2", f"{linear} 3"]
+    assert list(seen.activations) == [f"layers/{i}/eqx.nn.Linear" for i in range(3)]
+
+
+def test_a_scope_is_named_with_its_layer_only_where_several_share_it():
+    def loss(params, x):
+        for w in params["blocks"]:
+            with jax.named_scope("block"):
+                x = x @ w["in"]
+            x = jnp.tanh(x)
+        with jax.named_scope("head"):
+            x = x @ params["out"]["w"]
+        with jax.named_scope("scaled"):
+            x = 2 * x
+        return jnp.sum(x)
+
+    params = {"blocks": [{"in": jnp.ones((5, 5))}] * 2, "out": {"w": jnp.ones((5, 3))}}
+    _, _, seen = watched()(loss)(params, X)
+    assert list(seen.activations) == ["blocks/0/block", "blocks/1/block", "head", "scaled"]
 
 
 def test_a_plain_function_is_named_by_its_parameters():
