@@ -3,7 +3,8 @@
     label,pixel0,pixel1,…      Kaggle's "Digit Recognizer" (train.csv); fashion-mnist_train.csv from pixel1
     label,1x1,1x2,…            mnist_train.csv, "MNIST in CSV"
     pixel0,pixel1,…            Kaggle's test.csv: examples without labels
-    7,0,0,…                    without a first line of names: the label comes first, as in EMNIST's tables
+    7,0,0,…                    without a first line of names: the label comes first, as in EMNIST's tables;
+                               refused where another column looks more like it
 
 The column of the labels, integers or words, has the name label, class or target. Columns named id, or not
 named among others that are, only count the lines, and are left out. Columns named like pixels are an image if
@@ -53,6 +54,8 @@ class Columns(NamedTuple):
 def table(path: Path) -> Published:
     """The data set in a table with labels, and in its neighbour for testing."""
     train = _part(path)
+    if columns(path).names is None and train.x.size:
+        _check_first_column(train)
     neighbour = path.with_name("test".join(path.name.rsplit("train", 1)))
     has_test = (
         neighbour != path and neighbour.is_file() and columns(neighbour, train.x[0].size).label is not None
@@ -69,6 +72,23 @@ def _part(path: Path) -> Part:
             f"the classes. Rename it."
         )
     return Part(str(path), x, y)
+
+
+def _check_first_column(part: Part) -> None:
+    """Nothing, if the classes may well be in the first column, or where there are words, of no names.
+
+    Raises:
+        DataError: it has fractions, or the last column has fewer different numbers, all of them whole.
+    """
+    y, last = part.y, part.x.reshape(len(part.x), -1)[:, -1]
+    fractions = y.dtype.kind == "U" and _is_number(y[0])
+    few = part.x.dtype != np.uint8 and 1 < len(np.unique(last)) < len(np.unique(y))
+    if fractions or (y.dtype.kind != "U" and few and np.array_equal(last, np.floor(last))):
+        raise DataError(
+            f"{part.where}: a table without names has the classes in its first column, where this one has "
+            f"{len(np.unique(y))} different numbers, as {y[0]}. Write a first line of names; that of the "
+            f"column of the classes is {_LABELS[0]}."
+        )
 
 
 def read_table(path: Path, features: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -123,6 +123,8 @@ DAMAGES = {
     "another separator": ("label;a\n1;2\n", "could not convert|is named label"),
     "NaN": ("label,a\n0,1\n1,nan\n0,1\n1,2\n", r"1 of 4 examples hold NaN"),
     "labels alone": ("label\n0\n1\n0\n1\n", r"empty, the examples have shape \[4, 0\]"),
+    "classes last": (lines(range(8), [0, 1] * 4), "classes in its first column, .* 8 different numbers"),
+    "fractions first": (lines(np.arange(8) / 4, range(8)), r"first column, .* as 0\.0\. Write a first line"),
     "quantities": (lines(range(9), np.arange(9) / 2, names=["a", "label"]), "9 different labels for 9 ex"),
     "one class": (lines(range(9), [3] * 9, names=["a", "label"]), "every label is 3"),
 }  # fmt: skip
