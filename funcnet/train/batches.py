@@ -83,10 +83,11 @@ class Batches:
         """The batch of a step."""
         return self.take(self.load(seed, step, 1), jax.random.key(seed), step)
 
-    def spans(self, begin: int, steps: int) -> Iterator[tuple[int, int]]:
-        """From where to where is loaded at once: so many turns, to the end of the epoch or of the run."""
+    def spans(self, begin: int, steps: int, by_epoch: bool) -> Iterator[tuple[int, int]]:
+        """From where to where is loaded at once: so many turns, to the end of the run, or of the epoch."""
+        unit = self.per_epoch if by_epoch else max(self.turns, self.per_epoch)
         while begin < steps:
-            stop = min(begin + self.turns, (begin // self.per_epoch + 1) * self.per_epoch, steps)
+            stop = min(begin + self.turns, (begin // unit + 1) * unit, steps)
             yield begin, stop
             begin = stop
 
@@ -119,6 +120,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
         "Take from_source, which reads what a few steps need",
     )
     arrays = jax.tree.map(jnp.asarray, arrays)
+    block = max(1, TURNS // slices.per_epoch)  # so many epochs have their orders made at once
 
     @functools.lru_cache(1)
     def kept(seed: int, first: int, epochs: int) -> Array:
@@ -126,12 +128,13 @@ def in_memory(arrays: Any, size: int) -> Batches:
             return orders(jax.random.key(seed), slices.examples, first, epochs)
 
     def load(seed: Seed, step: Step, steps: int) -> Any:
-        first = step // slices.per_epoch
         if is_traced((seed, step)):
+            first = step // slices.per_epoch
             epochs = (steps + slices.per_epoch - 2) // slices.per_epoch + 1  # as many as it may touch
             return arrays, orders(jax.random.key(seed), slices.examples, first, epochs), jnp.int32(first)
-        epochs = (int(step) + steps - 1) // slices.per_epoch - int(first) + 1
-        return arrays, kept(int(seed), int(first), epochs), jnp.int32(first)
+        first, last = (k // slices.per_epoch // block for k in (int(step), int(step) + max(1, steps) - 1))
+        visits = kept(int(seed), first * block, (last - first + 1) * block)
+        return arrays, visits, jnp.int32(first * block)
 
     return Batches(
         load,
@@ -225,7 +228,9 @@ class Slices(NamedTuple):
 
     @property
     def turns(self) -> int:
-        """Steps in one call: one length in the whole epoch, so that one loop is compiled."""
+        """Steps in one call: whole epochs, or one length in the whole epoch, so that one loop is compiled."""
+        if self.per_epoch <= TURNS:
+            return TURNS // self.per_epoch * self.per_epoch
         return math.ceil(self.per_epoch / math.ceil(self.per_epoch / TURNS))
 
     def __call__(self, data: Any, key: Key[Array, ""], step: Step) -> Any:

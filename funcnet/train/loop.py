@@ -83,9 +83,9 @@ def fit(
         grad: makes loss and gradients: `funcnet.value_and_grad` or `jax.value_and_grad`.
         evaluate: at the end of each epoch, from the parameters to scalars by name; rows of metrics have them
             as validation_….
-        hook: called with state and metrics after each chunk, before it is saved. Metrics are arrays by step;
-            at the end of an epoch those of `evaluate` are there too, as validation_…. It may raise
-            `StopTraining`.
+        hook: called with state and metrics after each chunk, before it is saved: up to 100 steps of an epoch.
+            Metrics are arrays by step; at the end of an epoch those of `evaluate` are there too, as
+            validation_…. It may raise `StopTraining`.
         folder: where the run is written, see `funcnet.train.folder`; nowhere if None. A state that is spread
             over devices is written in parts, if orbax is installed (`pip install 'funcnet[distributed]'`).
         resume: go on with the run in the folder.
@@ -159,11 +159,14 @@ def fit(
         bar = tqdm(total=steps, initial=int(state.step), unit="step", disable=None if progress else True)
         stack.enter_context(bar)
         saved = time.monotonic()
-        chunks = _chunks(task, steps, evaluate, record, others, state, log)
+        by_epoch = bool(evaluate or hook) or others.count > 1  # of whose processes one alone may have a hook
+        spans = task.batches.spans(int(state.step), steps, by_epoch)
+        chunks = _chunks(task, spans, steps, evaluate, record, others, state, log)
         for state, log, metrics in chunks:
             step, stopping = int(state.step), _stops(hook, state, metrics)
             ended, due = others.agree(interrupted(), time.monotonic() - saved >= save_every)
-            bar.set_postfix(_means(metrics), refresh=False)
+            if not bar.disable:
+                bar.set_postfix(_means(metrics), refresh=False)
             bar.update(step - bar.n)
             over = ended or stopping or step == steps
             if disk and (over or due):
@@ -192,6 +195,7 @@ def _is_early(error: BaseException | None, log: Log) -> bool:
 
 def _chunks(
     task: Task,
+    spans: Iterator[tuple[int, int]],
     steps: int,
     evaluate: Callable | None,
     record: WatchLog | None,
@@ -204,7 +208,7 @@ def _chunks(
     Raises:
         NonFiniteError: a state has no finite next step.
     """
-    for begin, stop, data in _loaded(task, int(state.step), steps):
+    for begin, stop, data in _loaded(task, spans):
         began = time.perf_counter()
         with others.waiting():
             after, losses, measured = take_steps(task, copied(state), data, stop, task.batches.turns)
@@ -215,15 +219,29 @@ def _chunks(
             record.add(jax.tree.map(operator.itemgetter(reached), metrics[WATCHED]), begin)
         if not good:
             raise broken(task, state)
-        log = log.add(metrics, stop - begin, time.perf_counter() - began)
-        if stop % task.batches.per_epoch == 0 or stop == steps:
-            validation = {}
-            if evaluate:
-                params = on_one_device(state.params) if task.way.devices.mesh else state.params
-                validation = _validation(evaluate(params))
-            log = log.close(math.ceil(stop / task.batches.per_epoch), stop, validation)
-            metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
+        seconds, per_epoch = (time.perf_counter() - began) / (stop - begin), task.batches.per_epoch
+        for first, last in _epochs(begin, stop, per_epoch):
+            log = log.add(_of_steps(metrics, slice(first - begin, last - begin)), last - first, seconds)
+            if last % per_epoch == 0 or last == steps:
+                validation = {}
+                if evaluate:  # and then a chunk is of one epoch
+                    params = on_one_device(state.params) if task.way.devices.mesh else state.params
+                    validation = _validation(evaluate(params))
+                log = log.close(math.ceil(last / per_epoch), last, validation)
+                metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
         yield state, log, metrics
+
+
+def _epochs(begin: int, stop: int, per_epoch: int) -> Iterator[tuple[int, int]]:
+    """The parts of so many steps that are of one epoch each."""
+    while begin < stop:
+        last = min(stop, (begin // per_epoch + 1) * per_epoch)
+        yield begin, last
+        begin = last
+
+
+def _of_steps(metrics: Mapping[str, Any], steps: slice) -> dict[str, np.ndarray]:
+    return {name: each[steps] for name, each in metrics.items() if isinstance(each, np.ndarray)}
 
 
 def _validation(values: Any) -> dict[str, float]:
@@ -235,14 +253,13 @@ def _validation(values: Any) -> dict[str, float]:
     return {f"validation_{name}": float(np.ravel(value)[0]) for name, value in values.items()}
 
 
-def _loaded(task: Task, begin: int, steps: int) -> Iterator[tuple[int, int, Any]]:
+def _loaded(task: Task, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int, Any]]:
     """Where each chunk begins and stops, and its data."""
     batches = task.batches.on(task.way.devices.mesh) if task.way.devices.mesh else task.batches
 
     def load(begin: int, stop: int) -> tuple[int, int, Any]:
         return begin, stop, batches.load(task.seed, begin, stop - begin)
 
-    spans = task.batches.spans(begin, steps)
     return read_ahead(load, spans) if task.batches.reads else itertools.starmap(load, spans)
 
 

@@ -34,12 +34,11 @@ class Log(NamedTuple):
     steps: int = 0
     seconds: float = 0.0
 
-    def add(self, metrics: Mapping[str, Any], steps: int, seconds: float) -> "Log":
-        """With so many more steps of the running epoch; metrics that are no scalars are not summed."""
-        arrays = {name: each for name, each in metrics.items() if isinstance(each, np.ndarray)}
-        chunk = {name: float(each.sum(dtype=np.float64)) for name, each in arrays.items() if each.ndim == 1}
+    def add(self, metrics: Mapping[str, np.ndarray], steps: int, seconds: float) -> "Log":
+        """With so many more steps of the running epoch, of so many seconds each; scalars are summed."""
+        chunk = {name: float(each.sum(dtype=np.float64)) for name, each in metrics.items() if each.ndim == 1}
         sums = {name: self.sums.get(name, 0.0) + total for name, total in chunk.items()}
-        return Log(self.history, sums, self.steps + steps, self.seconds + seconds)
+        return Log(self.history, sums, self.steps + steps, self.seconds + steps * seconds)
 
     def close(self, epoch: int, step: int, validation: Mapping[str, float]) -> "Log":
         """With the running epoch finished."""

@@ -6,7 +6,6 @@ one by one.
 """
 
 import functools
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -94,13 +93,15 @@ def take_steps(
     if is_traced(leaves):
         state, losses, metrics = _loop(parts, turns, None, state, data, task.keys, turns)
         return state, losses, {"loss": losses, **metrics}
-    turns = 1 if _slow_in_a_loop(parts, structure, *map(_type, leaves)) else turns
+    turns = (
+        1 if _slow_in_a_loop(parts, structure, *((leaf.aval, leaf.sharding) for leaf in leaves)) else turns
+    )
     done = []
     for full, count in _spans(task.watch, int(state.step), int(stop), turns):
         most = 1 if full else turns
         state, *rows = _jitted_loop(parts, most, full, state, data, task.keys, count)
-        done.append(rows if count == most else jax.tree.map(operator.itemgetter(slice(count)), rows))
-    losses, metrics = jax.tree.map(lambda *each: jnp.concatenate(each), *done)
+        done.append(rows if count == most else _first(count, rows))
+    losses, metrics = jax.tree.map(lambda *each: jnp.concatenate(each), *done) if done[1:] else done[0]
     return state, losses, {"loss": losses, **metrics}
 
 
@@ -127,6 +128,9 @@ def last_finite(task: Task, state: State, data: Any, stop: int, turns: int) -> S
             stop = middle
     return state
 
+
+_first = jax.jit(lambda n, rows: jax.tree.map(lambda x: x[:n], rows), static_argnums=0)
+"""The first n rows of arrays."""
 
 copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
 """The same state in arrays of its own."""
@@ -171,12 +175,9 @@ _jitted_loop = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=3)
 
 
 @functools.lru_cache(64)
-def _slow_in_a_loop(parts: tuple, structure: Any, *types: jax.ShapeDtypeStruct) -> bool:
-    """Whether steps on arrays of these types have convolutions and run on a CPU."""
-    platforms = {device.platform for type_ in types for device in type_.sharding.device_set}
+def _slow_in_a_loop(parts: tuple, structure: Any, *arrays: tuple[Any, jax.sharding.Sharding]) -> bool:
+    """Whether steps on arrays of such types, which are there, have convolutions and run on a CPU."""
+    platforms = {device.platform for _, sharding in arrays for device in sharding.device_set}
+    types = [jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=place) for aval, place in arrays]
     program = _jitted_loop.trace(parts, 1, None, *structure.unflatten(types), 1).jaxpr
     return platforms == {"cpu"} and "conv_general_dilated" in str(program)
-
-
-def _type(leaf: Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)

@@ -77,6 +77,21 @@ def test_a_batch_within_jit_is_the_one_outside():
     np.testing.assert_array_equal(inside, batches(2)[1])
 
 
+@pytest.mark.parametrize(
+    ("examples", "stops", "by_epoch", "later"),
+    [
+        (40, [96, 192, 200], [8, 16, 24], 192),  # 8 steps in an epoch, twelve epochs at once
+        (300, [60, 120, 180], [60, 120, 180], 180),
+        (1250, [84, 168, 200], [84, 168, 200], 200),  # 250 steps in three parts
+    ],
+)
+def test_short_epochs_are_loaded_together_unless_each_is_asked_for(examples, stops, by_epoch, later):
+    batches = in_memory(np.arange(examples), 5)
+    assert [stop for _, stop in batches.spans(0, 200, by_epoch=False)][:3] == stops
+    assert [stop for _, stop in batches.spans(0, 200, by_epoch=True)][:3] == by_epoch
+    assert next(batches.spans(170, 200, by_epoch=False)) == (170, later)  # of a run that goes on
+
+
 def test_what_is_read_at_once_is_bounded():
     """64 MiB: of batches of 32 MiB two steps, of larger ones a step at a time."""
     row = np.zeros((1, 2**20), np.float32)

@@ -133,6 +133,15 @@ def test_rows_are_means_over_epochs_with_what_evaluate_measures(tmp_path):
     assert load_run(tmp_path / "run").history == run.history
 
 
+def test_epochs_that_are_run_together_have_the_rows_of_single_ones():
+    """A hook is called after each of them, so with one none are run together."""
+    together, singly = train(), train(hook=lambda state, metrics: None)
+    assert_equal(together, singly)
+    rows = [[vars(row) | {"seconds": 0} for row in run.history] for run in (together, singly)]
+    assert rows[0] == rows[1]
+    assert [row["step"] for row in rows[0]] == [10, 20, 25]
+
+
 def test_a_hook_stops_the_run_as_if_it_were_over(tmp_path):
     def patient(state, metrics):
         if metrics["validation_error"] < 1:
