@@ -42,6 +42,9 @@ Seed = Integer[Array, ""] | int
 TURNS = 100
 """Steps in one call, at most."""
 
+VISITS = 2**20
+"""Examples visited by the epochs of one call, at most, unless a single epoch has more."""
+
 OF_A_LOADER = (
     "Of a loader take the data set that it goes over, before that is shuffled, repeated or cut into batches: "
     "what can only be iterated over cannot be resumed."
@@ -120,7 +123,6 @@ def in_memory(arrays: Any, size: int) -> Batches:
         "Take from_source, which reads what a few steps need",
     )
     arrays = jax.tree.map(jnp.asarray, arrays)
-    block = max(1, TURNS // slices.per_epoch)  # so many epochs have their orders made at once
 
     @functools.lru_cache(1)
     def kept(seed: int, first: int, epochs: int) -> Array:
@@ -132,9 +134,10 @@ def in_memory(arrays: Any, size: int) -> Batches:
             first = step // slices.per_epoch
             epochs = (steps + slices.per_epoch - 2) // slices.per_epoch + 1  # as many as it may touch
             return arrays, orders(jax.random.key(seed), slices.examples, first, epochs), jnp.int32(first)
-        first, last = (k // slices.per_epoch // block for k in (int(step), int(step) + max(1, steps) - 1))
-        visits = kept(int(seed), first * block, (last - first + 1) * block)
-        return arrays, visits, jnp.int32(first * block)
+        together = slices.epochs  # so many have their orders made at once, whoever asks
+        first, last = (k // slices.per_epoch // together for k in (int(step), int(step) + max(1, steps) - 1))
+        visits = kept(int(seed), first * together, (last - first + 1) * together)
+        return arrays, visits, jnp.int32(first * together)
 
     return Batches(
         load,
@@ -229,9 +232,12 @@ class Slices(NamedTuple):
     @property
     def turns(self) -> int:
         """Steps in one call: whole epochs, or one length in the whole epoch, so that one loop is compiled."""
-        if self.per_epoch <= TURNS:
-            return TURNS // self.per_epoch * self.per_epoch
-        return math.ceil(self.per_epoch / math.ceil(self.per_epoch / TURNS))
+        return self.epochs * math.ceil(self.per_epoch / math.ceil(self.per_epoch / TURNS))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in one call; their orders are all in memory."""
+        return max(1, min(TURNS // self.per_epoch, VISITS // self.examples))
 
     def __call__(self, data: Any, key: Key[Array, ""], step: Step) -> Any:
         """The batch, out of (arrays, visits [epochs, examples], the first of these epochs)."""

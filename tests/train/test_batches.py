@@ -92,6 +92,10 @@ def test_short_epochs_are_loaded_together_unless_each_is_asked_for(examples, sto
     assert next(batches.spans(170, 200, by_epoch=False)) == (170, later)  # of a run that goes on
 
 
+def test_orders_of_many_examples_are_not_made_for_many_epochs():
+    assert [in_memory(np.zeros(n, np.uint8), n).turns for n in (100, 2**18, 2**21)] == [100, 4, 1]
+
+
 def test_what_is_read_at_once_is_bounded():
     """64 MiB: of batches of 32 MiB two steps, of larger ones a step at a time."""
     row = np.zeros((1, 2**20), np.float32)
