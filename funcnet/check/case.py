@@ -8,7 +8,7 @@ import contextlib
 import functools
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -75,7 +75,6 @@ class Case:
     autodiff: Callable
     forward: bool = False
     notes: tuple[str, ...] = ()
-    _traces: dict[Any, Traced] = field(default_factory=dict)
 
     @property
     def own_rules(self) -> int:
@@ -148,11 +147,6 @@ class Case:
 
     def traced(self, dtype: Any) -> Traced:
         """The derivative for arguments of this dtype, None for their own."""
-        if dtype not in self._traces:
-            self._traces[dtype] = self._trace(dtype)
-        return self._traces[dtype]
-
-    def _trace(self, dtype: Any) -> Traced:
         rest, xs = self.subject.rest, self.subject.at(dtype)
         with self.at(dtype):
             try:
