@@ -121,8 +121,7 @@ def rulings_at(
 
 def _weights(one: Comparison, sizes: Host) -> tuple[Host, Host, Host]:
     """Those under which the rule exceeds autodiff, the worst element alone, and i times it."""
-    with np.errstate(invalid="ignore"):
-        difference = one.found - one.truth
+    difference = one.found - one.truth
     alone = np.zeros_like(one.truth)
     alone[one.worst] = np.broadcast_to(sizes, alone.shape)[one.worst]
     if np.iscomplexobj(difference):
@@ -147,7 +146,7 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
     """Why the rule is right after all, or the verdict on it and a summary."""
     one, slope, case, where = dispute.one, dispute.slope, dispute.seen.case, dispute.where
     place = element(case.name(dispute.i), one.worst)
-    rule, autodiff = (_pair(g, dispute.weights, one.bad) for g in (one.found, one.truth))
+    rule, autodiff = ((g * dispute.weights)[one.bad].sum().real for g in (one.found, one.truth))
     known = slope.is_known or slope.kink
     asked_here = case.options.domain is not None or tuple(case.options.elsewhere) != ELSEWHERE
     if elsewhere and not asked_here and case.own_rules and case.primal.iterates():
@@ -175,11 +174,6 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
     if slope.kink and np.isfinite(slope.error):
         return "KINK", "the rule is not between the slopes to either side of the kink"
     return "WRONG", "the rule is not the derivative"
-
-
-def _pair(found: Host, weights: Host, mask: Host) -> float:
-    with np.errstate(invalid="ignore"):
-        return float((found[mask] * weights[mask]).sum().real)
 
 
 def _is_below_rounding(dispute: Dispute) -> bool:

@@ -140,8 +140,7 @@ def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:
         stops = "a solver with an absolute tolerance stops at once where the upstream gradient is small"
         return f"{stops}; make the tolerance relative to it"
     wrong = ~np.isclose(found, truth, rtol=1e-6)
-    with np.errstate(all="ignore"):
-        ratio = np.nanmedian(np.abs(found[wrong]) / np.abs(truth[wrong])) if wrong.any() else 1.0
+    ratio = np.nanmedian(np.abs(found[wrong]) / np.abs(truth[wrong])) if wrong.any() else 1.0
     if ratio < 0.9:
         return "the upstream gradient is clipped, or ignored"
     if ratio > 1.1:

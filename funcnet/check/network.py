@@ -169,6 +169,7 @@ def _product(case: Case) -> Callable:
     return functools.wraps(case.subject.fun)(product)
 
 
+@np.errstate(all="ignore")
 def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
     if lost := first(seen, (traced, ends)):
         return lost
@@ -183,8 +184,7 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
     for i, x_bar in enumerate(seen.rule[0].found):
         places = _elements(x_bar, case.rng(f"elements {i}"))
         moves += [(i, "", one_element(point.xs, i, place)) for place in places]
-    with np.errstate(all="ignore"):
-        along = slopes_along(seen, moves)
+    along = slopes_along(seen, moves)
     leaves = []
     for i, x in enumerate(seen.probe.xs):
         own = [one for one in along if one.i == i]
@@ -210,8 +210,6 @@ def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
 
 def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
     one = wrong[0]
-    with np.errstate(all="ignore"):
-        layer = wrong_gate(seen, one.move)
     return finding(
         case,
         "KINK" if one.slope.kink else "WRONG",
@@ -219,7 +217,7 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
         ("along v", _along(seen, one)),
         ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
-        ("layer", layer),
+        ("layer", wrong_gate(seen, one.move)),
         ("do", "check the rules on the way to this parameter one by one with funcnet.check_vjp"),
         about=(i, case.base),
     )

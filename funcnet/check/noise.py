@@ -61,8 +61,7 @@ def cotangent(like: Any, rng: np.random.Generator) -> Host:
 
 def spread(center: Host, moved: Iterable[Host]) -> Host:
     """σ: the largest deviation of each element under the roundings."""
-    with np.errstate(invalid="ignore"):
-        return np.max([np.abs(wide(one) - wide(center)) for one in (center, *moved)], axis=0)
+    return np.max([np.abs(wide(one) - wide(center)) for one in (center, *moved)], axis=0)
 
 
 def untied(sigma: Host, size: float) -> Host:
@@ -92,8 +91,7 @@ class Comparison:
     @property
     def error(self) -> Host:
         """|found − truth|, infinite where one of them alone is not finite."""
-        with np.errstate(invalid="ignore"):
-            error = np.abs(self.found - self.truth)
+        error = np.abs(self.found - self.truth)
         return np.where(np.isfinite(error), error, np.inf)
 
     @property
@@ -109,14 +107,12 @@ class Comparison:
     @property
     def roundings(self) -> float:
         """The largest error in units of the noise."""
-        with np.errstate(over="ignore"):
-            return float((self.error / self.noise).max(initial=0.0))
+        return float((self.error / self.noise).max(initial=0.0))
 
     @property
     def worst(self) -> tuple[int, ...]:
         """The index of the largest error in units of the tolerance; what is not finite comes first."""
-        with np.errstate(over="ignore"):
-            worst = np.argmax(self.error / self.tolerance)
+        worst = np.argmax(self.error / self.tolerance)
         return tuple(int(i) for i in np.unravel_index(worst, self.error.shape))
 
     @property

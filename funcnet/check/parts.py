@@ -126,8 +126,7 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
 
     @functools.cache
     def measured() -> Along:
-        with np.errstate(all="ignore"):
-            return slopes_along(seen, [(None, "given", direction)])[0]
+        return slopes_along(seen, [(None, "given", direction)])[0]
 
     def is_a_slope(case: Case, seen: Answers) -> Finding | None:
         return None if measured().agrees() else words.off_slope(measured(), "along the direction given")

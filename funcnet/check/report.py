@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
 from funcnet.check.disputes import rulings, rulings_elsewhere
@@ -101,6 +103,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return shape, row.dtype, f"{row.error:.2g}", f"{row.relative:.1e}", f"{row.smallest:.1e}"
 
 
+@np.errstate(all="ignore")
 def report(seen: Answers) -> Report:
     """What was measured."""
     case, own, short = seen.case, rulings(seen), shorts(seen)
