@@ -22,7 +22,7 @@ from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
 from funcnet.check.options import AT_ZERO
 from funcnet.check.probes import Answer, Probe
-from funcnet.check.thresholds import COARSE, DECIDES, ELSEWHERE, LOST_DIGITS, ROUGHLY
+from funcnet.check.thresholds import COARSE, DECIDES, ELSEWHERE, OF_LARGEST, ROUGHLY
 from funcnet.numerical.slopes import BY_DIFFERENCES, Slope
 
 
@@ -167,7 +167,7 @@ def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
         if slope.kink:
             return "at a kink the rule chooses otherwise than autodiff, between the two slopes"
         return f"autodiff of the primal is off at {place}; the differences side with the rule"
-    if (one.error <= LOST_DIGITS * largest(one.truth)).all():  # a difference that cancels
+    if (one.error <= OF_LARGEST * largest(one.truth)).all():  # a difference that cancels
         if _has_a_second_opinion(dispute):
             return f"autodiff of the primal loses digits at {place}, and the rule does not"
         return "UNSTABLE", "its small elements have lost their digits"

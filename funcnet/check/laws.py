@@ -30,7 +30,7 @@ from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
 from funcnet.check.noise import compare, largest, unit, wide
 from funcnet.check.primal import sees_zeros
-from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, LINEAR, LINEAR_AT_LARGEST, SLACK, SUMS
+from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, OF_LARGEST, SLACK, SUMS
 
 _ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
 
@@ -76,7 +76,7 @@ def _apart(
     """That two are not the same, but for rounding and what a 0 is known to, where one is expected."""
     case, finite = seen.case, np.isfinite(expected)
     sums, whole = SUMS * case.u, largest(np.where(finite, size, 0))
-    tolerance = max(LINEAR, sums) * size + max(LINEAR_AT_LARGEST, sums) * whole + zero
+    tolerance = max(EXACT, sums) * size + max(OF_LARGEST, sums) * whole + zero
     if not (finite & ~(np.abs(found - expected) <= tolerance)).any():
         return None
     return _not_linear(seen, i, what, *(np.where(finite, x, 0) for x in (found, expected)))

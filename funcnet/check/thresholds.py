@@ -33,12 +33,6 @@ ROUGHLY = 1e-6
 FACTORS = (1.75, -0.625)
 """α and β of the check of linearity, exact in every dtype."""
 
-LINEAR = 1e-9
-"""How far x̄(α ȳ₁ + β ȳ₂) may be off, relative to the sum of the sizes of its two terms."""
-
-LINEAR_AT_LARGEST = 1e-12
-"""The same, relative to the largest element: a sum over elements rounds by its largest."""
-
 POWER = 40
 """ȳ is scaled by 2^±40: 10^±12 is beyond any clip or threshold, and its square does not overflow float64."""
 
@@ -57,8 +51,8 @@ SIGNAL = 10.0
 COARSE = 1e-4
 """Numbers that are rounded by more do not tell a gradient that is 0 from one that is not."""
 
-LOST_DIGITS = 1e-12
-"""Errors that are all below this part of the largest element are rounding errors of it."""
+OF_LARGEST = 1e-12
+"""Errors below this part of the largest element are rounding errors of it: a sum rounds by its largest."""
 
 STOPPED = 1e-2
 """What an iteration that stops at a tolerance may be off by, beside the largest element, to be called one."""
