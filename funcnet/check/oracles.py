@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.errors import ConcretizationTypeError, TracerArrayConversionError, TracerIntegerConversionError
 
 from funcnet._compiled import compiled, double
 from funcnet._errors import ParameterError
@@ -20,12 +21,6 @@ from funcnet.check.options import Options
 from funcnet.check.primal import Primal, program, undecorated
 from funcnet.check.probes import FORWARD, REVERSE, Mode
 from funcnet.check.subject import Subject, subject
-
-_NEEDS_VALUES = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
 
 
 def set_up(
@@ -67,7 +62,7 @@ def set_up(
 def _program(asked: Subject, flat: Callable) -> Primal:
     try:
         return program(flat, asked.rest, asked.at(None))
-    except _NEEDS_VALUES as error:
+    except (ConcretizationTypeError, TracerArrayConversionError, TracerIntegerConversionError) as error:
         raise ParameterError(
             f"check of {asked.name}: it needs the value of an argument while it is traced: "
             f"{sentence(error)}. Bind numbers that are settings: functools.partial(f, rate=0.1); "
