@@ -45,12 +45,8 @@ def dtypes(seen: Answers) -> list[Any]:
 
 @once
 def shorts(seen: Answers) -> list[Short]:
-    """The gradient in short dtypes; the first that is wrong ends it."""
-    found: list[Short] = []
-    for dtype in dtypes(seen):
-        if not any(short.finding for short in found):
-            found.append(_short(seen, dtype))
-    return found
+    """The gradient in short dtypes."""
+    return [_short(seen, dtype) for dtype in dtypes(seen)]
 
 
 def _short(seen: Answers, dtype: Any) -> Short:
