@@ -209,24 +209,19 @@ def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
 
 
 def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int) -> Finding:
-    one = wrong[0]
+    one, scale = wrong[0], float(seen.probe.given[0])
+    rule, slope, error = (x / scale for x in (one.rule, one.slope.value, one.slope.error))
     return finding(
         case,
         "KINK" if one.slope.kink else "WRONG",
         "the gradient of the loss is not its slope",
-        ("along v", _along(seen, one)),
+        ("along v", f"⟨x̄, v⟩ {number(rule)}, differences {number(slope)} ± {abs(error):.0e}"),
         ("error", f"{_relative(one):.1e} relative: {_band(_relative(one))}"),
         ("found", f"in {len(wrong)} of {tried} directions"),
         ("layer", wrong_gate(seen, one.move)),
         ("do", "check the rules on the way to this parameter one by one with funcnet.check_vjp"),
         about=(i, case.base),
     )
-
-
-def _along(seen: Answers, one: Along) -> str:
-    scale = float(seen.probe.given[0])
-    rule, value, error = (x / scale for x in (one.rule, one.slope.value, one.slope.error))
-    return f"⟨x̄, v⟩ {number(rule)}, differences {number(value)} ± {abs(error):.0e}"
 
 
 def _relative(one: Along) -> float:

@@ -14,29 +14,15 @@ from funcnet.check.noise import Comparison, unit
 from funcnet.check.thresholds import DECIDES, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
-_DISAGREE = "disagree, and neither is the rule"
-
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
 _ELSEWHERE = "if it is not meant to be asked there, say where it lives with domain=, or elsewhere=()"
-
-STOPS_EARLY = (
-    "a loop that stops at a tolerance has slopes of its own, which a rule for its limit does not have: "
-    "check it with a tighter tolerance"
-)
 
 
 def not_traced(case: Case, dtype: Any, refusal: Exception) -> Finding:
     """It has no gradient for arguments of this dtype."""
     kind = case.subject.at(dtype)[0].dtype
     return finding(case, "CONTRACT", f"its gradient cannot be traced in {kind}", ("error", sentence(refusal)))
-
-
-def endless(case: Case) -> Finding:
-    """It does not come to an end."""
-    summary = f"a loop in it does not end at these arguments in {case.options.timeout:g} seconds"
-    advice = "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"
-    return finding(case, "VACUOUS", summary, ("do", advice))
 
 
 def vacuous(case: Case, i: int, largest: float, resolved: float) -> Finding:
@@ -113,7 +99,10 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
 def _hint(dispute: Dispute) -> str:
     case, one = dispute.seen.case, dispute.one
     if case.primal.stops_itself() and (one.error <= STOPPED * np.abs(one.truth).max(initial=0)).all():
-        return STOPS_EARLY
+        slopes = (
+            "a loop that stops at a tolerance has slopes of its own, which a rule for its limit does not have"
+        )
+        return f"{slopes}: check it with a tighter tolerance"
     others = [other.truth for j, other in enumerate(dispute.compared) if j != dispute.i]
     return hint(one.found, one.truth, others, case.counts())
 
@@ -140,7 +129,9 @@ def _oracles(dispute: Dispute, oracle: str, slope: Any) -> str:
     if np.isfinite(truth) and not error < DECIDES * gap:
         return f"{oracle} alone: the differences are not precise enough"
     agree = abs(slope - truth) <= SURE * error + BY_DIFFERENCES * abs(truth)
-    return f"{oracle} of the primal and differences {'agree' if agree else _DISAGREE}"
+    return (
+        f"{oracle} of the primal and differences {'agree' if agree else 'disagree, and neither is the rule'}"
+    )
 
 
 def off_slope(one: Along, where: str) -> Finding:
