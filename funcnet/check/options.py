@@ -27,16 +27,6 @@ POINTS = 3
 """How many points are drawn from a domain."""
 
 
-def positive(x: Host, rng: np.random.Generator) -> Host:
-    """From 1/8 to 8, more or less."""
-    return np.exp(rng.normal(size=x.shape))
-
-
-def unit_interval(x: Host, rng: np.random.Generator) -> Host:
-    """Inside of (0, 1)."""
-    return rng.uniform(0.02, 0.98, x.shape)
-
-
 def simplex(x: Host, rng: np.random.Generator) -> Host:
     """Positive, with sum 1 over the last axis."""
     weights = rng.exponential(size=x.shape)
@@ -51,8 +41,8 @@ def correlation(x: Host, rng: np.random.Generator) -> Host:
 
 
 DOMAINS: dict[str, Callable[[Host, np.random.Generator], Host]] = {
-    "positive": positive,
-    "unit interval": unit_interval,
+    "positive": lambda x, rng: np.exp(rng.normal(size=x.shape)),  # from 1/8 to 8, more or less
+    "unit interval": lambda x, rng: rng.uniform(0.02, 0.98, x.shape),
     "simplex": simplex,
     "correlation": correlation,
 }

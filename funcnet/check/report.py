@@ -113,15 +113,9 @@ def report(seen: Answers) -> Report:
     notes += [note for one in short for note in one.notes]
     flat = functools.partial(case.flat, case.subject.rest)
     kept = residuals(flat, *case.subject.at(None)) if case.mode.is_reverse else None
-    return Report(
-        case.subject.name,
-        tuple(rows),
-        kept,
-        case.own_rules,
-        seen.runner.asked,
-        len(seen.runner.programs),
-        tuple(dict.fromkeys(filter(None, notes))),
-    )
+    name, tried = case.subject.name, (seen.runner.asked, len(seen.runner.programs))
+    told = tuple(dict.fromkeys(filter(None, notes)))
+    return Report(name, tuple(rows), kept, case.own_rules, *tried, told)
 
 
 def _row(case: Case, i: int, one: Comparison, dtype: Any) -> Row:

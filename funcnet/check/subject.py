@@ -42,7 +42,7 @@ class Subject:
     rest: tuple[Any, ...]
     dtypes: tuple[Any, ...]
     call: Callable[..., Any]
-    split: Callable[[Sequence[Any]], tuple[Arrays, Arrays]]
+    split: Callable[[Sequence[Any]], tuple[tuple[Any, ...], tuple[Any, ...]]]
 
     @property
     def name(self) -> str:
@@ -108,23 +108,16 @@ def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | N
         put_back, _ = jax.tree.unflatten(tree, [replaced.get(i, leaf) for i, leaf in enumerate(leaves)])
         return function(*(args[i] if i in static else arg for i, arg in enumerate(put_back)))
 
-    def split(args: Sequence[Any]) -> tuple[Arrays, Arrays]:
+    def split(args: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         leaves = jax.tree.leaves(dynamic(args))
         return tuple(leaves[i] for i in others), tuple(leaves[i] for i in floats)
 
-    names, given = argument_names(fun, [path for path, _ in paths]), [leaves[i] for i in floats]
+    rest, given = split(args)
+    named = argument_names(fun, [path for path, _ in paths])
+    names, at = tuple(named[i] for i in floats), tuple(places[i] for i in floats)
     scalar = jnp.result_type(float, *(jnp.result_type(x) for x in given if _is_array(x)))
-    return Subject(
-        fun,
-        tuple(args),
-        tuple(map(wide, given)),
-        tuple(names[i] for i in floats),
-        tuple(places[i] for i in floats),
-        tuple(leaves[i] for i in others),
-        tuple(_dtype(x, scalar) for x in given),
-        call,
-        split,
-    )
+    dtypes = tuple(_dtype(x, scalar) for x in given)
+    return Subject(fun, tuple(args), tuple(map(wide, given)), names, at, rest, dtypes, call, split)
 
 
 def _check_signature(fun: Callable, args: Sequence[Any]) -> None:
