@@ -57,19 +57,14 @@ class Answers:
         return late
 
     def run(
-        self,
-        answer: Callable,
-        rest: Arrays,
-        probes: Sequence[Probe],
-        quick: bool = False,
-        needed: bool = True,
+        self, at: Callable, rest: Arrays, probes: Sequence[Probe], quick: bool = False, needed: bool = True
     ) -> list[Answer | None]:
         """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
 
         There is none where a loop goes on; those that are `needed` are worth all of the time.
         """
         rows = [(probe.xs, probe.given) for probe in probes]
-        found = self.runner.run(answer, rest, rows, quick=quick, needed=needed)
+        found = self.runner.run(at, rest, rows, quick=quick, needed=needed)
         return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
 
     def ask(self, probes: Sequence[Probe], dtype: Any, needed: bool = True) -> list[Answer | None]:

@@ -57,6 +57,11 @@ class Dispute:
         return self.compared[self.i]
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether that is a point which the check has chosen."""
+        return bool(self.where) and self.where in self.seen.elsewhere
+
+    @property
     def size(self) -> float:
         """How far differences moved the worst element."""
         sizes = self.seen.case.mode.sizes(self.probe, self.i)
@@ -79,7 +84,7 @@ class Ruling:
 def rulings(seen: Answers) -> list[Ruling]:
     """Who is right at the arguments."""
     beside = [compared(seen, i) for i in range(len(seen.rule[0].found))]
-    return rulings_at(seen, seen.probe, beside, seen.truth[0], seen.moved)
+    return rulings_at(seen, seen.probe, beside, seen.truth[0], seen.moved, "")
 
 
 @once
@@ -93,29 +98,23 @@ def rulings_elsewhere(seen: Answers) -> list[Ruling]:
             at_point = [
                 replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth)) for one in at_point
             ]
-        found += rulings_at(seen, probe, at_point, truth, where=where, elsewhere=True)
+        found += rulings_at(seen, probe, at_point, truth, (), where)
     return found
 
 
 def rulings_at(
-    seen: Answers,
-    probe: Probe,
-    compared: Sequence[Comparison],
-    truth: Answer,
-    near: Sequence[Answer] = (),
-    where: str = "",
-    elsewhere: bool = False,
+    seen: Answers, probe: Probe, ones: Sequence[Comparison], truth: Answer, near: Sequence[Answer], where: str
 ) -> list[Ruling]:
-    """A ruling on each gradient, see `Dispute`; `elsewhere` it counts where the function behaves as one."""
+    """A ruling on each gradient, see `Dispute`."""
     probe, mode = seen.case.widened(probe), seen.case.mode
-    wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(compared) if one.bad.any()}
+    wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(ones) if one.bad.any()}
     pairs = [mode.pair(probe, truth.ys, i, weights) for i, three in wrong.items() for weights in three]
     slopes = iter(seen.slopes(probe, pairs))
-    rulings = list(map(Ruling, compared))
+    rulings = list(map(Ruling, ones))
     for i, (weights, *_) in wrong.items():
         along = next(slopes), next(slopes), next(slopes)
-        dispute = Dispute(seen, probe, compared, i, truth, near, where, weights, *along)
-        rulings[i] = _ruling(dispute, elsewhere)
+        dispute = Dispute(seen, probe, ones, i, truth, near, where, weights, *along)
+        rulings[i] = _ruling(dispute)
     return rulings
 
 
@@ -131,8 +130,8 @@ def _weights(one: Comparison, sizes: Host) -> tuple[Host, Host, Host]:
     return np.where(one.bad, signs * sizes, 0), alone, 1j * alone if np.iscomplexobj(alone) else alone
 
 
-def _ruling(dispute: Dispute, elsewhere: bool) -> Ruling:
-    one, said = dispute.one, _decide(dispute, elsewhere)
+def _ruling(dispute: Dispute) -> Ruling:
+    one, said = dispute.one, _decide(dispute)
     if not isinstance(said, str):
         return Ruling(one, lost=(dispute, *said))
     truth = np.where(one.bad, one.found, one.truth)
@@ -142,12 +141,12 @@ def _ruling(dispute: Dispute, elsewhere: bool) -> Ruling:
     return Ruling(replace(one, truth=truth, tolerance=np.where(one.bad, ruled, one.tolerance)), note)
 
 
-def _decide(dispute: Dispute, elsewhere: bool) -> str | tuple[str, str]:
+def _decide(dispute: Dispute) -> str | tuple[str, str]:
     """Why the rule is right after all, or the verdict on it and a summary."""
     one, slope, case, where = dispute.one, dispute.slope, dispute.seen.case, dispute.where
     place = element(case.name(dispute.i), one.worst)
     rule, autodiff = ((g * dispute.weights)[one.bad].sum().real for g in (one.found, one.truth))
-    known = slope.is_known or slope.kink
+    known, elsewhere = slope.is_known or slope.kink, dispute.is_elsewhere
     asked_here = case.options.domain is not None or tuple(case.options.elsewhere) != ELSEWHERE
     if elsewhere and not asked_here and case.own_rules and case.primal.iterates():
         return f"autodiff and rule differ{where}, where the loop in it may not have converged"
