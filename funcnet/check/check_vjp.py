@@ -1,14 +1,10 @@
 """Is this rule right? What a user asks: a case, the criteria in their order, and the first finding."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax
-
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
 from funcnet.check.criteria import CRITERIA, first
 from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, raised
@@ -161,19 +157,8 @@ def _in_orders(
         # rule's own first derivative decide.
         trusted = not case.by_differences and not any(ruling.note for ruling in rulings(seen))
         given = seen.probe.given
-        truth = _gradient(case, case.primal, given) if trusted and case.oracles is not None else None
-        outcome = _in_orders(_gradient(case, case.flat, given), args, options, order + 1, truth)
+        truth = case.gradient(case.primal, given) if trusted and case.oracles is not None else None
+        outcome = _in_orders(case.gradient(case.flat, given), args, options, order + 1, truth)
         if isinstance(outcome, Finding):
             return replace(outcome, summary=f"at order {order + 1}: {outcome.summary}")
     return report(seen)
-
-
-def _gradient(case: Case, function: Callable, y_bars: Sequence[Any]) -> Callable:
-    """x̄ for one upstream gradient, as a function of all arguments."""
-
-    def gradient(*args: Any) -> tuple[Any, ...]:
-        rest, xs = case.subject.split(args)
-        ys, back = jax.vjp(functools.partial(function, rest), *xs)
-        return back(tuple(y_bar.astype(y.dtype) for y_bar, y in zip(y_bars, ys, strict=True)))
-
-    return functools.wraps(case.subject.fun)(gradient)

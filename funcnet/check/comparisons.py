@@ -87,24 +87,6 @@ def roughly(seen: Answers, rule: Answer, truth: Answer, near: Sequence[Compariso
     return found
 
 
-def other_result(
-    seen: Answers, answer: Answer, truth: Answer, around: Sequence[Answer]
-) -> tuple[str, Comparison, str] | None:
-    """What returns something else than it should: in words, beside that, and the result by name."""
-    case = seen.case
-    pairs = [("forward returns another result than the function", answer.forward, answer.ys)]
-    if case.reference is not None:
-        pairs.append(("the function returns another result than its reference", answer.ys, truth.ys))
-    for what, ys, others in pairs:
-        relative = EXACT if all(y.dtype.itemsize >= 8 for y in ys) else 0.0
-        for i, (y, other) in enumerate(zip(ys, others, strict=True)):
-            sigma = spread(truth.ys[i], [near.ys[i] for near in around])
-            one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
-            if one.differs:
-                return what, one, "y" if len(ys) == 1 else f"y[{i}]"
-    return None
-
-
 def beside(seen: Answers, probe: Probe, use: str) -> Probe:
     """The point moved by a hundredth, so that no elements are equal."""
     rng, xs = seen.case.rng(use), list(map(wide, probe.xs))

@@ -26,10 +26,10 @@ import numpy as np
 from funcnet.check import words
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
-from funcnet.check.comparisons import along, beside, floor, other_result, roughly, zero
+from funcnet.check.comparisons import along, beside, floor, roughly, zero
 from funcnet.check.disputes import rulings, rulings_elsewhere
 from funcnet.check.finding import Finding, finding, sentence
-from funcnet.check.laws import eager, linear, one_alone, sharded, vmapped
+from funcnet.check.laws import eager, linear, one_alone, outputs, sharded, vmapped
 from funcnet.check.precision import dtypes, shorts
 from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
@@ -43,19 +43,14 @@ _GATES = {
 """What has a gradient all the same where such values are equal."""
 
 
-def traced(case: Case, seen: Answers) -> Finding | None:
-    """The gradient can be traced, in float64 and in the dtypes of the arguments."""
-    for dtype in dict.fromkeys((case.base, None)):
-        refusal = case.traced(dtype).refusal
-        if refusal is not None:
-            return words.not_traced(case, dtype, refusal)
-    return None
-
-
 def typed(case: Case, seen: Answers) -> Finding | None:
-    """Shape and dtype of every x̄ are those of x."""
+    """It can be traced, and shape and dtype of every x̄ are those of x, in float64 and in the other dtypes."""
     for dtype in dict.fromkeys((case.base, None, *dtypes(seen))):
-        for i, (x, found) in enumerate(zip(case.types(dtype), case.traced(dtype).found, strict=False)):
+        traced, xs = case.traced(dtype), case.types(dtype)
+        if traced.refusal is not None:
+            what = f"its gradient cannot be traced in {case.subject.at(dtype)[0].dtype}"
+            return finding(case, "CONTRACT", what, ("error", sentence(traced.refusal)))
+        for i, (x, found) in enumerate(zip(xs, traced.found, strict=True)):
             if (x.shape, x.dtype) != (found.shape, found.dtype):
                 what = f"the gradient is {found.dtype}{list(found.shape)}, expected the type of the argument"
                 advice = f"end the rule with .astype({case.name(i)}.dtype)"
@@ -106,20 +101,9 @@ def finite(case: Case, seen: Answers) -> Finding | None:
     return finding(case, "VACUOUS", summary, *lines, ("do", "check it at others"))
 
 
-def outputs(case: Case, seen: Answers) -> Finding | None:
-    """The forward pass returns what the function returns, and the function what its reference does."""
-    other = other_result(seen, seen.rule[0], seen.truth[0], seen.moved)
-    return words.other_result(case, *other) if other else None
-
-
 def derivative(case: Case, seen: Answers) -> Finding | None:
-    """At the arguments it is what autodiff and differences say."""
-    return words.lost(rulings(seen))
-
-
-def derivative_elsewhere(case: Case, seen: Answers) -> Finding | None:
-    """And elsewhere in its domain."""
-    return words.lost(rulings_elsewhere(seen))
+    """At the arguments, and elsewhere in its domain, it is what autodiff and differences say."""
+    return words.lost(rulings(seen)) or words.lost(rulings_elsewhere(seen))
 
 
 def slopes(case: Case, seen: Answers) -> Finding | None:
@@ -185,7 +169,6 @@ def short(case: Case, seen: Answers) -> Finding | None:
 
 
 CRITERIA: tuple[Criterion, ...] = (
-    traced,
     typed,
     integers_have_none,
     ends,
@@ -193,7 +176,6 @@ CRITERIA: tuple[Criterion, ...] = (
     outputs,
     linear,
     derivative,
-    derivative_elsewhere,
     slopes,
     ties,
     promise,
@@ -233,9 +215,9 @@ def _explained(seen: Answers, finding: Finding) -> Finding:
         f"equal {equal} leave their vectors open; what depends on none of them has a gradient by a gate "
         f"of funcnet.nn: {_GATES[equal]}"
     )
-    details = dict(finding.details)
-    kept = {label: details.get(label) for label in ("worst", "error", "along v", "hint", "rule", "reproduce")}
-    lines = tuple((label, text) for label, text in (kept | {"hint": hint}).items() if text is not None)
+    told = dict(finding.details) | {"hint": hint}
+    kept = ("worst", "error", "along v", "hint", "rule", "reproduce")
+    lines = tuple((label, told[label]) for label in kept if label in told)
     summary = f"it goes through the vectors of equal {equal}, which have no derivative"
     return replace(finding, verdict="UNSTABLE", summary=summary, details=lines)
 

@@ -7,8 +7,8 @@ It is linear in what it is given; the same of ẏ and ẋ:
 A rule that clips the upstream gradient, takes its absolute value, adds to it or ignores it is found out,
 if the upstream gradients are of all sizes: here from 2⁻⁴⁰ to 2⁴⁰ times the usual.
 
-And it is the same, but for the order of sums, without jit, under vmap, on several devices, and where only a
-part is differentiated.
+Its forward pass returns what the function does. And it is the same, but for the order of sums, without jit,
+under vmap, on several devices, and where only a part is differentiated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,17 +24,38 @@ from funcnet._types import Host
 from funcnet.bounded.rows import stacked
 from funcnet.check import words
 from funcnet.check.answers import Answers
-from funcnet.check.case import Case
+from funcnet.check.case import REFUSES, Case
 from funcnet.check.comparisons import compared, floor, rule_noise, zero
 from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
-from funcnet.check.noise import compare, largest, unit, wide
+from funcnet.check.noise import compare, largest, spread, unit, wide
 from funcnet.check.primal import sees_zeros
+from funcnet.check.probes import Answer
 from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, OF_LARGEST, SLACK, SUMS
 
 _ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
 
-_ERRORS = (TypeError, ValueError, NotImplementedError, jax.errors.JaxRuntimeError)
+
+def outputs(case: Case, seen: Answers) -> Finding | None:
+    """The forward pass returns what the function returns, and the function what its reference does."""
+    return other_result(seen, seen.rule[0], seen.truth[0], seen.moved)
+
+
+def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[Answer]) -> Finding | None:
+    """What returns something else than it should."""
+    case = seen.case
+    pairs = [("forward returns another result than the function", answer.forward, answer.ys)]
+    if case.reference is not None:
+        pairs.append(("the function returns another result than its reference", answer.ys, truth.ys))
+    for what, ys, others in pairs:
+        relative = EXACT if all(y.dtype.itemsize >= 8 for y in ys) else 0.0
+        for i, (y, other) in enumerate(zip(ys, others, strict=True)):
+            sigma = spread(truth.ys[i], [one.ys[i] for one in near])
+            one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
+            if one.differs:
+                name = "y" if len(ys) == 1 else f"y[{i}]"
+                return finding(case, "CONTRACT", what, *words.worst(one, name))
+    return None
 
 
 def linear(case: Case, seen: Answers) -> Finding | None:
@@ -101,7 +122,7 @@ def eager(case: Case, seen: Answers) -> Finding | None:
         try:
             xs, given = jax.tree.map(jnp.asarray, (seen.probe.xs, seen.probe.given))
             *_, found = case.answer(case.subject.rest, xs, given)
-        except _ERRORS as error:
+        except REFUSES as error:
             advice = "make it run eagerly too, or leave jit out of transforms"
             return _does_not_run(case, "without jit", error, advice)
     return _another(seen, "without jit the gradient is another than under jit", found, seen.rule[0].found)
@@ -111,18 +132,18 @@ def vmapped(case: Case, seen: Answers) -> Finding | None:
     """The gradient under vmap is that of each example."""
     if "vmap" not in case.options.transforms or seen.is_late("under vmap"):
         return None
-    places = list(seen.elsewhere.values())[:1]
-    probes = [seen.probes[0], seen.probes[2], *(probe for probe, _, _ in places)]
-    singles = [seen.rule[0], seen.rule[2], *(rule for _, rule, _ in places)]
-    xs, given = stacked([(probe.xs, probe.given) for probe in probes])
+    elsewhere = [(probe, rule) for probe, rule, _ in seen.elsewhere.values()]
+    examples = [(seen.probes[k], seen.rule[k]) for k in (0, 2)] + elsewhere[:1]
+    xs, given = stacked([(probe.xs, probe.given) for probe, _ in examples])
     try:
         with case.at(case.base):
             *_, found = compiled(jax.vmap(case.answer, (None, 0, 0)), case.subject.rest, xs, given)
-    except _ERRORS as error:
+    except REFUSES as error:
         advice = "give it a batching rule, or leave vmap out of transforms"
         return _does_not_run(case, "under vmap", error, advice)
     summary = "under vmap the gradient is another than for each example"
-    differing = (_another(seen, summary, [x[k] for x in found], one.found) for k, one in enumerate(singles))
+    pairs = (([x[k] for x in found], rule.found) for k, (_, rule) in enumerate(examples))
+    differing = (_another(seen, summary, *pair) for pair in pairs)
     return next(filter(None, differing), None)
 
 
@@ -149,7 +170,7 @@ def sharded(case: Case, seen: Answers) -> Finding | None:
     try:
         ys, back = jax.vjp(partial(case.flat, case.subject.rest), *given)
         found = back(tuple(map(jnp.ones_like, ys)))
-    except _ERRORS as error:
+    except REFUSES as error:
         advice = "keep each gradient where its argument is"
         return _does_not_run(case, "on the devices of its arguments", error, advice)
     for i, (x, x_bar) in enumerate(zip(given, found, strict=True)):
@@ -163,7 +184,7 @@ def sharded(case: Case, seen: Answers) -> Finding | None:
 
 def one_alone(case: Case, seen: Answers) -> Finding | None:
     """A rule that is told what is perturbed is right too where one argument, or one result, is alone."""
-    if not sees_zeros(case.program.jaxpr) or case.traced(case.base).refusal is not None:
+    if not sees_zeros(case.program.jaxpr):
         return None
     for what, parts in _parts(case):
         if seen.is_late(f"where {what}"):

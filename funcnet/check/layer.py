@@ -40,8 +40,7 @@ def wrong_gate(seen: Answers, move: Direction) -> str:
     rest, xs = jax.tree.leaves(tuple(case.subject.rest)), case.subject.at(case.base)
     with case.at(case.base):
         whole = program(case.flat, case.subject.rest, xs)
-        moves = [None] * len(rest) + list(move)
-        gate = _Search(seen, whole.jaxpr, whole.consts, [*rest, *xs], moves).gate()
+        gate = _Search(seen, whole.jaxpr, whole.consts, [*rest, *xs], [None] * len(rest) + list(move)).gate()
     return f"{gate}: behind it the gradient is right, before it wrong" if gate else "none found"
 
 
@@ -105,11 +104,6 @@ class _Search:
         return [y for y in self._flat.jaxpr.outvars if not _jax.is_literal(y) and _is_float(y.aval)]
 
     @property
-    def _y_bars(self) -> tuple[Host, ...]:
-        rng = self.seen.case.rng("cut")
-        return tuple(np.asarray(rng.uniform(0.5, 1.5, y.aval.shape), y.aval.dtype) for y in self._ends)
-
-    @property
     def _step(self) -> float:
         """Where the rounding of values and the curvature of the function spoil differences alike."""
         return float(jnp.finfo(self.seen.case.grain).eps) ** (1 / 3)
@@ -147,7 +141,9 @@ class _Search:
         def tail(rest: Sequence[Any], *zs: Any) -> tuple[Any, ...]:
             return tuple(after([*rest, *zs]))
 
-        probe = Probe(tuple(np.asarray(values[v]) for v in moving), self._y_bars)
+        rng = self.seen.case.rng("cut")
+        y_bars = tuple(np.asarray(rng.uniform(0.5, 1.5, y.aval.shape), y.aval.dtype) for y in ends)
+        probe = Probe(tuple(np.asarray(values[v]) for v in moving), y_bars)
         rest = [values[v] for v in fixed]
         (found,) = self.seen.run(REVERSE.answer(tail), rest, [probe], quick=True)
         z_bars = found.found if found else [np.full((), np.nan)] * len(moving)

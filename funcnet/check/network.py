@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from funcnet._errors import GradientError
@@ -24,7 +23,7 @@ from funcnet._types import Host
 from funcnet.check.answers import Answers
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
-from funcnet.check.criteria import ends, first, traced
+from funcnet.check.criteria import ends, first, typed
 from funcnet.check.finding import Finding, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
@@ -34,6 +33,8 @@ from funcnet.check.probes import at_random, one_element
 from funcnet.check.report import table
 from funcnet.check.thresholds import BANDS, COARSE, TIMEOUT
 from funcnet.numerical.slopes import SURE
+
+_HIDDEN = "not seen"
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Leaf:
         analytic: ⟨x̄, v⟩ along the direction with the largest relative error.
         numerical: the slope of the loss along it.
         error: the relative error.
-        kink: whether the loss has a kink along it, with slopes to either side that hold the gradient.
-        hidden: whether the differences show no slope, as of a loss that is rounded to bfloat16.
+        band: what the lecture calls such an error; or "kink" where the slopes to either side differ and hold
+            the gradient, and "not seen" where there are none, as of a loss that is rounded to bfloat16.
     """
 
     name: str
@@ -55,13 +56,7 @@ class Leaf:
     analytic: float
     numerical: float
     error: float
-    kink: bool
-    hidden: bool = False
-
-    @property
-    def band(self) -> str:
-        """What the lecture calls a relative error of this size."""
-        return "not seen" if self.hidden else "kink" if self.kink else _band(self.error)
+    band: str
 
 
 def _band(error: float) -> str:
@@ -86,7 +81,7 @@ class GradientReport:
             name = f"{leaf.name}[{','.join(map(str, leaf.shape))}]"
             numbers = f"{leaf.analytic:.6g}", f"{leaf.numerical:.6g}", f"{leaf.error:.1e}"
             rows.append((name, *numbers, leaf.band))
-        hidden = sum(leaf.hidden for leaf in self.leaves)
+        hidden = sum(leaf.band == _HIDDEN for leaf in self.leaves)
         limits = f", where differences see it: not in {hidden} of {len(self.leaves)} arrays" if hidden else ""
         return "\n".join([f"{self.function}: the gradient of the loss is right{limits}", *table(rows)])
 
@@ -158,20 +153,19 @@ def _in_orders(
 
 def _product(case: Case) -> Callable:
     """⟨∇L, w⟩ for a random w, whose gradient is the Hessian times w."""
-    rng = case.rng("Hessian")
+    rng, gradient = case.rng("Hessian"), case.gradient(case.flat, [np.ones(())])
     weights = [signs(x, rng) for x in case.subject.xs]
 
     def product(*args: Any) -> Any:
-        rest, xs = case.subject.split(args)
-        x_bars = jax.grad(lambda *xs: case.flat(rest, *xs)[0], tuple(range(len(xs))))(*xs)
-        return sum((x_bar * w.astype(x_bar.dtype)).sum() for x_bar, w in zip(x_bars, weights, strict=True))
+        pairs = zip(gradient(*args), weights, strict=True)
+        return sum((x_bar * w.astype(x_bar.dtype)).sum() for x_bar, w in pairs)
 
     return functools.wraps(case.subject.fun)(product)
 
 
 @np.errstate(all="ignore")
 def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
-    if lost := first(seen, (traced, ends)):
+    if lost := first(seen, (typed, ends)):
         return lost
     shapes = [y.shape for y in case.traced(case.base).ys]
     if shapes != [()]:
@@ -194,9 +188,10 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
         if x.size:
             worst, scale = max(own, key=_relative), float(seen.probe.given[0])
             zero = case.u <= COARSE and any(one.slope.is_zero for one in own)
-            hidden = not zero and not any(_is_seen(one) or one.slope.kink for one in own)
+            is_seen = zero or any(_is_seen(one) or one.slope.kink for one in own)
+            band = ("kink" if worst.slope.kink else _band(_relative(worst))) if is_seen else _HIDDEN
             sizes = worst.rule / scale, worst.slope.value / scale, _relative(worst)
-            leaves.append(Leaf(case.subject.names[i], x.shape, *sizes, worst.slope.kink, hidden))
+            leaves.append(Leaf(case.subject.names[i], x.shape, *sizes, band))
     return GradientReport(case.subject.name, tuple(leaves))
 
 

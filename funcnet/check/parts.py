@@ -1,39 +1,23 @@
 """Parts of the check alone: rows of the table of criteria, for whoever asks one thing only."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from funcnet._errors import ParameterError
-from funcnet.check import criteria, words
-from funcnet.check.answers import Answers
+from funcnet.check import words
+from funcnet.check.answers import Answers, once
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
-from funcnet.check.criteria import Criterion, first
+from funcnet.check.criteria import ends, first, integers_have_none, typed
 from funcnet.check.finding import Finding, raised
+from funcnet.check.laws import eager, linear, outputs, vmapped
 from funcnet.check.noise import cast
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up
-from funcnet.check.probes import Direction
-from funcnet.check.subject import Subject
 from funcnet.numerical.slopes import Slope
-
-CONTRACT: tuple[Criterion, ...] = (
-    criteria.traced,
-    criteria.typed,
-    criteria.integers_have_none,
-    criteria.ends,
-    criteria.outputs,
-    criteria.eager,
-    criteria.vmapped,
-)
-"""What a rule owes to JAX, without asking whether its numbers are right."""
-
-LINEARITY: tuple[Criterion, ...] = (criteria.ends, criteria.linear)
-"""What needs no oracle."""
 
 
 def check_contract(fun: Callable, *args: Any) -> None:
@@ -57,7 +41,8 @@ def check_contract(fun: Callable, *args: Any) -> None:
         >>> check_contract(jnp.tanh, jnp.ones(3))
     """
     __tracebackhide__ = True
-    raised(first(Answers(set_up(fun, args, Options(check_contract))), CONTRACT))
+    owed = typed, integers_have_none, ends, outputs, eager, vmapped
+    raised(first(Answers(set_up(fun, args, Options(check_contract))), owed))
 
 
 def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
@@ -90,7 +75,7 @@ def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
         'NONLINEAR'
     """
     __tracebackhide__ = True
-    raised(first(Answers(set_up(fun, args, Options(check_linear, elsewhere=(), key=key))), LINEARITY))
+    raised(first(Answers(set_up(fun, args, Options(check_linear, elsewhere=(), key=key))), (ends, linear)))
 
 
 def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
@@ -122,25 +107,24 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
     """
     __tracebackhide__ = True
     seen = Answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
-    direction = _direction(seen.case.subject, args, along)
-
-    @functools.cache
-    def measured() -> Along:
-        return slopes_along(seen, [(None, "given", direction)])[0]
-
-    def is_a_slope(case: Case, seen: Answers) -> Finding | None:
-        return None if measured().agrees() else words.off_slope(measured(), "along the direction given")
-
-    return raised(first(seen, [criteria.ends, is_a_slope]) or measured().slope)
+    return raised(first(seen, (ends, _is_slope)) or _along(seen).slope)
 
 
-def _direction(asked: Subject, args: Sequence[Any], along: Any) -> Direction:
-    pairs = zip(args, (along,) if len(args) == 1 else along, strict=False)
+def _is_slope(case: Case, seen: Answers) -> Finding | None:
+    one = _along(seen)
+    return None if one.agrees() else words.off_slope(one, "along the direction given")
+
+
+@once
+def _along(seen: Answers) -> Along:
+    """The gradient along the direction that was given."""
+    asked, along = seen.case.subject, seen.case.options.along
+    pairs = zip(asked.args, (along,) if len(asked.args) == 1 else along, strict=False)
     whole = [jax.tree.map(np.zeros_like, arg) if part is None else part for arg, part in pairs]
-    if jax.tree.structure(whole) == jax.tree.structure(list(args)):
+    if jax.tree.structure(whole) == jax.tree.structure(list(asked.args)):
         _, found = asked.split(whole)
         if all(np.shape(v) == x.shape for v, x in zip(found, asked.xs, strict=True)):
-            return cast(found, asked.xs)
+            return slopes_along(seen, [(None, "given", cast(found, asked.xs))])[0]
     raise ParameterError(
         f"check_kink: along has the structure {jax.tree.structure(along)}, expected for each argument None "
         f"or arrays like it, of shapes {[x.shape for x in asked.xs]}"

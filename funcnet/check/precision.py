@@ -14,9 +14,10 @@ import numpy as np
 
 from funcnet.check import words
 from funcnet.check.answers import Answers, once
-from funcnet.check.comparisons import beside, other_result, roughly, terms
+from funcnet.check.comparisons import beside, roughly, terms
 from funcnet.check.disputes import rulings_at
 from funcnet.check.finding import Finding
+from funcnet.check.laws import other_result
 from funcnet.check.noise import Comparison, compare, spread, unit, wide
 from funcnet.check.probes import Answer, Probe, ended, equal_groups
 
@@ -54,9 +55,6 @@ def _short(seen: Answers, dtype: Any) -> Short:
     case = seen.case
     if seen.is_late(f"in {case.subject.at(dtype)[0].dtype}"):
         return Short(dtype)
-    refusal = case.traced(dtype).refusal
-    if refusal is not None:
-        return Short(dtype, finding=words.not_traced(case, dtype, refusal))
     probe = case.probe(dtype)
     short = _at(seen, dtype, probe)
     if short.compared and not short.finding and equal_groups(probe.xs):
@@ -78,7 +76,7 @@ def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
     if case.primal.stops_itself():
         own = ended(seen.ask([draw.like(probe) for draw in draws], dtype, needed=False))
     if other := other_result(seen, answer, truth, around):
-        return Short(dtype, finding=words.other_result(case, *other))
+        return Short(dtype, finding=other)
     where, beside_truth = f", at the arguments rounded to {kind}", roughly(seen, rule, truth)
     rulings = [] if aside else rulings_at(seen, probe, beside_truth, truth, around, where)
     notes = tuple(ruling.note for ruling in rulings)

@@ -8,21 +8,13 @@ import numpy as np
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along
 from funcnet.check.disputes import Dispute, Ruling
-from funcnet.check.finding import Finding, element, finding, number, sentence
+from funcnet.check.finding import Finding, element, finding, number
 from funcnet.check.hints import hint
 from funcnet.check.noise import Comparison, unit
 from funcnet.check.thresholds import DECIDES, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
-
-_ELSEWHERE = "if it is not meant to be asked there, say where it lives with domain=, or elsewhere=()"
-
-
-def not_traced(case: Case, dtype: Any, refusal: Exception) -> Finding:
-    """It has no gradient for arguments of this dtype."""
-    kind = case.subject.at(dtype)[0].dtype
-    return finding(case, "CONTRACT", f"its gradient cannot be traced in {kind}", ("error", sentence(refusal)))
 
 
 def vacuous(case: Case, i: int, largest: float, resolved: float) -> Finding:
@@ -37,23 +29,18 @@ def vacuous(case: Case, i: int, largest: float, resolved: float) -> Finding:
     return finding(case, "VACUOUS", f"nothing to see: {why}", *lines, about=(i, case.base))
 
 
-def other_result(case: Case, summary: str, one: Comparison, name: str) -> Finding:
-    """The same question has two answers."""
-    return finding(case, "CONTRACT", summary, *_got(one, name))
-
-
 def differs(
     case: Case, verdict: str, summary: str, i: int, one: Comparison, other: str = "expected", guess: str = ""
 ) -> Finding:
     """The i-th gradient is not what it is expected to be."""
-    lines = *_got(one, case.name(i), other), *[("hint", guess)] * bool(guess)
+    lines = *worst(one, case.name(i), other), *[("hint", guess)] * bool(guess)
     return finding(case, verdict, summary, *lines, about=(i, case.base))
 
 
-def _got(one: Comparison, name: str, expected: str = "expected") -> list[tuple[str, str]]:
+def worst(one: Comparison, name: str, expected: str = "expected") -> list[tuple[str, str]]:
     """The worst element and its error."""
-    place, got, other = element(name, one.worst), number(one.found[one.worst]), number(one.truth[one.worst])
-    return [("worst", f"{place}: got {got}, {expected} {other}"), ("error", error_of(one))]
+    place, found, other = element(name, one.worst), number(one.found[one.worst]), number(one.truth[one.worst])
+    return [("worst", f"{place}: got {found}, {expected} {other}"), ("error", error_of(one))]
 
 
 def error_of(one: Comparison) -> str:
@@ -80,7 +67,8 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
         slope = slope - 1j * dispute.turned.value / size
     differences = f"{slope:.9g} ± {worst.error / size:.0e}" if np.isfinite(worst.error) else "none"
     values = f"rule {number(one.found[one.worst])}, {oracle} {number(one.truth[one.worst])}"
-    is_our_choice = dispute.where in dispute.seen.elsewhere and case.options.domain is None
+    advice = "if it is not meant to be asked there, say where it lives with domain=, or elsewhere=()"
+    is_our_choice = dispute.is_elsewhere and case.options.domain is None
     sides = f"slopes {worst.left / size:.6g} and {worst.right / size:.6g} to either side{_tie(dispute)}"
     return finding(
         case,
@@ -91,7 +79,7 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
         ("oracles", _oracles(dispute, oracle, slope)),
         *([("kink", sides)] if worst.kink else ()),
         ("hint", CANCELS if verdict == "UNSTABLE" else _hint(dispute)),
-        *([("do", _ELSEWHERE)] if is_our_choice else ()),
+        *([("do", advice)] if is_our_choice else ()),
         about=(dispute.i, case.base),
     )
 
