@@ -188,12 +188,12 @@ class Case:
         """The probe as the oracles see it, its numbers rounded at random by its dtypes or the function's.
 
         What computes eigenvalues or singular values is exact for a matrix whose elements are off by roundings
-        of the largest one (LAPACK Users' Guide, 3rd edition, sections 4.7 and 4.9).
+        of its norm (LAPACK Users' Guide, 3rd edition, sections 4.7 and 4.9).
         """
         rng, point, decomposes = self.rng(f"draws {use}"), self.widened(probe), self.primal.decomposes()
 
         def rounded(x: Host, kind: Any) -> Host:
-            whole = np.abs(x).max(axis=(-2, -1), keepdims=True, initial=0) if x.ndim > 1 and decomposes else 0
+            whole = np.linalg.norm(x, axis=(-2, -1), keepdims=True) if x.ndim > 1 and decomposes else 0
             steps = unit(self.coarser(kind.dtype)) * signs(x, rng) * np.maximum(np.abs(x), whole)
             return np.asarray(x + steps, x.dtype)
 

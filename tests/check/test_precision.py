@@ -280,7 +280,7 @@ def spectrum_gradient(error_in_float32):
     return backward
 
 
-def test_eigenvalues_are_known_to_roundings_of_the_largest_element():
+def test_eigenvalues_are_known_to_roundings_of_the_norm():
     """They are those of a matrix that is so close, whatever the size of its smallest elements."""
     graded = jnp.asarray([[4.0, 3e-3, 1.5], [3e-3, 5e-6, 1.3e-3], [1.5, 1.3e-3, 2.0]])
 
@@ -290,6 +290,17 @@ def test_eigenvalues_are_known_to_roundings_of_the_largest_element():
     check_vjp(spectrum, graded, transforms=())
     check_vjp(rule(0.0), graded, transforms=())
     Refused("", rule(1e-4), (graded,), "UNSTABLE", ("off by more than rounding explains in float32",)).test()
+
+
+def exponential(a):
+    w, v = jax.lax.linalg.eig(a, compute_left_eigenvectors=False, enable_eigvec_derivs=True)
+    return (v * jnp.exp(w)) @ jnp.linalg.inv(v)
+
+
+def test_eigenvectors_of_a_matrix_that_is_not_normal_round_by_its_norm():
+    rng = np.random.default_rng(4)
+    a = jnp.asarray(rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4)), "complex64")
+    check_vjp(exponential, a, transforms=(), elsewhere=())
 
 
 def test_random_numbers_that_differ_between_dtypes_are_a_note_not_a_failure():
