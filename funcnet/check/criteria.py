@@ -63,13 +63,11 @@ def integers_have_none(case: Case, seen: Answers) -> Finding | None:
     fun, rest, xs = case.subject.fun, case.subject.rest, case.subject.at(None)
     if not isinstance(fun, jax.custom_vjp) or fun.symbolic_zeros or fun.nondiff_argnums or not rest:
         return None
-    fwd, bwd = fun.fwd, fun.bwd
-    if fwd is None or bwd is None:
-        return None
+    rule: Any = fun  # it has been traced, so forward and backward are there
 
     def raw(rest: Any, *xs: Any) -> Any:
-        y, stash = case.subject.call(fwd, rest, xs)
-        return bwd(stash, jax.tree.map(jnp.ones_like, y))
+        y, stash = case.subject.call(rule.fwd, rest, xs)
+        return rule.bwd(stash, jax.tree.map(jnp.ones_like, y))
 
     x_bars = jax.eval_shape(raw, rest, *xs)
     for arg, x_bar in zip(case.subject.call(lambda *args: args, rest, xs), x_bars, strict=False):
@@ -203,8 +201,8 @@ def _explained(seen: Answers, finding: Finding) -> Finding:
     rule of one's own is no better off, if it is right where the values are apart. Equal are those that share
     half of their digits.
     """
-    primal = seen.case.primal
-    if finding.verdict == "VACUOUS" or not primal.decomposes() or not seen.ends:
+    primal, refused = seen.case.primal, seen.case.traced(seen.case.base).refusal is not None
+    if finding.verdict == "VACUOUS" or not primal.decomposes() or refused or not seen.ends:
         return finding
     within = max(float(jnp.finfo(dtype).eps) for dtype in seen.case.subject.dtypes) ** 0.5
     with seen.case.precise():

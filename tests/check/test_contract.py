@@ -99,6 +99,13 @@ ROWS = [
         ("its gradient cannot be traced",),
     ),
     Refused(
+        "a decomposition that JAX does not differentiate",
+        lambda a: jnp.linalg.eig(a)[1],
+        (jnp.asarray([[1.0, 2.0], [0.5, -1.0]]),),
+        "CONTRACT",
+        ("its gradient cannot be traced", "Derivatives of non-symmetric eigenvectors"),
+    ),
+    Refused(
         "another tree",
         custom(lambda p: p["w"] * p["b"], lambda args, y_bar: ({"w": y_bar * args[0]["b"]},)),
         ({"w": X, "b": X},),
