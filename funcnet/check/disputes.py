@@ -21,7 +21,7 @@ from funcnet.check.comparisons import compared, floor, roughly
 from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
 from funcnet.check.options import AT_ZERO
-from funcnet.check.probes import Answer, Probe
+from funcnet.check.probes import Answer, Probe, ended
 from funcnet.check.thresholds import COARSE, DECIDES, ELSEWHERE, OF_LARGEST, ROUGHLY
 from funcnet.numerical.slopes import BY_DIFFERENCES, Slope
 
@@ -154,6 +154,8 @@ def _decide(dispute: Dispute) -> str | tuple[str, str]:
         if (np.isfinite(autodiff) and (known or not elsewhere)) or dispute.worst.is_known:
             return "CONTRACT", "the gradient is not finite where the function is"
         return "not finite where the function is; the differences find no slope there either"
+    if not (known or np.isfinite(one.truth[one.bad]).any()):
+        return f"autodiff is not finite at {place}{where}, and the differences find no slope there"
     possible = slope.admits(rule, slope.tolerance) or (slope.kink and _is_between_neighbours(dispute))
     if possible and slope.is_zero and _is_below_rounding(dispute):
         return f"0{where}, to the rounding of the function's values"
@@ -198,8 +200,6 @@ def _has_a_second_opinion(dispute: Dispute) -> bool:
     """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
     one, case = dispute.one, dispute.seen.case
     autodiff = next((one for one in case.mode.autodiff if one is not case.autodiff), case.mode.slow)
-    (other,) = dispute.seen.true([dispute.probe], case.mode.answer(case.primal, autodiff))
-    if other is None:
-        return False
-    difference = np.abs(one.found - wide(other.found[dispute.i]))
-    return bool((difference <= one.tolerance)[one.bad].all())
+    others = ended(dispute.seen.true([dispute.probe], case.mode.answer(case.primal, autodiff)))
+    differences = [np.abs(one.found - wide(other.found[dispute.i])) for other in others]
+    return any((difference <= one.tolerance)[one.bad].all() for difference in differences)

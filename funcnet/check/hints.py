@@ -23,8 +23,9 @@ def hint(found: Host, truth: Host, others: Sequence[Host] = (), counts: Collecti
     >>> hint(np.roll(truth, 1), truth)
     'rolled by 1 along axis 0'
     """
+    known = np.isfinite(truth)
     with np.errstate(all="ignore"):
-        return next(_guesses(found, truth, others, counts))
+        return next(_guesses(np.where(known, found, 0), np.where(known, truth, 0), others, counts))
 
 
 def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collection[int]) -> Iterator[str]:
@@ -32,7 +33,8 @@ def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collectio
         yield f"{int((~np.isfinite(found)).sum())} of {found.size} elements are not finite"
     if not found.any():
         yield "all zero: the argument is left out of the rule, or its gradient was returned as None"
-    right = np.abs(found - truth) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
+    shift = found - truth
+    right = np.abs(shift) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
     if truth.size > 2 and (~right).sum() == 1:
         (place,) = np.argwhere(~right)
         zero = "" if found[tuple(place)] else ": it is 0"
@@ -42,7 +44,8 @@ def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collectio
         yield from (words for other, words in _alike(truth, others) if _same(found, other))
         if truth.size > 2 and _same(np.sort(np.real(found), axis=None), np.sort(np.real(truth), axis=None)):
             yield "the right numbers in wrong places: a permutation or its inverse"
-    shift = found - truth
+        if truth.ndim > 1 and _same(shift, -np.conj(np.swapaxes(shift, -1, -2))):
+            yield "its symmetric part is right: a rule for symmetric arguments that does not take that part"
     if truth.size > 1 and np.abs(shift - shift.mean()).max() <= 1e-3 * np.abs(shift.mean()):
         yield f"the truth plus {shift.mean():.6g}: a constant added"
     yield from _of_rounding(found, truth)

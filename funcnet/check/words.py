@@ -114,7 +114,7 @@ def _oracles(dispute: Dispute, oracle: str, slope: Any) -> str:
     truth, gap = one.truth[one.worst], one.error[one.worst]
     if worst.kink and np.isfinite(worst.error):
         return f"{oracle} makes one choice at the kink, the extrapolated differences show what is allowed"
-    if np.isfinite(truth) and not error < DECIDES * gap:
+    if not error < DECIDES * gap:
         return f"{oracle} alone: the differences are not precise enough"
     agree = abs(slope - truth) <= SURE * error + BY_DIFFERENCES * abs(truth)
     return (

@@ -40,6 +40,18 @@ ROWS = [
     ("rolled forth", np.roll(MATRIX, 1, 0), MATRIX, "rolled by 1 along axis 0"),
     ("rolled back", np.roll(VECTOR, -1), VECTOR, "rolled by -1 along axis 0"),
     ("rolled through all", np.roll(MATRIX.ravel(), 1).reshape(3, 4), MATRIX, "rolled by 1 over all elements"),
+    (
+        "of a symmetric argument",
+        SQUARE + np.triu(SQUARE, 1) - np.triu(SQUARE, 1).T,
+        SQUARE,
+        "its symmetric part is right: a rule for symmetric arguments",
+    ),
+    (
+        "beside an infinite slope",
+        np.array([0.0, 14, 21]),
+        np.array([np.inf, 2, 3]),
+        "the rule is 7 × the truth",
+    ),
     ("permuted", VECTOR[[0, 3, 2, 5, 1, 4]], VECTOR, "the right numbers in wrong places: a permutation"),
     ("absolute", np.abs(VECTOR), VECTOR, "an absolute value too many"),
     ("mean of all", np.full_like(VECTOR, VECTOR.mean()), VECTOR, "every element is the mean of the truth"),

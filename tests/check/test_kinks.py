@@ -239,3 +239,23 @@ def test_a_direction_that_does_not_fit_is_an_error(along):
         ParameterError, match=r"along has the structure .*expected for each argument None or arrays like it"
     ):
         check_kink(relu, AT_KINK, along=along)
+
+
+def safe_root_gradient(factor):
+    """0 where the slope is infinite, so that it can be multiplied by 0."""
+
+    def backward(args, y_bar):
+        (x,) = args
+        return (jnp.where(x == 0, 0.0, factor * y_bar / (2 * jnp.sqrt(jnp.where(x == 0, 1.0, x)))),)
+
+    return backward
+
+
+def test_a_rule_may_say_anything_where_there_is_no_derivative():
+    report = check_vjp(custom(jnp.sqrt, safe_root_gradient(1.0)), array(0.0, 1.0, 2.0))
+    assert any(
+        "autodiff is not finite at x[0], and the differences find no slope" in note for note in report.notes
+    )
+    Refused(
+        "beside it", custom(jnp.sqrt, safe_root_gradient(3.0)), (array(0.0, 1.0, 2.0),), "WRONG", ()
+    ).test()
