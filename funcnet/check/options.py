@@ -153,10 +153,8 @@ def _drawn(subject: Subject, domain: Any, rng: np.random.Generator) -> tuple[Hos
         return xs
     names = domain if isinstance(domain, (tuple, list)) else [domain] * count
     if len(names) != count or not set(names) <= {None, *DOMAINS}:
-        raise ParameterError(
-            f"check of {subject.name}: domain={domain!r}, expected one of {', '.join(map(repr, DOMAINS))}, a "
-            f"tuple of such for the {count} arguments, or a function of a key that draws them all"
-        )
+        what = f"check of {subject.name}: domain={domain!r} for {count} arguments"
+        raise ParameterError(f"{what}, expected {_EXPECTED['domain'][1]}")
     return tuple(
         x if names[place] is None else DOMAINS[names[place]](x, rng)
         for x, place in zip(subject.xs, subject.places, strict=True)

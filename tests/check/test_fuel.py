@@ -152,7 +152,10 @@ def test_elsewhere_and_domain_say_where_to_ask():
     ("domain", "words"),
     [
         ("negative", "domain='negative', expected one of 'positive', 'unit interval', 'simplex'"),
-        (("positive", None), "a tuple of such for the 1 arguments"),
+        (
+            ("positive", None),
+            "for 1 arguments, expected one of 'positive'.*, a tuple of such",
+        ),
         (
             lambda key: (jnp.ones(2),),
             r"domain drew 1 arguments with shapes \[\(2,\)\], expected a tuple of 1",
