@@ -179,10 +179,9 @@ def _decide(dispute: Dispute) -> str | tuple[str, str]:
 
 def _is_below_rounding(dispute: Dispute) -> bool:
     """Whether all of this gradient, by either, moves the function by less than its rounding."""
-    if dispute.seen.case.u > COARSE:
-        return False
-    allowed = dispute.seen.case.slack * floor(dispute.seen, dispute.probe, dispute.truth, dispute.i)
-    return bool((np.maximum(np.abs(dispute.one.found), np.abs(dispute.one.truth)) <= allowed).all())
+    seen, one = dispute.seen, dispute.one
+    allowed = seen.case.slack * floor(seen, dispute.probe, dispute.truth, dispute.i)
+    return seen.case.u <= COARSE and bool((np.maximum(np.abs(one.found), np.abs(one.truth)) <= allowed).all())
 
 
 def _is_between_neighbours(dispute: Dispute) -> bool:

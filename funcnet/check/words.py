@@ -10,21 +10,21 @@ from funcnet.check.comparisons import Along
 from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number
 from funcnet.check.hints import hint
-from funcnet.check.noise import Comparison, unit
-from funcnet.check.thresholds import DECIDES, SIGNAL, STOPPED
+from funcnet.check.noise import Comparison, largest, unit
+from funcnet.check.thresholds import DECIDES, EXACT, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
 
-def vacuous(case: Case, i: int, largest: float, resolved: float) -> Finding:
+def vacuous(case: Case, i: int, size: float, resolved: float) -> Finding:
     """There is no gradient to see."""
     why = "the true gradient vanishes at these arguments, so a wrong rule would pass"
     advice = "check it where the function changes with this argument, or close over the argument"
     if SIGNAL * case.slack * unit(case.grain) > 1:
         why = f"it computes in {case.grain}, whose rounding hides a gradient of any size"
         advice = "check it with a wider dtype inside: to the check, as to autodiff, a cast is rounding"
-    seen = f"{largest:.3g}, where the check resolves {resolved:.1e}"
+    seen = f"{size:.3g}, where the check resolves {resolved:.1e}"
     lines = ("largest", seen), ("do", advice)
     return finding(case, "VACUOUS", f"nothing to see: {why}", *lines, about=(i, case.base))
 
@@ -86,12 +86,11 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
 
 def _hint(dispute: Dispute) -> str:
     case, one = dispute.seen.case, dispute.one
-    if case.primal.stops_itself() and (one.error <= STOPPED * np.abs(one.truth).max(initial=0)).all():
-        slopes = (
-            "a loop that stops at a tolerance has slopes of its own, which a rule for its limit does not have"
-        )
-        return f"{slopes}: check it with a tighter tolerance"
     others = [other.truth for j, other in enumerate(dispute.compared) if j != dispute.i]
+    stopped = max([STOPPED * largest(one.truth), *(EXACT * largest(other) for other in others)])
+    if case.primal.stops_itself() and (one.error <= stopped).all():
+        slopes = "a loop that stops at a tolerance has slopes of its own, which a rule for its limit has not"
+        return f"{slopes}: check it with a tighter tolerance"
     return hint(one.found, one.truth, others, case.counts())
 
 

@@ -370,6 +370,17 @@ def test_a_solver_that_stops_early_is_told_from_a_wrong_rule():
         check_vjp(lambda a: newton(a, 1e-2), 2.0, dtypes=())
 
 
+def test_what_a_loop_leaves_of_its_start_is_told_from_an_argument_left_out():
+    """The root forgets where Newton's method started, up to 1.4e-10 of it."""
+
+    def root(a, start):
+        return lax.while_loop(lambda y: abs(y * y - a) > 1e-10, lambda y: (y + a / y) / 2, start)
+
+    limit = custom(root, lambda args, y_bar: (y_bar / (2 * jnp.sqrt(args[0])), None))
+    with pytest.raises(VJPCheckError, match=r"(?s)root, start.*stops at a tolerance"):
+        check_vjp(limit, 2.0, 1.5, dtypes=(), transforms=(), elsewhere=())
+
+
 def rule_of_a_short_root(factor):
     """√x by a loop that stops at a tolerance, in float32 whatever comes, with the gradient of its limit."""
 
