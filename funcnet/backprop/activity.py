@@ -21,6 +21,9 @@ Mask = tuple[bool, ...]
 TRANSPARENT = CALLS - {"custom_jvp_call", "custom_vjp_call"} | {"segment"}
 """Calls whose gradient is that of the program they run."""
 
+TWICE = frozenset({"remat2", "while"})
+"""Equations whose programs run again on the way back, and would write to a ref again."""
+
 STOPPED = _jax.Transparent("stopped")
 STOPPED.run = lambda x: [x]
 STOPPED.def_abstract_eval(lambda x: [x])
@@ -61,7 +64,7 @@ def active(jaxpr: _jax.Jaxpr, asked: Mask, rules: Table) -> frozenset[_jax.Var]:
     for eqn in jaxpr.eqns:
         inputs = those_in(found, eqn.invars)
         if any(inputs):
-            if _jax.uses_a_ref(eqn) and not _jax.programs(eqn):
+            if _jax.uses_a_ref(eqn) and (eqn.primitive.name in TWICE or not _jax.programs(eqn)):
                 raise MissingRuleError(_mutable(eqn))
             name, avals = rule_name(eqn.primitive, eqn.params, rules), [v.aval for v in eqn.outvars]
             outs = moved(name, eqn.params, inputs, avals, rules)

@@ -247,7 +247,6 @@ REFS.add("a counter in a jitted function", counting(jax.jit))
 REFS.add("a counter in a scan", counting(in_steps))
 REFS.add("a counter in a fori_loop", counting(lambda f: lambda w: lax.fori_loop(0, 3, lambda i, c: f(c), w)))
 REFS.add("a counter in a branch", counting(lambda f: lambda w: lax.cond(w > 0, f, lambda w: w, w)))
-REFS.add("a counter in a checkpoint", counting(jax.checkpoint))
 
 
 @jax.custom_vjp
