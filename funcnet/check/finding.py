@@ -87,7 +87,7 @@ def number(x: Any) -> str:
 
 def sentence(error: Exception) -> str:
     """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
 
 
 def _reproduce(case: Case) -> str:

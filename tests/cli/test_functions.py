@@ -94,15 +94,16 @@ THEIRS = {
     ),
     "calls itself": ("def f(x):\n    return f(x)", "py:f, while it was called, raised RecursionError"),
     "does not fit": ("def f(x):\n    return x @ x.reshape(1, 3)", "called, raised TypeError"),
-    "needs NumPy": (
-        "import numpy\n\n\ndef f(x):\n    return numpy.sin(x)",
-        "raised TracerArrayConversionError",
-    ),
+}
+NUMPY = "import numpy\n\n\ndef f(x):\n    return numpy.sin(x)"
+COMMANDS = ["check", "draw", "stash"]
+BOTH = {f"{command}, {name}": (command, *of) for command in COMMANDS for name, of in THEIRS.items()} | {
+    f"{command}, needs NumPy": (command, NUMPY, "raised TracerArrayConversionError")
+    for command in COMMANDS[1:]
 }
 
 
-@pytest.mark.parametrize("command", ["check", "draw", "stash"])
-@pytest.mark.parametrize(("code", "words"), THEIRS.values(), ids=THEIRS)
+@pytest.mark.parametrize(("command", "code", "words"), BOTH.values(), ids=BOTH)
 def test_the_users_own_error_shows_its_own_lines(command, code, words, workplace, monkeypatch, capsys):
     """It starts at the user's first line, is not too long, and the last line says whose it is."""
     (workplace / "bad.py").write_text(code)
@@ -114,6 +115,15 @@ def test_the_users_own_error_shows_its_own_lines(command, code, words, workplace
     assert "bad.py" in "".join([*shown, last][:2])
     assert not re.search("foreign.py|importlib|lookup.py", "".join(shown))
     assert len(shown) < 60
+
+
+def test_what_needs_numpy_cannot_be_checked(workplace, monkeypatch, capsys):
+    (workplace / "bad.py").write_text(NUMPY)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "bad", raising=False)
+    assert main(["check", "bad.py:f", "--args", "f32[3]"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch("funcnet: check of f: it needs the value of an argument.* write jnp for np, .*", last)
 
 
 def test_a_module_that_imports_what_is_missing_is_not_taken_for_missing(workplace, monkeypatch, capsys):

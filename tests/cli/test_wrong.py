@@ -16,7 +16,7 @@ pytestmark = pytest.mark.in_turns(2)
 WRONG = {
     "no command": (
         "",
-        r"Expected one of \{train, evaluate, predict, rules, check, draw, stash\}.*funcnet --help",
+        r"Expected one of \{train, evaluate, predict, rules, check, draw, stash, demo\}.*funcnet --help",
     ),
     "misspelt command": ("trian", r"trian: unknown; did you mean train\?"),
     "misspelt option": ("--verison", r"--verison: unknown; did you mean --version\?"),
