@@ -201,10 +201,11 @@ def derivative_along(derivative: Callable[..., Any]) -> Callable[[Callable], Cal
 
 
 def like(x: Any, x_bar: Any) -> Any:
-    """Sum `x_bar` over what the forward pass broadcast: scalars and axes of size 1 are stretched."""
+    """Sum `x_bar` over what the forward pass broadcast: first axes that x lacks, and those of size 1."""
     if x.shape == x_bar.shape:
         return x_bar
-    stretched = [i for i in range(x_bar.ndim) if x.ndim == 0 or x.shape[i] != x_bar.shape[i]]
+    new = x_bar.ndim - x.ndim
+    stretched = [i for i in range(x_bar.ndim) if i < new or x.shape[i - new] != x_bar.shape[i]]
     return lax.reshape(lax.reduce_sum(x_bar, stretched), x.shape)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from jax.scipy.special import digamma, entr, logit, ndtri
+from jax.scipy.special import digamma, entr, logit, ndtri, xlog1py, xlogy
 
 import funcnet
 from funcnet import RULES, grad, hessian
@@ -136,6 +136,19 @@ def test_a_scalar_beside_an_array():
     assert float(grad(f)(jnp.float32(3))) == 1.25
     g = lambda x, s: where(x > 0, s / x, 0).sum()  # noqa: E731
     assert float(grad(g, 1)(x, jnp.float32(3))) == 1.25
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_a_row_beside_an_array_behind_a_select(around):
+    """Bernoulli's log-probabilities of a table, with a p for each of its columns."""
+    data, p = jnp.array([[0.0, 1.0], [1.0, 0.0], [9.0, 1.0]]), jnp.array([0.2, 0.5])
+
+    def f(log_p):
+        p = jnp.exp(log_p)
+        return where(data > 1, 0, xlogy(data, jnp.sqrt(p * p)) + xlog1py(1 - data, -p)).sum()
+
+    slopes = [1 - 0.2 / 0.8, 2 - 0.5 / 0.5]
+    np.testing.assert_allclose(around(grad(f))(jnp.log(p)), slopes, rtol=1e-5)
 
 
 WHOLE = {
