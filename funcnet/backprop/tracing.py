@@ -218,18 +218,18 @@ class Trace(jax.core.Trace):
         return None if values is None else concrete(values[stand_in.place])
 
     def computed(self, step: Step | None) -> list[Any] | None:
-        """The values of a step, or None if they cannot be known now."""
-        steps = self._steps_to(step)
+        """The values of a step, without what a transformation around adds; None if they are not known now."""
+        steps = self._steps_to(step) if self.has_values else None
         if step is None or steps is None:
             return None
-        with _jax.set_current_trace(self.around or _jax.eval_trace):
+        with _jax.set_current_trace(_jax.eval_trace):
             for one in steps:
                 assert one.run is not None
                 one.values = list(one.run(*map(self._value_of, one.inputs)))
         return step.values
 
     def _value_of(self, x: Any) -> Any:
-        return x.step.values[x.place] if self.owns(x) else x
+        return concrete(x.step.values[x.place] if self.owns(x) else x)
 
     def _steps_to(self, last: Step | None) -> list[Step] | None:
         """The steps still to run, in order; None if one of their inputs has no value."""

@@ -123,6 +123,16 @@ def a_numpy_implementation_by_callback(J):
 
 
 @RULES_ON_DATA()
+def the_value_of_a_callback_in_forward_mode(J):
+    shape = jax.ShapeDtypeStruct((3,), jnp.float32)
+    f = jax.custom_jvp(lambda x: jax.pure_callback(np.sin, shape, x, vmap_method="sequential"))
+    f.defjvp(lambda xs, dots: (f(*xs), jnp.cos(*xs) * dots[0]))
+    x = jnp.array([0.3, 0.1, 0.5], jnp.float32)
+    df = J.grad(lambda x: (f(x**3) + f(x) ** 2).sum())  # a power looks whether its base has a value
+    return jax.jvp(df, (x,), (jnp.ones_like(x),)), jax.jacfwd(df)(x), jax.jacrev(df)(x), J.jacobian(df)(x)
+
+
+@RULES_ON_DATA()
 def a_numpy_implementation_in_eager_code(J):
     f = vjp_of(
         lambda x: jnp.asarray(np.sin(np.asarray(x))),
