@@ -18,7 +18,7 @@ from funcnet.rules import PIECEWISE_CONSTANT, REFUSED, RULES, Rule
 from funcnet.rules._standing import STANDING
 
 _SHAPE = {"shape", "dtype", "ndim", "size", "aval"}
-_OF_SHAPE_ONLY = {"like", "full_like", "zeros_like"}
+_OF_SHAPE_ONLY = {"like", "full_like", "zeros_like", "sharding_of"}
 _NO_DIGIT = 2.0**24
 
 

@@ -39,7 +39,8 @@ EXACT = {
         "tie",
         "device_put",
     ),
-    *("sharding_constraint", "layout_constraint"),
+    *("sharding_constraint", "layout_constraint", "shard_alike x1", "shard_alike x2", "xla_metadata_value"),
+    *("global_array_to_host_local_array", "host_local_array_to_global_array"),
 }
 OTHERWISE_MEASURED = {
     "polynomial": "as good as its coefficients",
