@@ -74,7 +74,7 @@ class Probed:
             elif eqn.primitive.name in BODIES:
                 own = [named.get(v, "") if not _jax.is_literal(v) else "" for v in eqn.invars]
                 inner[i] = cls.of(*_jax.called(eqn), own, here)
-            elif not differentiable(eqn.outvars[0].aval) or len(eqn.outvars) > 1:
+            elif len(eqn.outvars) != 1 or not differentiable(eqn.outvars[0].aval):
                 continue
             elif eqn.primitive.name == "name":
                 labels[i] = Label(_joined(here, eqn.params["name"]))

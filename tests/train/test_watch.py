@@ -160,6 +160,19 @@ def test_metrics_of_the_loss_come_through():
     assert seen.parameters[""].norm == pytest.approx(norm(gradient))
 
 
+@pytest.mark.parametrize("grad", [funcnet.value_and_grad, jax.value_and_grad])
+def test_a_loss_that_prints_still_does(grad, capfd):
+    def loss(params, x, y):
+        with jax.named_scope("said"):
+            jax.debug.print("a loss of {}", 7)
+        return mlp_loss(params, x, y)
+
+    *_, seen = jax.jit(watched(grad)(loss))(nn.init_mlp(jax.random.key(0), (5, 4, 3)), X, Y)
+    jax.effects_barrier()
+    assert capfd.readouterr().out.count("a loss of 7") == 1
+    assert next(iter(seen.activations)) == "layer1/affine"
+
+
 def _run(steps):
     """A deep net of sigmoids, in which gradients vanish, for so many steps."""
 
