@@ -40,7 +40,7 @@ def statistics(x: Any, full: bool = True) -> Statistics:
 
 
 def sum_of_squares(x: Array) -> Float[Array, ""]:
-    """Σ|x|², in float32 at least; a sum, as XLA makes it with what computes x, a product after it."""
+    """Σ|x|², in float32 at least; a transformer's step takes less for sums than for products of x with x."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return jnp.sum((x * x.conj()).real)
 
