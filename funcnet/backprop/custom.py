@@ -107,6 +107,8 @@ class Differentiated(Trace):
                 any(map(self.is_active, ys))
             zero = _jax.symbolic_zero if params["symbolic_zeros"] else _jax.zero_tangent
             back = functools.partial(_jax.call_backward, bwd)
+            if not (params["symbolic_zeros"] or self.around is None or _jax.evaluates(self.around)):
+                back, residuals = self.closed(back, residuals, ys, _jax.name_of(bwd))
             name = _jax.name_of(fun)
             rule = functools.partial(Backward, name=name, bwd=back, active=active, zero=zero)
             return self.call(rule, tracers, ys, residuals)
@@ -114,6 +116,36 @@ class Differentiated(Trace):
             with self.ruled(_jax.name_of(fun)):
                 return self.within(fun, tracers)
         return super().process_custom_vjp_call(primitive, fun, fwd, bwd, tracers, **params)
+
+    def closed(
+        self, bwd: Callable, residuals: Sequence[Any], ys: Sequence[Any], name: str
+    ) -> tuple[Callable, Sequence[Any]]:
+        """A backward as a program of its own, and all that it reads beside ȳ.
+
+        A backward may close over values of this trace to which no gradient goes (a mask, a bound). Where they
+        have no value now, they are none any more when it runs, but as residuals they are.
+        """
+        kinds = list(map(jax.typeof, ys))
+        flows = list(map(differentiable, kinds))
+
+        def of_floats(*floats: Any) -> Any:
+            bar = iter(floats)
+            y_bars = [next(bar) if one else _jax.zero_tangent(y) for y, one in zip(kinds, flows, strict=True)]
+            return list(bwd(*residuals, *y_bars))
+
+        with self.ruled(name), _jax.set_current_trace(self):
+            traced = trace_function(of_floats, list(compress(kinds, flows)), rules=self.rules, alone=True)
+            any(map(self.is_active, traced.consts))
+        jaxpr, x_bars = traced.jaxpr, traced.out_tree
+        places = [place for place, _ in traced.results]
+        n, m = len(traced.consts), places.count(None)
+
+        def run(*operands: Any) -> Sequence[Any]:
+            consts, aside, y_bars = operands[:n], iter(operands[n : n + m]), operands[n + m :]
+            outs = evaluate(jaxpr, consts, list(compress(y_bars, flows)))
+            return x_bars.unflatten(next(aside) if place is None else outs[place] for place in places)
+
+        return run, [*traced.consts, *(value for place, value in traced.results if place is None)]
 
     def has_rule(self, fun: Any) -> bool:
         """Whether a function has the name of one of JAX's for which there is a rule in the table."""

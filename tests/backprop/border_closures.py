@@ -48,6 +48,12 @@ for _rule, _closing in RULES.items():
         f"a value computed inside, {_rule}", functools.partial(of_a_local_value, _closing), without=STAGED
     )
 
+    CLOSURES.around(
+        f"a stopped value of the argument, {_rule}",
+        lambda closing=_closing: lambda x: closing(lax.stop_gradient(jnp.sin(x)))(x),
+        without=(*STAGED, "vmap inside"),
+    )
+
 CLOSED_OVER = {
     "a function of data": lambda J, rule: J.grad(lambda x, y: rule(jnp.sin(y))(x).sum())(X, Y),
     "a function of data, jit outside": lambda J, rule: jax.jit(
@@ -70,6 +76,9 @@ CLOSED_OVER = {
         lambda c, y: (c, J.grad(lambda x: rule(jnp.sin(y))(x))(c)), A, Y
     )[1],
     "a stopped value": lambda J, rule: J.grad(lambda x: rule(lax.stop_gradient(jnp.sin(x)))(x))(B),
+    "a mask of the argument, jit and vmap outside": lambda J, rule: jax.jit(
+        jax.vmap(J.value_and_grad(lambda x: rule(x > 0)(x)))
+    )(X),
     "a mask": lambda J, rule: J.grad(lambda x, y: rule(y > 0)(x).sum())(X, Y),
     "a random number": lambda J, rule: J.grad(lambda x, key: rule(jax.random.uniform(key))(x))(
         B, jax.random.key(0)
