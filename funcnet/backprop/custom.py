@@ -136,13 +136,13 @@ class Differentiated(Trace):
         with self.ruled(name), _jax.set_current_trace(self):
             traced = trace_function(of_floats, list(compress(kinds, flows)), rules=self.rules, alone=True)
             any(map(self.is_active, traced.consts))
-        jaxpr, x_bars = traced.jaxpr, traced.out_tree
+        jaxpr, x_bars = _jax.without_constants(traced.jaxpr), traced.out_tree
         places = [place for place, _ in traced.results]
         n, m = len(traced.consts), places.count(None)
 
         def run(*operands: Any) -> Sequence[Any]:
             consts, aside, y_bars = operands[:n], iter(operands[n : n + m]), operands[n + m :]
-            outs = evaluate(jaxpr, consts, list(compress(y_bars, flows)))
+            outs = evaluate(jaxpr, (), [*compress(y_bars, flows), *consts])
             return x_bars.unflatten(next(aside) if place is None else outs[place] for place in places)
 
         return run, [*traced.consts, *(value for place, value in traced.results if place is None)]
