@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from funcnet import _jax
 
 FORWARD = {
     "log": "log needs an input above 0: add a small number to it, or use a function that has the limit built "
@@ -24,6 +28,9 @@ FORWARD = {
     "custom_linear_solve": "The matrix is singular, or nearly: add a small multiple of the unit matrix",
     "acosh": "acosh takes 1 and more: jnp.maximum(x, 1)",
     "atanh": "atanh is infinite at −1 and 1: keep its input between with jnp.clip",
+    "lgamma": "lgamma is infinite at 0, −1, −2, …: keep its input above 0",
+    "digamma": "digamma is infinite at 0, −1, −2, …: keep its input above 0",
+    "erf_inv": "erf_inv takes −1 to 1, and is infinite there: keep its input between with jnp.clip",
 }
 FORWARD |= {"expm1": FORWARD["exp"], "exp2": FORWARD["exp"]}
 
@@ -36,7 +43,18 @@ BACKWARD = {
     "asin": "The slope of asin is ∞ at −1 and 1: clip its input a little within",
     "pow": "A power below 1 has the slope ∞ at 0: add a small number to the base",
     "custom_vjp_call": "The backward of this custom_vjp returns it: funcnet.check_vjp can check it",
+    "atan2": "atan2 has no slope at (0, 0): put jnp.where around its inputs so that they are never both 0",
+    "atanh": "The slope of atanh is ∞ at −1 and 1: clip its input a little within",
+    "acosh": "The slope of acosh is ∞ at 1: clip its input a little above",
+    "svd": "Vectors have no slope where two singular values are equal, or one is 0: make a loss of the "
+    "values alone, or take the values apart by a little noise on the matrix",
+    "eigh": "Vectors have no slope where two eigenvalues are equal: make a loss of the values alone, or take "
+    "them apart by a little noise on the matrix",
+    "qr": "The columns depend on each other, where qr has no slope: add a little noise to the matrix",
+    "cholesky": FORWARD["cholesky"],
+    "custom_linear_solve": FORWARD["custom_linear_solve"],
 }
+BACKWARD |= {"eig": BACKWARD["eigh"], "householder_product": BACKWARD["qr"]}
 BACKWARD |= {"rsqrt": BACKWARD["sqrt"], "cbrt": BACKWARD["sqrt"], "log1p": BACKWARD["log"]}
 
 MASKED = (
@@ -49,17 +67,43 @@ ZERO = (
     "rules=funcnet.STRONG_ZERO) sends back 0 there"
 )
 INFINITIES = (
-    "Infinities went in, as in ∞ − ∞, 0 · ∞ and ∞ / ∞, or a NaN that is written in the code: if they are "
-    "meant, as in a mask, leave their places out here"
+    "Infinities went in, as in ∞ − ∞, 0 · ∞ and ∞ / ∞: if they are meant, as in a mask, leave their places "
+    "out here; if not, look at where they are from"
+)
+NOTHING_LEFT = (
+    "∞ − ∞: in a softmax or a sum of exponentials this is a row of which a mask leaves nothing. Leave one "
+    "place of it, or mask by a finite number, as jnp.finfo(x.dtype).min, or by where= of jax.nn.softmax"
 )
 LABEL = (
     "A label that is none of the classes has NaN for a loss: labels go from 0 to the number of scores − 1; "
     "leave out examples without one by funcnet.nn.weighted_mean"
 )
 PARAMETER = (
-    "An update or a file has made it so: look at the step before, at the learning rate and at the "
-    "checkpoint; in data, look for missing values"
+    "A parameter was so before this ran: its initial value, an update or a file. Look at the step before, at "
+    "the learning rate and at the checkpoint"
 )
+DATA = (
+    "It came in as data: look for missing values where it is read, and for a division by 0 or a logarithm "
+    "where it is scaled"
+)
+UNDEFINED = "There is no such value for these inputs, as of 0 / 0: keep its input from there, as by jnp.where"
+FLAT = "There is no slope at these inputs, as of 0 / 0: keep its input from there, by a jnp.where around it"
+SETTING = (
+    "If it is meant, as the log_prob of a value outside of a distribution's support, look at what the "
+    "condition is of"
+)
+SUMS = frozenset(
+    ("dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "fft", "scatter-add", "reduce_window_sum")
+)
+"""What makes NaN of finite numbers only where parts of the sum are too large."""
+DEFINED = {
+    "slogdet": "The determinant is 0: add a small multiple of the unit matrix",
+    "det": "The determinant is 0: add a small multiple of the unit matrix",
+    "var": "There are no more values than ddof: a batch of one has no such variance",
+    "std": "There are no more values than ddof: a batch of one has no such deviation",
+    "nanmean": "There is no value that is no NaN",
+}
+"""By the name of a function of JAX's: when it gives a constant that is infinite or NaN."""
 
 
 def advice(
@@ -75,14 +119,13 @@ def advice(
         made: its output, or the gradient that it sends back.
         masked: whether only a gradient that nothing was left of met an infinite slope.
     """
-    if not primitive:
-        return PARAMETER
     if masked:
         return MASKED
     if direction == "forward":
         meant = any(_is_float(x) and bool(jnp.any(~jnp.isfinite(x))) for x in inputs)
         if meant:
-            return INFINITIES
+            of_a_mask = primitive == "sub" and not any(jnp.any(jnp.isposinf(x)) for x in inputs)
+            return NOTHING_LEFT if of_a_mask else INFINITIES
         if (
             primitive == "custom_vjp_call"
             and bool(jnp.any(jnp.isnan(made)))
@@ -91,10 +134,40 @@ def advice(
             return LABEL
         if primitive == "integer_pow" and not jnp.all(inputs[0]):
             return FORWARD["div"]  # of 0 to a power below 0; others are too large
-        return FORWARD.get(primitive, _too_large(made, "number"))
+        return FORWARD.get(primitive) or (
+            UNDEFINED if _is_undefined(primitive, made) else _too_large(made, "number")
+        )
+    slope = BACKWARD.get(primitive) or (
+        FLAT if _is_undefined(primitive, made) else _too_large(made, "gradient")
+    )
     if all(y_bar is None or _is_zero_at(~jnp.isfinite(made), y_bar) for y_bar in upstream):
-        return ZERO
-    return BACKWARD.get(primitive, _too_large(made, "gradient"))
+        return f"{ZERO}. {slope}" if primitive in BACKWARD else ZERO
+    return slope
+
+
+def written_advice(name: str, what: str) -> str:
+    """What to do about an infinity or NaN that is written in the code, in a function of this name."""
+    if name in DEFINED:
+        return DEFINED[name]
+    return f"It is {'a NaN' if what == 'NaN' else 'an ∞'} that is written in the code. {SETTING}"
+
+
+def hint_of(eqn: _jax.Equation, inputs: Sequence[Any]) -> str:
+    """What to do about a gate by its parameters: an index that is outside, which a gather makes NaN of."""
+    if eqn.primitive.name != "gather" or eqn.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
+        return ""
+    x, indices = map(np.asarray, inputs)
+    axes = list(eqn.params["dimension_numbers"].start_index_map)
+    last = np.array([x.shape[axis] - eqn.params["slice_sizes"][axis] for axis in axes])
+    outside = np.argwhere((indices < 0) | (indices > last))
+    if not outside.size:
+        return ""
+    *place, k = outside[0]
+    return (
+        f"Index {indices[*place, k]}, number {[int(i) for i in place]} of the indices, is outside of axis "
+        f"{axes[k]}, where there are 0 to {last[k]}, and what is read there is NaN: as of a label that is no "
+        f"class, or a token that the table does not have"
+    )
 
 
 def _is_zero_at(places: Any, y_bar: Any) -> bool:
@@ -106,10 +179,15 @@ def _is_float(x: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
 
+def _is_undefined(primitive: str, made: Any) -> bool:
+    """Whether there is no number for an element, rather than one that is too large."""
+    return primitive not in SUMS and bool(jnp.any(jnp.isnan(made)))
+
+
 def _too_large(made: Any, what: str) -> str:
     dtype = jnp.result_type(made)
     ways = "clip gradients, lower the learning rate" if what == "gradient" else "lower the learning rate"
-    wider = " or compute in float32" if dtype.itemsize < 4 else ""
+    wider = ", the loss's scale, or compute in float32" if dtype.itemsize < 4 else ""
     return (
         f"The {what} is too large for {dtype}, which ends at {float(jnp.finfo(dtype).max):.3g}: scale the "
         f"inputs, {ways}{wider}"

@@ -21,6 +21,7 @@ from funcnet.backprop.activity import Mask, differentiable
 from funcnet.backprop.checks import check_callable, traced_without_values
 from funcnet.backprop.composed import with_calls
 from funcnet.backprop.program import CALLS
+from funcnet.nonfinite.advice import DATA, PARAMETER
 from funcnet.nonfinite.backward import Gradients, engines
 from funcnet.nonfinite.finding import Gate, Operand, Where
 from funcnet.nonfinite.forward import Source, Values, has, not_finite
@@ -68,7 +69,7 @@ def find_nonfinite(
         for test in (jnp.isnan, jnp.isinf):
             bad = [atom for atom in program.outvars if has(test, values.value(atom))]
             if bad:
-                return _of_source(values.source(bad, test), values, bad[0])
+                return _of_source(values.source(bad, test), values, bad[0], asked)
         if not any(asked):
             return None
         return _of_gradients(Values(with_calls(program, RULES), (), xs, Where(), names), asked, names, rules)
@@ -117,16 +118,19 @@ def _traced(
     return _jax.without_constants(program), values, names, (*asked, *[False] * len(consts))
 
 
-def _of_source(source: Source, values: Values, bad: Any) -> Gate:
+def _of_source(source: Source, values: Values, bad: Any, asked: Mask) -> Gate:
     """The finding of a search for values: a gate, or an argument that is not finite."""
-    if found := source.gate or source.written:
-        return found
     if source.operand is None:
         number, name = values.value(bad), "a constant of the program"
-        return Gate("forward", name, "", "", (), (Operand(name, number),), number)
+        constant = Gate("forward", name, "", "", (), (Operand(name, number),), number, hint=DATA)
+        return source.gate or source.written or constant
     v = values.jaxpr.invars[source.operand]
-    x, name = values.value(v), values.name(v)
-    return Gate("forward", name, "", first_use(values.jaxpr, v, Where()), (), (Operand(name, x),), x)
+    operand = Operand(values.name(v), values.value(v))
+    if source.gate:
+        return dataclasses.replace(source.gate, came=operand)
+    hint = PARAMETER if asked[source.operand] else DATA if any(asked) else f"{PARAMETER}. {DATA}"
+    line = first_use(values.jaxpr, v, Where())
+    return Gate("forward", operand.name, "", line, (), (operand,), operand.value, hint=hint)
 
 
 def first_use(jaxpr: _jax.Jaxpr, v: _jax.Var, where: Where) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from funcnet import _jax
 from funcnet.drawing.diagram.arrays import is_numeric, plain
 from funcnet.drawing.render.numbers import array_type, not_finite, number
-from funcnet.nonfinite.advice import advice
+from funcnet.nonfinite.advice import advice, hint_of, written_advice
 
 Direction = Literal["forward", "backward"]
 
@@ -40,8 +40,11 @@ class Gate:
         upstream: the gradients that came to it; empty in the forward direction, and for what a backward of a
             user's computes.
         formula: its way back.
-        then: the gate that made NaN of its infinity.
+        then: the gate that made NaN of its infinity, or took an infinity because of its NaN.
+        came: the argument that its infinities are from, if they are from one.
         masked: whether this is no gradient of the function, but 0 · ∞ where a select took another branch.
+        written: whether it only takes what is written in the code.
+        hint: what to do, where that is not to be seen from primitive and values.
     """
 
     direction: Direction
@@ -54,11 +57,18 @@ class Gate:
     upstream: tuple[Any, ...] = ()
     formula: str = ""
     then: "Gate | None" = None
+    came: Operand | None = None
     masked: bool = False
+    written: bool = False
+    hint: str = ""
 
     @property
     def advice(self) -> str:
         """What to do."""
+        if self.hint:
+            return self.hint
+        if self.written:
+            return written_advice(self.name, self.what)
         direction = "backward" if self.upstream else "forward"
         values = [one.value for one in self.inputs]
         return advice(direction, self.primitive, values, self.upstream, self.made, self.masked)
@@ -66,8 +76,12 @@ class Gate:
     @property
     def what(self) -> str:
         """NaN or an infinity."""
-        made = plain(self.made)
-        return "NaN" if np.isnan(made).any() and not np.isinf(made).any() else "∞"
+        return "NaN" if np.isnan(plain(self.made)).any() else "∞"
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """The indices of the first element that is none."""
+        return first_place(self.made)
 
     def __str__(self) -> str:
         return " ".join(self._sentences())
@@ -85,20 +99,21 @@ class Gate:
         yield from filter(None, [self._first_element()])
         if self.formula:
             yield f"Its rule: {self.formula}."
+        if self.came:
+            yield f"The ∞ came in with {self.came.name}{at_place(self.came.value)}."
         if self.then:
-            yield f"Then {self.then.name} at {self.then.line} made NaN of it."
+            yield f"Then {self.then.name} at {self.then.line} made {self.then.what} of it."
         yield f"{self.advice}."
 
     def _first_element(self) -> str:
         """The first element that is none, and what stands in its place in the inputs."""
         made = plain(self.made)
-        if not made.ndim or not self.primitive:
+        if not made.ndim:
             return ""
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(made))[0])
-        alike = [plain(one.value) for one in self.inputs if is_numeric(one.value)]
-        there = [number(x[at].item()) for x in alike if x.shape == made.shape]
+        alike = [plain(one.value) for one in self.inputs if is_numeric(one.value)] if self.primitive else []
+        there = [number(x[self.place].item()) for x in alike if x.shape == made.shape]
         given = f", where the inputs are {', '.join(there)}" if there else ""
-        return f"The first is element {list(at)}{given}."
+        return f"The first is element {list(self.place)}{given}."
 
 
 @dataclass(frozen=True)
@@ -108,21 +123,22 @@ class Where:
     Attributes:
         within: the calls and the steps of loops, the outermost first.
         line: the line of the innermost call.
-        fixed: whether the program is JAX's own, so that its lines are that of the call.
+        fixed: the function of JAX's own whose program it is, so that only lines inside of it count: it may
+            have been traced for another call. Empty for all else.
     """
 
     within: tuple[str, ...] = ()
     line: str = ""
-    fixed: bool = False
+    fixed: str = ""
 
     def line_of(self, eqn: _jax.Equation) -> str:
         """The user's line of an equation."""
-        return self.line if self.fixed else _jax.line_with_caller(eqn) or self.line
+        return _jax.line_with_library(eqn, self.fixed) or self.line
 
     def into(self, eqn: _jax.Equation) -> "Where":
         """Inside the program of an equation."""
         name = name_of(eqn)
-        return Where((*self.within, name), self.line_of(eqn), self.fixed or _jax.is_of_jax(eqn))
+        return Where((*self.within, name), self.line_of(eqn), self.fixed or _jax.jax_function(eqn))
 
     def step(self, t: int, length: int) -> "Where":
         """Inside the step of a loop."""
@@ -133,15 +149,29 @@ class Where:
         self, direction: Direction, eqn: _jax.Equation, inputs: tuple[Operand, ...], made: Any, **more: Any
     ) -> Gate:
         """A gate of the program."""
-        scopes = tuple(filter(None, _jax.scope(eqn).split("/")))
+        scopes = (scope for scope in _jax.scope(eqn).split("/") if scope and "()" not in scope)
         around = (*self.within, *scopes)
         name = eqn.primitive.name
-        return Gate(direction, name_of(eqn), name, self.line_of(eqn), around, inputs, made, **more)
+        hint = hint_of(eqn, [one.value for one in inputs]) if direction == "forward" else ""
+        return Gate(direction, name_of(eqn), name, self.line_of(eqn), around, inputs, made, hint=hint, **more)
 
 
 def name_of(eqn: _jax.Equation) -> str:
     """The function that an equation calls, else its primitive, without the underscore of JAX's helpers."""
     return (_jax.function_name(eqn) or eqn.primitive.name).strip("_")
+
+
+def first_place(value: Any) -> tuple[int, ...]:
+    """The indices of the first NaN of an array, or, without one, of its first infinity."""
+    x = plain(value)
+    bad = np.isnan(x) if np.isnan(x).any() else ~np.isfinite(x)
+    return tuple(int(i) for i in np.argwhere(bad)[0])
+
+
+def at_place(value: Any) -> str:
+    """The first element of an array that is none, in words; nothing of a number."""
+    place = first_place(value)
+    return f", element {list(place)}" if place else ""
 
 
 def spread(value: Any) -> str:

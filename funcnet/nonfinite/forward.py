@@ -4,14 +4,15 @@ A program has run, and every value in it is at hand. From a value with a NaN the
 that have one, from an infinity to the infinite ones, until a gate is reached that made it of others. Where
 NaN was made of infinities, as in ∞ − ∞, it asks on for these: was it a gate that made them, then that was
 the first; an infinite argument or constant may be meant, as in a mask, and the gate that made NaN of it is
-the one to name. A value that a select has left behind is not on that way.
+the one to name. A value that a select has left behind is not on that way; but where a NaN has made a select
+take an infinity that is written in the code, the NaN was first.
 
 A call, the branch that a cond took and the step of a loop are programs too, and are searched alike.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +47,18 @@ class Source:
         operand: the number of the program's operand that the rest comes from, if it comes from one: all of
             it where there is no gate, else the infinities of which the gate made NaN.
         written: the gate that reads an infinity that is written in the code, where all comes from one.
+        of_nan: whether what the operand holds is a NaN, and not what was searched for.
     """
 
     gate: Gate | None = None
     operand: int | None = None
     written: Gate | None = None
+    of_nan: bool = False
 
     def asked_on(self, further: "Source") -> "Source":
         """With what the search around the program has found for the operand."""
         if self.gate is None or further.gate is None:
-            return Source(further.gate or self.gate, further.operand)
+            return Source(further.gate or self.gate, further.operand, of_nan=further.of_nan)
         return Source(dataclasses.replace(further.gate, then=self.gate), further.operand)
 
 
@@ -96,31 +99,70 @@ class Values:
             inner = self.inside(eqn, k, test)
             if inner is None:
                 guilty = self.guilty(eqn, k, test)
+                inner = Source() if guilty else self.made_by(eqn, k, test)
+                if guilty and all(map(_jax.is_literal, guilty)):
+                    inner = self.written_at(eqn, k, test)
                 pending += guilty
-                if not guilty or (test is jnp.isnan and all(map(_jax.is_literal, guilty))):
-                    gates.append((i, self.made_by(eqn, k, test)))
-                elif all(map(_jax.is_literal, guilty)):
-                    written.append(Source(written=self.gate(eqn, k)))
-            elif inner.operand is None:
-                gates += [(i, inner)] if inner.gate else []
-                written += [inner] if inner.written else []
-            elif inner.gate is None and test is jnp.isnan and _jax.is_literal(eqn.invars[inner.operand]):
-                gates.append((i, Source(self.gate(eqn, k))))  # a NaN that is written in the code
-            elif inner.gate is None and _jax.is_literal(eqn.invars[inner.operand]):
-                written.append(Source(written=self.gate(eqn, k)))
-            elif inner.gate is None:
-                pending.append(eqn.invars[inner.operand])
-            else:
-                gates.append((i, inner.asked_on(self.source([eqn.invars[inner.operand]], jnp.isinf))))
+            elif inner.operand is not None:
+                given = eqn.invars[inner.operand]
+                if inner.gate or inner.of_nan:
+                    inner = inner.asked_on(self.source([given], jnp.isnan if inner.of_nan else jnp.isinf))
+                elif _jax.is_literal(given):
+                    inner = self.written_at(eqn, k, test)
+                else:
+                    pending.append(given)
+                    inner = Source()
+            if _jax.jax_function(eqn) and (mine := inner.gate or inner.written) and mine.written:
+                inner = self.written_at(eqn, k, test)  # what the function is defined to be
+            gates += [(i, inner)] if inner.gate else []
+            ends += [inner] if inner.operand is not None and not inner.gate else []
+            written += [inner] if inner.written else []
         if gates:
             return min(gates, key=lambda found: found[0])[1]
         return next(iter(ends + written), Source())
 
+    def written_at(self, eqn: _jax.Equation, k: int, test: Test) -> Source:
+        """A gate that makes it of what is written in the code; or the NaN that made a select take that."""
+        gate = dataclasses.replace(self.gate(eqn, k), written=True)
+        if test is jnp.isnan:
+            return Source(gate)
+        conditions = (v for v in self.before(eqn, lambda v: v.aval.dtype == bool))
+        nan = next((v for v in conditions if has(jnp.isnan, self.value(v))), None)
+        return Source(written=gate) if nan is None else self.nan_before(gate, nan)
+
+    def before(self, eqn: _jax.Equation, through: Callable[[Any], bool]) -> Iterator[Any]:
+        """The variables that an equation is made of, back through those that `through` says."""
+        seen: set[Any] = set()
+        pending = list(eqn.invars)
+        while pending:
+            v = pending.pop()
+            if _jax.is_literal(v) or v in seen:
+                continue
+            seen.add(v)
+            yield v
+            if v in self.makers and through(v):
+                pending += self.jaxpr.eqns[self.makers[v][0]].invars
+
+    def nan_before(self, gate: Gate, v: Any) -> Source:
+        """The NaN in a variable, of which came what a gate made, though not by way of numbers."""
+        found = self.source([v], jnp.isnan)
+        first = found.gate and dataclasses.replace(found.gate, then=found.gate.then or gate)
+        return Source(first, found.operand, of_nan=found.operand is not None)
+
     def made_by(self, eqn: _jax.Equation, k: int, test: Test) -> Source:
-        """A gate that made it of what does not pass the test."""
+        """A gate that made it of what does not pass the test; or the NaN that ended a loop before it."""
         found = Source(self.gate(eqn, k))
         infinite = [v for v in eqn.invars if has(jnp.isinf, self.value(v))]
-        return found.asked_on(self.source(infinite, jnp.isinf)) if test is jnp.isnan and infinite else found
+        if test is jnp.isnan and infinite:
+            return found.asked_on(self.source(infinite, jnp.isinf))
+        loops = {
+            v
+            for v in self.before(eqn, lambda v: True)
+            if v in self.makers and self.jaxpr.eqns[self.makers[v][0]].primitive.name == "while"
+        }
+        outs = [y for v in loops for y in self.jaxpr.eqns[self.makers[v][0]].outvars]
+        nan = next((y for y in outs if has(jnp.isnan, self.value(y))), None)
+        return found if nan is None else self.nan_before(self.gate(eqn, k), nan)
 
     def guilty(self, eqn: _jax.Equation, k: int, test: Test) -> list[Any]:
         """The operands from which an output has what passes the test: each alone, or else together."""
@@ -195,7 +237,8 @@ def search_loop(loop: Loop, k: int, test: Test, where: Where, names: Sequence[st
         carry = None if found.operand is None else found.operand - loop.consts
         if carry is None or not 0 <= carry < loop.carries or t == 0:
             return found
-        return found.asked_on(made_in(carry, t - 1, jnp.isinf if found.gate else test))
+        other = jnp.isnan if found.of_nan else jnp.isinf if found.gate else test
+        return found.asked_on(made_in(carry, t - 1, other))
 
     def flags_of(other: Test) -> Any:
         return flags if other is test else loop.flags(other)

@@ -63,6 +63,7 @@ class Batches:
         describe: what the data are, as JSON can hold it, with a digest of their content.
         reads: whether loading takes the host's time, so that it is worth doing ahead.
         over: the same batches for devices of a mesh: what is loaded is on all of them, or each has its part.
+        rows: of (seed, step), which examples a batch consists of; None where there are none.
     """
 
     load: Callable[[Seed, Step, int], Any]
@@ -72,6 +73,7 @@ class Batches:
     describe: Callable[[], dict[str, Any]]
     reads: bool = False
     over: Callable[[Mesh], "Batches"] | None = None
+    rows: Callable[..., np.ndarray] | None = None
 
     def on(self, mesh: Mesh) -> "Batches":
         """The same batches, of which what is loaded is on the devices of a mesh, of all processes."""
@@ -146,6 +148,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
         slices.per_epoch,
         lambda: slices.describe(arrays),
         over=lambda mesh: in_memory(replicated(arrays, mesh), size),
+        rows=slices.rows,
     )
 
 
@@ -245,6 +248,12 @@ class Slices(NamedTuple):
         start = step // self.per_epoch - first, step % self.per_epoch * self.size
         rows = lax.dynamic_slice(visits, start, (1, self.size))[0]
         return jax.tree.map(lambda array: _gathered(array, rows), arrays)
+
+    def rows(self, seed: Seed, step: Step) -> np.ndarray:
+        """Which examples the batch of a step consists of."""
+        start = step % self.per_epoch * self.size
+        order = orders(jax.random.key(seed), self.examples, step // self.per_epoch, 1)[0]
+        return np.asarray(order)[start : start + self.size]
 
     def describe(self, content: Any) -> dict[str, Any]:
         """What such data are."""

@@ -151,3 +151,19 @@ def takes_key(loss: Loss) -> bool:
             f"the loss takes {signature}; expected loss(params, batch) or loss(params, batch, key)"
         ) from error
     return keyed
+
+
+def takes_params_alone(grad: Callable) -> bool:
+    """Whether `grad` makes value and gradients by any one argument, as `jax.value_and_grad` does.
+
+    One that is made for batches needs more, and its loss may be that of one example.
+
+    >>> takes_params_alone(jax.value_and_grad), takes_params_alone(lambda loss, has_aux: lambda w, batch: w)
+    (True, False)
+    """
+    x = jax.ShapeDtypeStruct((), jnp.float32)
+    try:
+        (value, _), gradient = jax.eval_shape(lambda x: grad(lambda x: (x**2, ()), has_aux=True)(x), x)
+    except Exception:  # whatever a function of the user's says of arguments that are not there
+        return False
+    return (value.shape, gradient.shape) == ((), ())

@@ -5,8 +5,9 @@ find the first bad one, and that one with every value and gradient looked at (`w
 optimizer's update.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,8 +16,10 @@ from jaxtyping import Array, Bool
 
 from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
-from funcnet.nonfinite import find_nonfinite
-from funcnet.train.loss import completed, floats
+from funcnet.nonfinite import Gate, find_nonfinite
+from funcnet.nonfinite.advice import DATA
+from funcnet.nonfinite.finding import first_place
+from funcnet.train.loss import completed, floats, takes_params_alone
 from funcnet.train.update import updated
 
 SMALL = 10_000
@@ -52,7 +55,15 @@ def _half_means(x: Array) -> Array:
     return jnp.matmul(x, jnp.full(x.shape[-1], 0.5 / n, x.dtype), preferred_element_type=wide)
 
 
-def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> NonFiniteError:
+def why(
+    loss: Callable,
+    optimizer: Any,
+    state: Any,
+    *batch: Any,
+    grad: Callable = value_and_grad,
+    rows: Sequence[int] = (),
+    **key: Any,
+) -> NonFiniteError:
     """The error that says why a state has no finite next step.
 
     Args:
@@ -60,6 +71,8 @@ def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> 
         optimizer: one of optax's.
         state: with `params`, `optimizer_state` and `step`, as it was before the step.
         *batch: of the step.
+        grad: what makes value and gradients.
+        rows: which examples of the data the batch consists of, where that is known.
         **key: of the step, if the loss takes one.
 
     >>> import optax
@@ -83,27 +96,56 @@ def why(loss: Callable, optimizer: Any, state: Any, *batch: Any, **key: Any) -> 
     def kept(*args: Any, **kwargs: Any) -> tuple:
         return parts(*args, **kwargs)[2:]
 
-    def of_trained(trained: Any) -> Any:
-        return scalar(completed(trained, state.params), *batch, **key)
+    @functools.wraps(loss)
+    def differentiated(params: Any, *batch: Any, **key: Any) -> Any:
+        def whole(trained: Any, *batch: Any) -> tuple[Any, tuple]:
+            value, *rest = parts(
+                completed(trained, params), *batch[:-1], **({"key": batch[-1]} if key else {})
+            )
+            return value, tuple(rest)
+
+        given = *batch, key.get("key", jax.random.key(0))
+        (value, _), gradients = grad(whole, has_aux=True)(floats(params), *given)
+        return value, gradients
 
     def update(gradients: Any, optimizer_state: Any, trained: Any) -> Any:
-        grad_fn = jax.grad(of_trained)
-        return updated(optimizer, gradients, optimizer_state, trained, value, of_trained, grad_fn)[0]
+        value_fn = lambda trained: scalar(completed(trained, state.params), *batch, **key)  # noqa: E731
+        given = value, value_fn, jax.grad(value_fn)
+        return updated(optimizer, gradients, optimizer_state, trained, *given)[0]
 
     at = f"at step {int(state.step)}"
-    if found := find_nonfinite(scalar)(state.params, *batch, **key):
-        return NonFiniteError(f"{at} {found}")
-    if found := find_nonfinite(kept, argnums=())(state.params, *batch, **key):
-        return NonFiniteError(f"{at} the loss is finite, but not what it keeps. {found}")
+    as_a_whole = takes_params_alone(grad)
+    found = find_nonfinite(scalar)(state.params, *batch, **key) if as_a_whole else None
+    if found and not found.masked:
+        return NonFiniteError(f"{at} {_told(found, batch, rows)}")
+    others = None if grad is value_and_grad else find_nonfinite(differentiated, argnums=())
+    if bad := others and others(state.params, *batch, **key):
+        told = _told(found or bad, batch, rows)
+        return NonFiniteError(f"{at} in what grad makes of the loss, {told}")
+    if bad := as_a_whole and find_nonfinite(kept, argnums=())(state.params, *batch, **key):
+        told = _told(bad, batch, rows)
+        return NonFiniteError(f"{at} the loss is finite, but not what it keeps. {told}")
     trained = floats(state.params)
-    value, gradients = value_and_grad(of_trained)(trained)
-    if found := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained):
+    value, gradients = differentiated(state.params, *batch, **key)
+    if bad := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained):
         return NonFiniteError(
-            f"{at} loss and gradients are finite, but the update is not. {found} Lower the learning rate, or "
-            f"look at its schedule."
+            f"{at} loss and gradients are finite, but the update is not. {bad} Look at the optimizer's "
+            f"settings: eps, the learning rate and its schedule."
         )
     return NonFiniteError(
-        f"{at} something was infinite or NaN, but loss, gradients by funcnet's rules and update are finite "
-        f"when computed again. With other gradients (grad=jax.value_and_grad) take funcnet's; in half "
+        f"{at} something was infinite or NaN, but loss, gradients and update are finite when computed again, "
+        f"each value by itself: close to the end of its type a number may be rounded either way. In half "
         f"precision compute in float32."
     )
+
+
+def _told(found: Gate, batch: Any, rows: Sequence[int]) -> str:
+    """A finding, and which example of the data it is that is not finite, if it came with the batch."""
+    came = found.came or (None if found.primitive else found.inputs[0])
+    leaves = [leaf for leaf in jax.tree.leaves(batch) if came and leaf is came.value]
+    if came and leaves and not found.primitive:
+        found = dataclasses.replace(found, hint=DATA)
+    if not came or not any(leaf.ndim and len(leaf) == len(rows) for leaf in leaves):
+        return str(found)
+    row = first_place(came.value)[0]
+    return f"{found} Row {row} of the batch is example {rows[row]} of the data."

@@ -95,7 +95,9 @@ def from_source(source: Any, size: int) -> Batches:
     batch = slices.size * sum(leaf[0].nbytes for leaf in jax.tree.leaves(sample))
     check_memory(batch, f"from_source: a batch of {slices.size} examples", "Take fewer")
     turns = min(slices.turns, max(1, READ_AT_ONCE // max(1, batch)))
-    whole = Batches(load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True)
+    whole = Batches(
+        load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True, rows=visited
+    )
     return replace(whole, over=lambda mesh: replace(whole, load=functools.partial(load, mesh=mesh)))
 
 

@@ -143,8 +143,10 @@ def broken(task: Task, state: State) -> NonFiniteError:
     """The error that says why a state has no finite next step."""
     step = int(state.step)
     batch, key = task.batches(step, task.seed), jax.random.fold_in(task.keys[0], step)
-    loss, optimizer, *_ = task.way
-    return why(loss, optimizer, state, batch, **({"key": key} if takes_key(loss) else {}))
+    loss, optimizer, grad, *_ = task.way
+    given = {"key": key} if takes_key(loss) else {}
+    rows = task.batches.rows(task.seed, step).tolist() if task.batches.rows else ()
+    return why(loss, optimizer, state, batch, grad=grad, rows=rows, **given)
 
 
 def _loop(

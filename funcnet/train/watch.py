@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool
 from funcnet import _jax
 from funcnet.backprop import value_and_grad
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.loss import takes_params_alone
 from funcnet.train.probes import Label, Probed
 from funcnet.train.sizes import ROW, Statistics, packed, unpacked, whole
 
@@ -82,7 +83,8 @@ def watched(
     """Makes what `grad` makes, a function to value and gradients, that returns what was seen beside them.
 
     Args:
-        grad: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options.
+        grad: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options. Of one that is made for
+            batches, as of a gradient for each example, the gradients of parameters are measured alone.
         full: whether more is measured than norms; under jit it may be a value, as `step % 100 == 0`, and
             there are two programs then, of which one runs.
 
@@ -96,6 +98,15 @@ def watched(
     """
 
     def of(loss: Callable, has_aux: bool = False) -> Callable:
+        def of_parameters(params: Any, *args: Any) -> tuple[Any, Any, Seen]:
+            value, gradients = grad(loss, has_aux=has_aux)(params, *args)
+            rows = [
+                jnp.where(full, whole(packed(g, True)), whole(packed(g, False)))
+                for g in jax.tree.leaves(gradients)
+            ]
+            places = tuple(Place("parameter", name) for name in named_leaves(gradients))
+            return value, gradients, Seen(jnp.stack(rows), places)
+
         def measured(params: Any, *args: Any) -> tuple[Any, Any, Seen]:
             leaves, tree = jax.tree.flatten((params, *args))
             names = [*named_leaves(params), *[""] * len(jax.tree.leaves(args))]
@@ -125,7 +136,7 @@ def watched(
                 places += map(Place, [kind] * len(labels), labels, lengths)
             return value, gradients, Seen(numbers, tuple(places))
 
-        return measured
+        return measured if takes_params_alone(grad) else of_parameters
 
     return of
 
