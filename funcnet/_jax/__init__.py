@@ -100,7 +100,6 @@ from funcnet._jax.lines import (
     function_name,
     is_of_jax,
     is_scoped,
-    jax_function,
     line_with_library,
     name_of,
     nameless,

@@ -34,29 +34,24 @@ def source_line(eqn: Equation) -> str:
     return _readable(eqn.source_info)
 
 
-def line_with_library(eqn: Equation, function: str = "") -> str:
+def line_with_library(eqn: Equation, around: str = "") -> str:
     """The innermost line that is in no library, with that of the library that it calls, if it calls one.
 
     Args:
         eqn: the equation.
-        function: in whose program it stands, as JAX says where that is: only lines inside of it count, as of
-            a user's function that it calls. There may be none.
+        around: such a line of the call of the function in which it stands, for one without own lines.
     """
     lines = source_info_util.summarize(eqn.source_info, 100).splitlines()[::-1]
-    innermost, *around = (lines[: _depth(eqn, lines, function)] if function else lines) or [""]
-    own = next(itertools.filterfalse(_is_in_a_library, around), "")
-    if not own or not _is_in_a_library(innermost):
-        return readable(innermost)
-    return f"{readable(own)}, inside {_importable(innermost)}"
+    own = next(itertools.filterfalse(_is_in_a_library, lines), "") or around.partition(INSIDE)[0]
+    if not lines:
+        return around
+    if not own or not _is_in_a_library(lines[0]):
+        return readable(lines[0])
+    return f"{readable(own)}{INSIDE}{_importable(lines[0])}"
 
 
-def _depth(eqn: Equation, lines: Sequence[str], function: str) -> int:
-    """How many of an equation's lines are inside of a function, innermost first."""
-    name, _, place = function.partition(" at ")
-    path, files = place.rpartition(":")[0], {re.sub(r":\d+(:\d+)? \(.*$", "", line) for line in lines}
-    codes = eqn.source_info.traceback.raw_frames()[0] if eqn.source_info.traceback else []
-    around = [i for i, code in enumerate(codes) if (code.co_name, code.co_filename) == (name, path)]
-    return sum(code.co_filename in files for code in codes[: max(around)]) if around else 0
+INSIDE = ", inside "
+"""Between the user's line and that of a library."""
 
 
 def _importable(line: str) -> str:
@@ -154,19 +149,12 @@ def defined_in(place: str | None) -> str:
     return ""
 
 
-def jax_function(eqn: Equation) -> str:
-    """The function of JAX's own that an equation calls, as JAX says where it is; empty for all else."""
-    names = ("jaxpr", "call_jaxpr")
-    places = [
-        open_jaxpr(eqn.params[name])[0].debug_info.func_src_info for name in names if name in eqn.params
-    ]
-    of_jax = (place for place in places if not f"{defined_in(place)}.".startswith((".", "funcnet.")))
-    return next(of_jax, "")
-
-
 def is_of_jax(eqn: Equation) -> bool:
     """Whether an equation calls a function of JAX's own, which may have been traced for another call."""
-    return bool(jax_function(eqn))
+    names = ("jaxpr", "call_jaxpr")
+    infos = [open_jaxpr(eqn.params[name])[0].debug_info for name in names if name in eqn.params]
+    places = [defined_in(info.func_src_info) for info in infos]
+    return any(place and not place.startswith("funcnet.") for place in places)
 
 
 def nameless(eqn: Equation) -> Equation:

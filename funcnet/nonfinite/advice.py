@@ -92,13 +92,9 @@ SETTING = (
     "If it is meant, as the log_prob of a value outside of a distribution's support, look at what the "
     "condition is of"
 )
-SUMS = frozenset(
-    ("dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "fft", "scatter-add", "reduce_window_sum")
-)
-"""What makes NaN of finite numbers only where parts of the sum are too large."""
+WHOLE = {"slogdet": "The determinant is 0: add a small multiple of the unit matrix"}
+"""By the name of a function of JAX's whose gates say less than its own name."""
 DEFINED = {
-    "slogdet": "The determinant is 0: add a small multiple of the unit matrix",
-    "det": "The determinant is 0: add a small multiple of the unit matrix",
     "var": "There are no more values than ddof: a batch of one has no such variance",
     "std": "There are no more values than ddof: a batch of one has no such deviation",
     "nanmean": "There is no value that is no NaN",
@@ -134,12 +130,8 @@ def advice(
             return LABEL
         if primitive == "integer_pow" and not jnp.all(inputs[0]):
             return FORWARD["div"]  # of 0 to a power below 0; others are too large
-        return FORWARD.get(primitive) or (
-            UNDEFINED if _is_undefined(primitive, made) else _too_large(made, "number")
-        )
-    slope = BACKWARD.get(primitive) or (
-        FLAT if _is_undefined(primitive, made) else _too_large(made, "gradient")
-    )
+        return FORWARD.get(primitive) or _size_or(UNDEFINED, "number", made, inputs)
+    slope = BACKWARD.get(primitive) or _size_or(FLAT, "gradient", made, (*inputs, *upstream))
     if all(y_bar is None or _is_zero_at(~jnp.isfinite(made), y_bar) for y_bar in upstream):
         return f"{ZERO}. {slope}" if primitive in BACKWARD else ZERO
     return slope
@@ -154,6 +146,8 @@ def written_advice(name: str, what: str) -> str:
 
 def hint_of(eqn: _jax.Equation, inputs: Sequence[Any]) -> str:
     """What to do about a gate by its parameters: an index that is outside, which a gather makes NaN of."""
+    if is_whole(eqn):
+        return WHOLE[_jax.function_name(eqn)]
     if eqn.primitive.name != "gather" or eqn.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
         return ""
     x, indices = map(np.asarray, inputs)
@@ -179,13 +173,18 @@ def _is_float(x: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
 
-def _is_undefined(primitive: str, made: Any) -> bool:
-    """Whether there is no number for an element, rather than one that is too large."""
-    return primitive not in SUMS and bool(jnp.any(jnp.isnan(made)))
+def is_whole(eqn: _jax.Equation) -> bool:
+    """Whether an equation calls a function of JAX's that is one gate here."""
+    return _jax.function_name(eqn) in WHOLE and _jax.is_of_jax(eqn)
 
 
-def _too_large(made: Any, what: str) -> str:
+def _size_or(undefined: str, what: str, made: Any, given: Sequence[Any]) -> str:
+    """That a number is too large for its type; of a NaN only if the product of what was given can be."""
     dtype = jnp.result_type(made)
+    floats = [np.abs(np.asarray(x, np.complex128)) for x in given if x is not None and _is_float(x)]
+    size = sum(np.log(np.max(x, initial=1, where=np.isfinite(x)) * max(1, x.size)) for x in floats)
+    if jnp.any(jnp.isnan(made)) and size < np.log(float(jnp.finfo(dtype).max)):
+        return undefined
     ways = "clip gradients, lower the learning rate" if what == "gradient" else "lower the learning rate"
     wider = ", the loss's scale, or compute in float32" if dtype.itemsize < 4 else ""
     return (

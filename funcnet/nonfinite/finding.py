@@ -122,23 +122,19 @@ class Where:
 
     Attributes:
         within: the calls and the steps of loops, the outermost first.
-        line: the line of the innermost call.
-        fixed: the function of JAX's own whose program it is, so that only lines inside of it count: it may
-            have been traced for another call. Empty for all else.
+        line: the line of the innermost call, for the programs of functions that have no lines of their own.
     """
 
     within: tuple[str, ...] = ()
     line: str = ""
-    fixed: str = ""
 
     def line_of(self, eqn: _jax.Equation) -> str:
         """The user's line of an equation."""
-        return _jax.line_with_library(eqn, self.fixed) or self.line
+        return _jax.line_with_library(eqn, self.line)
 
     def into(self, eqn: _jax.Equation) -> "Where":
         """Inside the program of an equation."""
-        name = name_of(eqn)
-        return Where((*self.within, name), self.line_of(eqn), self.fixed or _jax.jax_function(eqn))
+        return Where((*self.within, name_of(eqn)), self.line_of(eqn))
 
     def step(self, t: int, length: int) -> "Where":
         """Inside the step of a loop."""

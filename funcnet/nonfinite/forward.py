@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.program import CALLS, all_values, read
+from funcnet.nonfinite.advice import is_whole
 from funcnet.nonfinite.finding import Gate, Operand, Where
 from funcnet.nonfinite.loops import LOOPS, Loop
 
@@ -112,7 +113,7 @@ class Values:
                 else:
                     pending.append(given)
                     inner = Source()
-            if _jax.jax_function(eqn) and (mine := inner.gate or inner.written) and mine.written:
+            if _jax.is_of_jax(eqn) and (mine := inner.gate or inner.written) and mine.written:
                 inner = self.written_at(eqn, k, test)  # what the function is defined to be
             gates += [(i, inner)] if inner.gate else []
             ends += [inner] if inner.operand is not None and not inner.gate else []
@@ -182,7 +183,7 @@ class Values:
         xs, names = [self.value(atom) for atom in eqn.invars], list(map(self.name, eqn.invars))
         if eqn.primitive.name in LOOPS:
             return search_loop(LOOPS[eqn.primitive.name](eqn, xs), k, test, self.where.into(eqn), names)
-        called = opened(eqn, xs)
+        called = None if is_whole(eqn) else opened(eqn, xs)
         if called is None:
             return None
         (jaxpr, consts), first = called

@@ -121,7 +121,8 @@ def why(
     others = None if grad is value_and_grad else find_nonfinite(differentiated, argnums=())
     if bad := others and others(state.params, *batch, **key):
         told = _told(found or bad, batch, rows)
-        return NonFiniteError(f"{at} in what grad makes of the loss, {told}")
+        better = " By funcnet's rules, without grad=, they are finite." if as_a_whole and not found else ""
+        return NonFiniteError(f"{at} in what grad makes of the loss, {told}{better}")
     if bad := as_a_whole and find_nonfinite(kept, argnums=())(state.params, *batch, **key):
         told = _told(bad, batch, rows)
         return NonFiniteError(f"{at} the loss is finite, but not what it keeps. {told}")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import funcnet
-from tests.nonfinite import planted
+from tests.nonfinite import planted, planted_by_others
 
 pytestmark = pytest.mark.in_turns(2)
 
@@ -101,6 +101,54 @@ ROWS = [
     Row(planted.log_prob_outside_the_support, (TWO,), F, "where", "an ∞ that is written in the code"),
     Row(planted.softmax_written_out, (jnp.array([1.0, 200.0]),), F, "exp", "where the inputs are 200"),
     Row(planted.cholesky_of_an_indefinite_matrix, (TWO / 9,), F, "cholesky", "a positive definite matrix"),
+    Row(
+        planted_by_others.label_outside_in_optax,
+        (jnp.ones((2, 3)), jnp.array([0, 7])),
+        F,
+        "gather",
+        "Index 7, number [1, 0] of the indices, is outside of axis 1, where there are 0 to 2",
+    ),
+    Row(
+        planted_by_others.token_outside_in_flax,
+        (jnp.ones((4, 2)), jnp.array([3, 4])),
+        F,
+        "gather",
+        "inside flax/linen/linear.py",
+    ),
+    Row(
+        planted_by_others.product_in_equinox,
+        (jnp.full((2, 2), 1e38), jnp.full((3, 2), 9.0)),
+        F,
+        "dot_general",
+        "inside equinox/nn/_linear.py",
+    ),
+    Row(
+        planted_by_others.jitted_in_equinox,
+        (TWO, jnp.zeros(2)),
+        F,
+        "rsqrt",
+        "inside equinox/nn/_normalisation",
+    ),
+    Row(
+        planted_by_others.nan_behind_a_select,
+        ({"w": jnp.array([1, NAN])}, TWO),
+        F,
+        "p['w']",
+        "The first is element [1]. A parameter",
+    ),
+    Row(
+        planted_by_others.infinite_example,
+        (TWO, jnp.array([[1.0, 1.0], [1.0, INF]])),
+        F,
+        "sub",
+        "came in with x, element [1, 1]",
+    ),
+    Row(planted_by_others.equation_that_ends, (jnp.zeros(1),), F, "log", "in odeint"),
+    Row(planted_by_others.singular_determinant, (TWO,), F, "slogdet", "The determinant is 0"),
+    Row(planted_by_others.variance_of_one, (TWO,), F, "var", "no more values than ddof"),
+    Row(planted_by_others.equal_singular_values, (jnp.eye(2),), B, "svd", "two singular values are equal"),
+    Row(planted_by_others.angle_of_nothing, (jnp.zeros(2),), B, "atan2", "no slope at (0, 0)"),
+    Row(planted_by_others.focal, (jnp.float32(50),), B, "sqrt", "The slope of a root is ∞ at 0"),
     Row(planted.cosine_in_a_library, (TWO,), F, "div", "inside optax/losses"),
 ]
 
@@ -121,12 +169,16 @@ def test_what_goes_wrong_in_a_jitted_step_is_named(row):
     lines, first = inspect.getsourcelines(row.marked or row.loss)
     (line,) = (first + i for i, text in enumerate(lines) if text.endswith("# here\n"))
     assert (found.direction, found.name, found.masked) == (row.direction, row.name, row.only_jax)
-    assert f"planted.py:{line}" in found.line, str(found)
+    file = inspect.getsourcefile(row.marked or row.loss)
+    assert found.line.startswith(f"{file}:{line}:"), str(found)
     assert row.says in str(found), str(found)
 
 
 def test_the_rows_are_all_the_planted_functions():
     losses = {
-        f for name, f in vars(planted).items() if inspect.isfunction(f) and f.__module__ == planted.__name__
+        f
+        for module in (planted, planted_by_others)
+        for f in vars(module).values()
+        if inspect.isfunction(f) and f.__module__ == module.__name__
     }
     assert losses - {planted.cumprod_backward, planted.clipped_backward} == {row.loss for row in ROWS}

@@ -13,7 +13,7 @@ from jax import lax
 from funcnet import nn
 from funcnet._errors import DataError, NonFiniteError
 from funcnet.data import Split, load
-from funcnet.train import Batches, Config, State, fit, in_memory
+from funcnet.train import Batches, Config, State, fit, from_source, in_memory
 from funcnet.train.checkpoint import read
 from funcnet.train.nonfinite import finite, why
 
@@ -25,7 +25,7 @@ def test_a_learning_rate_far_too_high():
     """After one step the weights are near 1e30: the product with the second layer's overflows at step 1."""
     with pytest.raises(
         NonFiniteError,
-        match=r"at step 1 forward: affine makes ∞ at .*mlp\.py:.*turned\['layer2'\].*lower the learning rate",
+        match=r"at step 1 forward: affine makes NaN at .*mlp\.py:.*turned\['layer2'\].*the learning rate",
     ):
         fit(replace(CONFIG, learning_rate=1e30), SPIRAL)
 
@@ -46,7 +46,10 @@ def _with_extreme_input(value):
 def test_an_infinite_input():
     with (
         np.errstate(all="ignore"),
-        pytest.raises(NonFiniteError, match=r"at step [0-2] forward: affine makes ∞ .*batch.* of 200 ∞"),
+        pytest.raises(
+            NonFiniteError,
+            match=r"at step [0-2] forward: affine makes NaN .*of 200 ∞.* came in with batch\[0\], element \[",
+        ),
     ):
         fit(CONFIG, replace(SPIRAL, train=_with_extreme_input(np.inf)))
 
@@ -229,3 +232,61 @@ def test_what_cannot_be_repeated_is_said():
     optimizer = optax.sgd(0.1)
     error = why(loss, optimizer, state_of(optimizer), BATCH)
     assert "are finite when computed again" in str(error)
+
+
+@pytest.mark.parametrize("make", [in_memory, from_source])
+def test_the_example_that_is_not_finite_is_named(make):
+    x = np.ones((20, 2), np.float32)
+    x[13, 1] = np.nan
+    data = x if make is in_memory else list(x)
+    words = (
+        r"^at step \d forward: x is not finite itself .*element \[(\d), 1\]\..*as data.* Row \1 of the batch "
+    )
+    with pytest.raises(NonFiniteError, match=words + "is example 13 of the data"):
+        fit(lambda w, x: jnp.mean(x @ w), np.ones(2), make(data, 4), optimizer=optax.sgd(0.1), steps=5)
+
+
+def safe(w, x):
+    """Finite by funcnet's rules at 0, NaN by JAX's."""
+    return jnp.sum(jnp.where(w != 0, jnp.sin(w) / w, 1.0)) + jnp.sum((w - x) ** 2)
+
+
+def test_a_masked_zero_is_blamed_where_it_is_the_reason():
+    """Not by funcnet's gradients, where the update is infinite two steps later."""
+    run = functools.partial(fit, safe, np.zeros(3), in_memory(np.ones((4, 3), np.float32), 2), steps=5)
+    with pytest.raises(NonFiniteError, match=r"^at step 2 loss and gradients are finite, but the update is"):
+        run(optimizer=optax.sgd(lambda step: jnp.where(step == 2, jnp.inf, 0.0)))
+    with pytest.raises(NonFiniteError, match=r"^at step 0 in what grad makes of the loss, .*div.* a select "):
+        run(optimizer=optax.sgd(0.1), grad=jax.value_and_grad)
+
+
+def test_gradients_that_are_finite_by_funcnets_rules_alone():
+    loss = lambda w, x: jnp.sum(jnp.linalg.eigh(w * x)[1][:, 0] ** 3 * jnp.arange(3.0))  # noqa: E731
+    words = (
+        r"^at step 0 in what grad makes of the loss, .* in eigh.*By funcnet's rules, without grad=, they are"
+    )
+    with pytest.raises(NonFiniteError, match=words):
+        fit(loss, 2.0, lambda key: jnp.eye(3), optimizer=optax.sgd(0.1), steps=1, grad=jax.value_and_grad)
+
+
+def test_gradients_of_each_example_are_looked_at_as_they_are_made():
+    """The loss is that of one example, and an error of its own for all of them."""
+
+    def per_example(loss, has_aux):
+        each = jax.vmap(jax.value_and_grad(loss, has_aux=has_aux), in_axes=(None, 0, None))
+
+        def gradients(w, x, key):
+            value, gradients = each(w, x, key)
+            return jax.tree.map(jnp.mean, value), jnp.mean(gradients, 0)
+
+        return gradients
+
+    def loss(w, x):
+        assert x.shape == (2,)
+        return jnp.sqrt(jnp.sum((w * x) ** 2))
+
+    x = np.ones((6, 2), np.float32)
+    x[4] = 0
+    words = r"^at step [0-2] in what grad makes of the loss, forward: div .*test_nonfinite.py:\d+.*\(.*loss\)"
+    with pytest.raises(NonFiniteError, match=words):
+        fit(loss, np.ones(2), in_memory(x, 2), optimizer=optax.sgd(0.1), steps=3, grad=per_example)

@@ -54,6 +54,25 @@ def test_norms_of_an_mlp(grad):
     assert seen.gradients["layer1/tanh"].norm == pytest.approx(norm(h_bar), rel=1e-5)
 
 
+def test_gradients_of_each_example_are_watched_by_parameter():
+    """All of them together; the loss is that of one example."""
+
+    def per_example(loss, has_aux):
+        return jax.vmap(jax.value_and_grad(loss, has_aux=has_aux), in_axes=(None, 0))
+
+    def loss(w, x):
+        return jnp.sin(x @ w)
+
+    w = jnp.arange(5.0)
+    values, gradients, seen = jax.jit(watched(per_example)(loss))(w, X)
+    expected = jnp.cos(X @ w)[:, None] * X
+    np.testing.assert_allclose(values, jnp.sin(X @ w), rtol=1e-6)
+    np.testing.assert_allclose(gradients, expected, rtol=1e-5)
+    assert [place.kind for place in seen.places] == ["parameter"]
+    assert seen.parameters[""].norm == pytest.approx(norm(expected), rel=1e-5)
+    assert seen.parameters[""].maximum == pytest.approx(np.abs(expected).max(), rel=1e-5)
+
+
 def test_statistics_are_numpys():
     x = jnp.array([[0.0, 5e-10, -3e-9, 0.5], [-2e4, 0.0, 7.0, 2e3]])
     found = statistics(x)
