@@ -18,7 +18,22 @@ Each message says what came, what was expected and what to do. Where Python has 
 the same meaning the class derives from it too, so `except ValueError` keeps working.
 """
 
+import reprlib
 from typing import Any
+
+
+def came(value: Any) -> str:
+    """What came, in an error's words: a short value as it is written, and anything else by its kind.
+
+    >>> came(2.5), came("5"), came([1, 2]), came(len)
+    ('2.5', "'5'", 'a list', 'a builtin_function_or_method (len)')
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return reprlib.repr(value)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    kind, name = type(value).__name__, getattr(value, "__name__", "")
+    return f"a{'n' if kind[:1].lower() in 'aeiou' else ''} {kind}{f' ({name})' if name else ''}"
 
 
 class FuncnetError(Exception):

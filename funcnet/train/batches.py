@@ -102,7 +102,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
 
     Args:
         arrays: a pytree of arrays with one leading axis, of the examples.
-        size: examples in a batch.
+        size: examples in a batch; all of them, if there are fewer.
 
     Raises:
         ShapeError: the arrays have not the same number of examples, or none.
@@ -124,7 +124,14 @@ def in_memory(arrays: Any, size: int) -> Batches:
         "in_memory: the arrays",
         "Take from_source, which reads what a few steps need",
     )
-    arrays = jax.tree.map(jnp.asarray, arrays)
+    try:
+        arrays = jax.tree.map(jnp.asarray, arrays)
+    except TypeError as error:
+        kinds = ", ".join(dict.fromkeys(type(leaf).__name__ for leaf in jax.tree.leaves(arrays)))
+        raise ParameterError(
+            f"in_memory: got arrays of type {kinds}; expected what JAX makes arrays of. Take numpy.asarray "
+            f"of each, as of a table's columns."
+        ) from error
 
     @functools.lru_cache(1)
     def kept(seed: int, first: int, epochs: int) -> Array:
@@ -204,6 +211,11 @@ class Drawn(NamedTuple):
             error.add_note(
                 "The function that makes batches is handed a random key, not the number of a step."
             )
+            if isinstance(error, jax.errors.JAXTypeError):
+                error.add_note(
+                    "It is traced, and what follows from the key has no value yet, by which NumPy could "
+                    "index: take jax.numpy.asarray(array)[rows], or from_source for what is read on the host."
+                )
             raise
 
 

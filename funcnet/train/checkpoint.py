@@ -90,7 +90,10 @@ def refuse_others(found: dict[str, str], like: Any, path: str | Path) -> None:
 
 def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves of a tree in order, by their path: {"layer1/w": …, "layer1/b": …}."""
-    leaves, _ = jax.tree.flatten_with_path(tree)
+    try:
+        leaves, _ = jax.tree.flatten_with_path(tree)
+    except ValueError as error:  # JAX sorts the keys of a dictionary
+        raise ParameterError(f"a dictionary's keys have no order: {error} Name all by texts.") from error
     named = {"/".join(_parts(path)): leaf for path, leaf in leaves}
     if len(named) < len(leaves):
         raise ParameterError(f"two arrays have one path among {', '.join(named)}; expected no / in a name")

@@ -31,6 +31,7 @@ from funcnet.train.mesh import on_the_host, placed
 from funcnet.train.processes import Peers
 from funcnet.train.run import METRICS_FILE, Log, write_metrics
 from funcnet.train.state import State
+from funcnet.train.watchlog import PICTURE_FILE, WATCH_FILE
 
 CHECKPOINT_FILE, PARTS_FOLDER = "checkpoint.safetensors", "checkpoint"
 LOCK_FILE = "lock"
@@ -79,9 +80,9 @@ class RunFolder:
         return self._begin(state, Log())
 
     def discard(self) -> None:
-        """Takes away what a new run has written that took no step."""
+        """Takes away what a new run has written that has saved no step."""
         if self.mine:
-            for name in (CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE):
+            for name in (CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE, WATCH_FILE, PICTURE_FILE):
                 (self.path / name).unlink(missing_ok=True)
             remove_folder(self.path / PARTS_FOLDER)
 

@@ -7,15 +7,17 @@ The numbers are Python's, which do not overflow, and the least that is needed: w
 run. What accelerators have is their own, and XLA says itself where it is too little.
 """
 
+import inspect
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from funcnet._errors import ParameterError
+from funcnet._errors import ParameterError, came
 from funcnet._memory import check_memory, excess
 from funcnet.train.config import Config
 
@@ -35,17 +37,13 @@ def check_options(**options: Any) -> None:
     >>> check_options(steps=100, seed=0, hook=print, evaluate=None, settings={"optimizer": "adam"})
     """
     for name, value in options.items():
-        if name in ("steps", "seed", "watch"):
-            valid, expected = isinstance(value, int | np.integer) and value >= 0, "0 or more, a whole number"
-        elif name == "settings":
-            valid, expected = _is_json(value), "what JSON can hold: numbers, texts, lists and dictionaries"
-        elif name == "grad":
-            valid = callable(value) and getattr(value, "__name__", "") != "grad"
-            expected = "what gives value and gradients, as jax.value_and_grad"
-        else:
-            valid, expected = value is None or callable(value), "a function"
-        if not valid:
-            raise ParameterError(f"{name} is {value!r}; expected {expected}")
+        valid, expected = _OPTIONS[name]
+        if not valid(value):
+            raise ParameterError(f"{name} is {came(value)}; expected {expected}")
+
+
+def _is_number(value: Any, kinds: Any = int | np.integer) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def _is_json(value: Any) -> bool:
@@ -53,6 +51,49 @@ def _is_json(value: Any) -> bool:
         return isinstance(json.dumps(value), str)
     except (TypeError, ValueError):
         return False
+
+
+def _takes(function: Any, *args: Any, **named: Any) -> bool:
+    """Whether a function can be called so, as far as it says."""
+    try:
+        inspect.signature(function).bind(*args, **named)
+    except ValueError:  # some of C's do not say
+        return callable(function)
+    except TypeError:  # no function, or one of other arguments
+        return False
+    return True
+
+
+_COUNT = _is_number, "0 or more, a whole number"
+
+_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "steps": _COUNT,
+    "seed": _COUNT,
+    "watch": _COUNT,
+    "grad": (
+        lambda value: _takes(value, None, has_aux=True) and getattr(value, "__name__", "") != "grad",
+        "what makes value and gradients of a loss, as jax.value_and_grad itself",
+    ),
+    "evaluate": (
+        lambda value: value is None or _takes(value, None),
+        "a function of the parameters that returns scalars by name",
+    ),
+    "hook": (
+        lambda value: value is None or _takes(value, None, None),
+        "a function of state and metrics, hook(state, metrics)",
+    ),
+    "folder": (
+        lambda value: value is None or (isinstance(value, str | os.PathLike) and value != ""),
+        "the name of one, '.' for the current one, or None",
+    ),
+    "resume": (lambda value: isinstance(value, bool), "True or False; the run's folder is given as folder"),
+    "save_every": (
+        lambda value: _is_number(value, int | float | np.integer | np.floating),
+        "0 or more seconds, a number",
+    ),
+    "settings": (_is_json, "what JSON can hold: numbers, texts, lists and dictionaries"),
+}
+"""What each option of `fit` is to be, and how that is said."""
 
 
 def check_numbers(tree: Any) -> None:

@@ -23,7 +23,7 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from funcnet._errors import NonFiniteError, ParameterError
+from funcnet._errors import NonFiniteError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches
 from funcnet.train.folder import opened
@@ -34,7 +34,7 @@ from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, State, Way, init
-from funcnet.train.steps import Task, are_sound, broken, copied, last_finite, take_steps
+from funcnet.train.steps import Task, are_sound, broken, check_trains, copied, last_finite, take_steps
 from funcnet.train.watchlog import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
@@ -115,6 +115,7 @@ def fit(
         CheckpointError: another process trains in the folder, it is not empty, or not the same for all
             processes of the run; to resume: it holds no run, or one of other settings, data or parameters.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
+        GradientError: the loss is no scalar, or does not depend on the parameters.
         Interrupted: Ctrl-C or SIGTERM in a run with a folder, after the running chunk was finished and saved.
             A second Ctrl-C does not wait for that.
 
@@ -130,12 +131,19 @@ def fit(
     ([2.0, -1.0], 5)
     """
     check_options(
-        steps=steps, seed=seed, grad=grad, evaluate=evaluate, hook=hook, watch=watch, settings=settings
+        steps=steps,
+        seed=seed,
+        grad=grad,
+        evaluate=evaluate,
+        hook=hook,
+        folder=folder,
+        resume=resume,
+        settings=settings,
+        watch=watch,
+        save_every=save_every,
     )
     if resume and folder is None:
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
-    if folder == "":
-        raise ParameterError("folder is ''; expected the name of one, '.' for the current one, or None")
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
     task = Task.of(Way(hashable(loss), optimizer, grad, devices), batches, seed, watch)
     log, disk, interrupted, record = Log(), None, bool, None
@@ -147,8 +155,14 @@ def fit(
             disk.check_shared(others)
             interrupted = stack.enter_context(_ending_noted())
             state, log = disk.restore(state) if resume else disk.start(state)
-            if not resume:  # a loss that cannot be traced leaves no run in the way of the mended one
-                stack.push(lambda _, error, __: disk.discard() if _is_early(error, log) else None)
+            saved_any = resume
+
+            def discard(kind: Any, error: BaseException | None, _: Any) -> None:
+                """Leaves no run in the way of the mended one, if it broke before it saved anything."""
+                if error and not (saved_any or isinstance(error, NonFiniteError)):
+                    disk.discard()
+
+            stack.push(discard)
         if int(state.step) > steps:
             raise ParameterError(
                 f"steps is {steps}, and {folder} is at step {state.step} already. Give more."
@@ -174,6 +188,7 @@ def fit(
                     record.save()  # first: it may have more rows than the checkpoint has steps, never fewer
                 with others.saving():
                     disk.save(state, log)
+                saved_any = True
                 saved = time.monotonic()
             if ended:
                 raise Interrupted(f"stopped at step {step} of {steps}; the run is saved in {folder}")
@@ -186,11 +201,6 @@ def fit(
         if disk and disk.mine:
             run.save(disk.path / WEIGHTS_FILE)
         return run
-
-
-def _is_early(error: BaseException | None, log: Log) -> bool:
-    """Whether an error has come of a run's own functions before their first steps were taken."""
-    return log == Log() and isinstance(error, Exception) and not isinstance(error, NonFiniteError)
 
 
 def _chunks(
@@ -207,12 +217,16 @@ def _chunks(
 
     Raises:
         NonFiniteError: a state has no finite next step.
+        GradientError: the loss does not depend on the parameters.
     """
+    started = int(state.step)
     for begin, stop, data in _loaded(task, spans):
         began = time.perf_counter()
         with others.waiting():
             after, losses, measured = take_steps(task, copied(state), data, stop, task.batches.turns)
             good, metrics = bool(are_sound(after, losses)), jax.device_get(measured)
+        if good and begin == started:
+            check_trains(task, state, after)
         state = after if good else last_finite(task, state, data, stop, task.batches.turns)
         if record:  # of the first bad step as well
             reached = slice(min(int(state.step) + 1, stop) - begin)
@@ -246,11 +260,13 @@ def _of_steps(metrics: Mapping[str, Any], steps: slice) -> dict[str, np.ndarray]
 
 def _validation(values: Any) -> dict[str, float]:
     """What `evaluate` has measured, by the names of columns."""
-    if not isinstance(values, Mapping) or any(np.size(value) != 1 for value in values.values()):
+    try:
+        return {f"validation_{name}": float(np.asarray(value).item()) for name, value in values.items()}
+    except (AttributeError, TypeError, ValueError) as error:  # no mapping, no numbers, or more than one
+        each = {name: came(value) for name, value in values.items()} if isinstance(values, Mapping) else {}
         raise ParameterError(
-            f"evaluate returned {jax.tree.map(np.shape, values)}; expected scalars by name, as of an accuracy"
-        )
-    return {f"validation_{name}": float(np.ravel(value)[0]) for name, value in values.items()}
+            f"evaluate returned {each or came(values)}; expected scalars by name, as of an accuracy"
+        ) from error
 
 
 def _loaded(task: Task, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int, Any]]:

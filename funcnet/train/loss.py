@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from funcnet._errors import GradientError, ParameterError
+from funcnet._errors import GradientError, ParameterError, came
 from funcnet.train.checkpoint import named_leaves
 
 Tree = TypeVar("Tree")
@@ -32,8 +32,8 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
 
     Raises:
         GradientError: it returned no scalar.
-        ParameterError: metrics or what is kept are none, a parameter is neither of floats nor kept, or it was
-            changed in place and is not kept.
+        ParameterError: metrics or what is kept are none, or gradients; a parameter is neither of floats nor
+            kept, or it was changed in place and is not kept.
     """
     before = {name: named_leaves({name: part}) for name, part in entries(params).items()}
     result = loss(params, batch, key=key) if takes_key(loss) else loss(params, batch)
@@ -42,19 +42,20 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
     mappings = isinstance(metrics, Mapping) and isinstance(kept, Mapping)
     if more or not mappings or {*kept} - {*entries(params)}:
         raise ParameterError(
-            f"the loss returned {jax.tree.map(jnp.shape, result)}; expected a scalar, (scalar, metrics) or "
-            f"(scalar, metrics, kept): arrays by name, and new values for entries of params by theirs"
+            f"the loss returned ({', '.join(map(came, result))}); expected a scalar, (scalar, metrics) or "
+            f"(scalar, metrics, kept): arrays by name, and new values for entries of params by theirs, which "
+            f"are {', '.join(entries(params))}"
         )
     try:
         total, metrics = jax.tree.map(jnp.asarray, (total, named_leaves(dict(metrics))))
     except TypeError as error:
         raise ParameterError(f"the loss returned what is no array: {error}") from error
     if not isinstance(total, jax.Array) or total.shape or not jnp.issubdtype(total.dtype, jnp.floating):
-        came = f"{total.dtype}{list(total.shape)}" if isinstance(total, jax.Array) else repr(total)
         raise GradientError(
-            f"the loss returned {came}; expected a scalar of floats. Take the mean over what it has for each "
-            f"example, and return what else there is as metrics."
+            f"the loss returned {came(total)}; expected a scalar of floats. Take the mean over what it has "
+            f"for each example, and return what else there is as metrics."
         )
+    _check_no_gradients(metrics, before)
     _check_kept(before, params, kept)
     return total, (metrics, kept)
 
@@ -66,12 +67,24 @@ def entries(params: Any) -> dict[str, Any]:
 
 
 def replaced(params: Tree, kept: Mapping[str, Any]) -> Tree:
-    """Params with new values for some entries, in the structure and the dtypes that these had."""
-    parts = entries(params)
+    """Params with new values for some entries, in the structure and the dtypes that these had.
+
+    Raises:
+        ParameterError: some have other arrays than these.
+    """
+    parts, changed = entries(params), {}
     for name, part in kept.items():
-        new, old = named_leaves(part), named_leaves(parts[name])
+        new, old = named_leaves(part), named_leaves(parts.get(name))
+        if {path: jnp.shape(leaf) for path, leaf in new.items()} != {p: x.shape for p, x in old.items()}:
+            raise ParameterError(f"{name!r} of what is kept has other arrays than {name!r} of params")
         leaves = [jnp.asarray(new[path], leaf.dtype) for path, leaf in old.items()]
-        parts[name] = jax.tree.structure(parts[name]).unflatten(leaves)
+        changed[name] = jax.tree.structure(parts[name]).unflatten(leaves)
+    return with_entries(params, changed)
+
+
+def with_entries(params: Tree, changed: Mapping[str, Any]) -> Tree:
+    """Params with other entries by some names."""
+    parts = {**entries(params), **changed}
     return jax.tree.structure(params, is_leaf=lambda part: part is not params).unflatten(parts.values())
 
 
@@ -85,6 +98,16 @@ def completed(trained: Tree, params: Tree) -> Tree:
     return jax.tree.map(
         lambda new, old: old if new is None else new, trained, params, is_leaf=lambda leaf: leaf is None
     )
+
+
+def _check_no_gradients(metrics: Metrics, before: Mapping[str, Mapping[str, Any]]) -> None:
+    """Nothing, if metrics are not what `value_and_grad` of a loss returns beside its value."""
+    arrays = {path: leaf.shape for part in before.values() for path, leaf in part.items()}
+    if any(arrays.values()) and arrays == {path: leaf.shape for path, leaf in metrics.items()}:
+        raise ParameterError(
+            "the loss returned a scalar and arrays of the names and shapes of all parameters, as gradients "
+            "are that value_and_grad returns; expected the loss itself, of which the gradients are taken here"
+        )
 
 
 def _check_kept(before: Mapping[str, Mapping[str, Any]], params: Any, kept: Mapping[str, Any]) -> None:
@@ -142,6 +165,8 @@ def takes_key(loss: Loss) -> bool:
     Raises:
         ParameterError: it cannot be called with params, batch and key.
     """
+    if not callable(loss):
+        raise ParameterError(f"the loss is {came(loss)}; expected a function, loss(params, batch)")
     signature = inspect.signature(loss)
     keyed = "key" in signature.parameters
     try:

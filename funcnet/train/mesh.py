@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
-from funcnet._errors import ParameterError
+from funcnet._errors import ParameterError, came
 from funcnet._types import Params
 from funcnet.train.canonical import CHUNKS, DATA
 
@@ -80,11 +80,15 @@ def spread_state(
     """
     if mesh is None:
         if layout is not None:
-            raise ParameterError(f"layout is {layout!r} without a mesh; give mesh=funcnet.train.data_mesh()")
+            raise ParameterError(
+                f"layout is {came(layout)} without a mesh; give mesh=funcnet.train.data_mesh()"
+            )
         return state, Devices(reproducible=in_one_order_on(None, True, reproducible, watch))
     check_mesh(mesh)
     if layout not in (None, *get_args(Layout)):
-        raise ParameterError(f"layout is {layout!r}; expected one of {', '.join(get_args(Layout))}, or None")
+        raise ParameterError(
+            f"layout is {came(layout)}; expected one of {', '.join(get_args(Layout))}, or None"
+        )
     where = layout_of(state, mesh, layout)
     shardings = tuple(jax.tree.leaves(where))
     whole = all(sharding.is_fully_replicated for sharding in shardings)
@@ -99,8 +103,9 @@ def check_mesh(mesh: Any) -> None:
         ParameterError: it is none, or has no axis "data".
     """
     if not isinstance(mesh, Mesh) or DATA not in mesh.axis_names:
+        what = f"of the axes {', '.join(map(str, mesh.axis_names))}" if isinstance(mesh, Mesh) else came(mesh)
         raise ParameterError(
-            f"mesh is {mesh!r}; expected a jax.sharding.Mesh with an axis {DATA!r}, over which batches are "
+            f"mesh is {what}; expected a jax.sharding.Mesh with an axis {DATA!r}, over which batches are "
             f"spread, as funcnet.train.data_mesh() makes it"
         )
 
@@ -162,7 +167,9 @@ def tensor_parallel(params: Params, mesh: Mesh, axis: str = "model") -> Params:
         ParameterError: the mesh has no such axis, or it does not divide a hidden layer.
     """
     if axis not in mesh.axis_names:
-        raise ParameterError(f"axis is {axis!r}; expected one of the mesh's, {', '.join(mesh.axis_names)}")
+        raise ParameterError(
+            f"axis is {came(axis)}; expected one of the mesh's, {', '.join(mesh.axis_names)}"
+        )
     placed_ = {}
     for number in range(1, len(params) + 1):
         layer = params[f"layer{number}"]

@@ -19,6 +19,7 @@ from funcnet.backprop import value_and_grad
 from funcnet.nonfinite import Gate, find_nonfinite
 from funcnet.nonfinite.advice import DATA
 from funcnet.nonfinite.finding import first_place
+from funcnet.train.gradients import checked
 from funcnet.train.loss import completed, floats, takes_params_alone
 from funcnet.train.update import updated
 
@@ -105,7 +106,8 @@ def why(
             return value, tuple(rest)
 
         given = *batch, key.get("key", jax.random.key(0))
-        (value, _), gradients = grad(whole, has_aux=True)(floats(params), *given)
+        trained = floats(params)
+        (value, _), gradients = checked(grad(whole, has_aux=True)(trained, *given), trained)
         return value, gradients
 
     def update(gradients: Any, optimizer_state: Any, trained: Any) -> Any:

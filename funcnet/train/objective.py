@@ -24,7 +24,7 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from funcnet import nn
-from funcnet._errors import ParameterError
+from funcnet._errors import ParameterError, came
 from funcnet._types import Params
 from funcnet.data import Dataset, standardize
 from funcnet.train import checkpoint
@@ -181,7 +181,9 @@ def fit_classifier(
     True
     """
     if not isinstance(dataset, Dataset):
-        raise ParameterError(f"the data set is {dataset!r}; expected what funcnet.data.load makes of that")
+        raise ParameterError(
+            f"the data set is {came(dataset)}; expected what funcnet.data.load makes of that"
+        )
     if config.net not in NETS:
         raise ParameterError(f"net is {config.net!r}, which is trained on sequences; take `fit_machine`")
     check_trainable(config, dataset)

@@ -15,7 +15,7 @@ import jax
 from jax import export as jax_export
 from jax.typing import ArrayLike
 
-from funcnet._errors import MissingPackageError, WriteError
+from funcnet._errors import MissingPackageError, ParameterError, ShapeError, WriteError, came
 from funcnet._files import write_atomically
 
 MODEL_FILE, PROGRAM_FILE = "model.stablehlo", "predict.py"
@@ -55,13 +55,25 @@ def export(function: Callable[[Any], Any], example: ArrayLike, folder: str | Pat
         folder: a new or empty one.
 
     Raises:
+        ParameterError: the function is none, or the example no array.
+        ShapeError: the example has no axis.
         WriteError: the folder has files already, or cannot be written.
         MissingPackageError: flatbuffers is not installed, which JAX needs to write its exports.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise WriteError(f"{folder} is not empty, and nothing is overwritten. Choose another folder.")
-    array = jax.numpy.asarray(example)
+    if not callable(function):
+        raise ParameterError(f"export: got {came(function)}; expected a function of an array of examples")
+    try:
+        array = jax.numpy.asarray(example)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"export: the example is {came(example)}; expected one array [examples, …], of which "
+            f"the function takes its parts"
+        ) from error
+    if not array.ndim:
+        raise ShapeError("export: the example is a number; expected an array [examples, …]")
     axes = jax_export.symbolic_shape(", ".join(["examples", *map(str, array.shape[1:])]))
     inputs = jax.ShapeDtypeStruct(axes, array.dtype)
     exported = jax_export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))(inputs)

@@ -37,7 +37,7 @@ def from_source(source: Any, size: int) -> Batches:
             maps; or anything with a length whose [i] is an example, a pytree of arrays of the same shapes for
             each i: a list, a data set of PyTorch's or Hugging Face's, a `MapDataset` of grain. Examples that
             PyTorch would read together (`__getitems__`) are read together.
-        size: examples in a batch.
+        size: examples in a batch; all of them, if there are fewer.
 
     Raises:
         ShapeError: it has no examples, or of different shapes.

@@ -13,24 +13,29 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Integer, Key
 
-from funcnet._errors import ParameterError
+from funcnet._errors import FuncnetError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Seed
 from funcnet.train.canonical import in_one_order
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.gradients import Measured, checked
 from funcnet.train.limits import check_run
-from funcnet.train.loss import Loss, Metrics, completed, evaluated, floats, hashable, replaced
+from funcnet.train.loss import Loss, Metrics, completed, entries, evaluated, floats, hashable, replaced
 from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
 from funcnet.train.nonfinite import finite
 from funcnet.train.update import check_lookahead, forgives, updated
 from funcnet.train.watch import watched
 
 WATCHED = "watched"
+
+FEW = 100
+"""Python's numbers among parameters, each an array to the compiler."""
 
 
 class State(NamedTuple):
@@ -64,19 +69,46 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         advice = ". Take its tx" if hasattr(optimizer, "tx") else ""  # flax's TrainState, nnx.Optimizer
         raise ParameterError(
-            f"the optimizer is {optimizer!r}; expected one of optax's, as optax.adam(1e-3){advice}"
+            f"the optimizer is {came(optimizer)}; expected one of optax's, as optax.adam(1e-3){advice}"
         )
-    for name, leaf in named_leaves(params).items():
-        if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
-            raise ParameterError(
-                f"the parameter {name!r} is a {type(leaf).__name__}; expected arrays. Split off what is not "
-                f"trained (equinox.partition, nnx.split), and let the loss close over it."
-            )
+    _check_arrays(named_leaves(params))
     params = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "shape") else jnp.asarray(leaf), params)
-    check_run(floats(params), optimizer, steps)
-    begun = State(params, optimizer.init(floats(params)), jnp.int32(0))
+    try:
+        check_run(floats(params), optimizer, steps)
+        begun = State(params, optimizer.init(floats(params)), jnp.int32(0))
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, FuncnetError):
+            raise
+        raise ParameterError(
+            f"the optimizer does not begin with these parameters, {', '.join(entries(params))}: {error} Give "
+            f"it labels and masks of their names."
+        ) from error
     check_lookahead(params, begun.optimizer_state)
     return jax.tree.map(lambda leaf: jnp.array(leaf, jnp.asarray(leaf).dtype), begun)  # copies, never weak
+
+
+def _check_arrays(params: dict[str, Any]) -> None:
+    """Nothing, if parameters are arrays, or a few numbers, that are still there."""
+    if not params:
+        raise ParameterError("there are no parameters; expected a pytree of arrays, which the loss is handed")
+    numbers = 0
+    for name, leaf in params.items():
+        numbers += (number := isinstance(leaf, int | float | complex) and not hasattr(leaf, "dtype"))
+        if not number and not hasattr(leaf, "dtype"):
+            raise ParameterError(
+                f"the parameter {name!r} is {came(leaf)}; expected arrays. Split off what is not trained "
+                f"(equinox.partition, nnx.split), and let the loss close over it."
+            )
+        if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
+            raise ParameterError(
+                f"the parameter {name!r} has been deleted, as what is donated to a jitted function is; "
+                f"expected what that function returned, or a copy from before"
+            )
+    if numbers > FEW:
+        raise ParameterError(
+            f"there are {numbers} numbers of Python's among the parameters, each an array of its own; "
+            f"expected arrays. Take jax.numpy.asarray of each list."
+        )
 
 
 def step(
@@ -142,20 +174,20 @@ def taken(
     if devices.mesh:
         batch = rows_spread(batch, devices.mesh)
 
-    def measured(params: Any, rows: Any, key: Key[Array, ""]) -> tuple[tuple[Array, tuple], Any]:
+    def measured(params: Any, rows: Any, key: Key[Array, ""]) -> Measured:
         def whole(trained: Any, rows: Any, key: Key[Array, ""]) -> tuple[Array, tuple[Metrics, Mapping]]:
             return evaluated(loss, completed(trained, params), rows, key)
 
         trained = floats(params)
         if full is None:
-            return grad(whole, has_aux=True)(trained, rows, key)
-        look = watched(grad, full=full)(whole, has_aux=True)
-        (total, (metrics, kept)), gradients, seen = look(trained, rows, key)
+            return checked(grad(whole, has_aux=True)(trained, rows, key), trained)
+        value, gradients, seen = watched(grad, full=full)(whole, has_aux=True)(trained, rows, key)
+        (total, (metrics, kept)), gradients = checked((value, gradients), trained)
         return (total, ({**metrics, WATCHED: seen}, kept)), gradients
 
     measure = in_one_order(measured, devices.mesh) if devices.reproducible else measured
 
-    def at(trained: Any) -> tuple[tuple[Array, tuple], Any]:
+    def at(trained: Any) -> Measured:
         return measure(completed(trained, state.params), batch, key)
 
     def value(trained: Any) -> Array:

@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Integer, Key
 
-from funcnet._errors import NonFiniteError
+from funcnet._errors import GradientError, NonFiniteError
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
-from funcnet.train.loss import Loss, Metrics, takes_key
+from funcnet.train.gradients import checked, is_zero
+from funcnet.train.loss import Loss, Metrics, completed, evaluated, floats, takes_key
 from funcnet.train.nonfinite import why
 from funcnet.train.state import State, Way, is_sound, step_key, taken, way_over
 
@@ -139,10 +141,48 @@ are_sound = jax.jit(is_sound)
 """`is_sound`, compiled."""
 
 
+def check_trains(task: Task, before: State, after: State) -> None:
+    """Nothing, unless steps have left parameters or moments as they were, all gradients being the constant 0.
+
+    Raises:
+        GradientError: the loss does not depend on the parameters, as far as it can be differentiated.
+    """
+    moments = [
+        [leaf for leaf in jax.tree.leaves(s.optimizer_state) if jnp.ndim(leaf)] for s in (before, after)
+    ]
+    trained = floats(before.params)
+    if not (_same(trained, floats(after.params)) or (moments[0] and _same(*moments))):
+        return
+
+    def gradients(trained: Any, batch: Any, key: Key[Array, ""]) -> Any:
+        def whole(trained: Any, batch: Any, key: Key[Array, ""]) -> Any:
+            return evaluated(task.way.loss, completed(trained, before.params), batch, key)
+
+        return checked(task.way.grad(whole, has_aux=True)(trained, batch, key), trained)[1]
+
+    if is_zero(gradients, trained, *_of_step(task, int(before.step))):
+        raise GradientError(
+            "the loss does not depend on the parameters: all gradients are 0, whatever they are. Expected "
+            "one of the params that it is handed, without what has no slope, as argmax, rounding, "
+            "comparisons or stop_gradient, between."
+        )
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether arrays that this process has are equal; the first ones that are not decide."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x.is_fully_addressable and np.array_equal(x, y) for x, y in pairs)
+
+
+def _of_step(task: Task, step: int) -> tuple[Any, Key[Array, ""]]:
+    """The batch and the key of a step."""
+    return task.batches(step, task.seed), jax.random.fold_in(task.keys[0], step)
+
+
 def broken(task: Task, state: State) -> NonFiniteError:
     """The error that says why a state has no finite next step."""
     step = int(state.step)
-    batch, key = task.batches(step, task.seed), jax.random.fold_in(task.keys[0], step)
+    batch, key = _of_step(task, step)
     loss, optimizer, grad, *_ = task.way
     given = {"key": key} if takes_key(loss) else {}
     rows = task.batches.rows(task.seed, step).tolist() if task.batches.rows else ()

@@ -212,6 +212,12 @@ def generator(key):
     yield X
 
 
+class OfRows:
+    """Of a shape and a dtype, and no array."""
+
+    shape, dtype = (300,), np.dtype(np.float32)
+
+
 NO_BATCHES = [
     (lambda: procedural(lambda: X), ParameterError, r"takes \(\); expected a random key"),
     (lambda: procedural(generator), ParameterError, "a generator's batches cannot be read again"),
@@ -226,6 +232,11 @@ NO_BATCHES = [
         r"of type <U5; expected numbers.* read a file",
     ),
     (lambda: in_memory(X.tolist(), 4), ShapeError, r"and 296 more; .* A list is no array.* numpy\.asarray"),
+    (
+        lambda: in_memory((X, OfRows()), 4),
+        ParameterError,
+        "got arrays of type ndarray, OfRows; expected what JAX makes arrays of. Take numpy.asarray of each",
+    ),
     (
         lambda: in_memory(X, 4.0),
         ParameterError,
@@ -255,9 +266,14 @@ class Missing(Squares):
     ("make", "error", "note"),
     [
         (lambda: procedural(of_step)(0), TypeError, "handed a random key, not the number of a step"),
+        (
+            lambda: jax.jit(procedural(lambda key: X[jax.random.randint(key, (4,), 0, 300)]))(0),
+            jax.errors.TracerArrayConversionError,
+            r"It is traced, .* take jax\.numpy\.asarray\(array\)\[rows\], or from_source",
+        ),
         (lambda: from_source(Missing(), 4), FileNotFoundError, r"from_source: this came of \[0\]"),
     ],
-    ids=["function", "source"],
+    ids=["function", "numpy", "source"],
 )
 def test_an_error_of_the_user_s_own_says_where_it_came_of(make, error, note):
     with pytest.raises(error) as raised:

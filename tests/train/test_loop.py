@@ -16,7 +16,8 @@ import numpy as np
 import optax
 import pytest
 
-from funcnet._errors import CheckpointError, NonFiniteError, ParameterError
+from funcnet._errors import CheckpointError, GradientError, NonFiniteError, ParameterError
+from funcnet.backprop import value_and_grad
 from funcnet.train import StopTraining, fit, from_source, in_memory, init, load_run
 from funcnet.train.checkpoint import read
 from funcnet.train.state import step_key
@@ -263,11 +264,70 @@ def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
-def test_a_loss_that_fails_at_once_leaves_no_run_in_its_folder(tmp_path):
-    with pytest.raises(ZeroDivisionError):
-        fit(lambda w, batch: 1 / 0, W, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, folder=tmp_path)
+def failing(*args):
+    raise ZeroDivisionError
+
+
+def interrupting(*args):
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("loss", "hook", "error"),
+    [
+        (lambda w, batch: 1 / 0, None, ZeroDivisionError),
+        (loss, failing, ZeroDivisionError),
+        (loss, interrupting, KeyboardInterrupt),
+        (lambda w, batch: jnp.mean(batch[1]), None, GradientError),
+    ],
+    ids=["loss", "hook", "Ctrl-C twice", "no gradient"],
+)
+def test_a_run_that_breaks_before_it_saved_anything_leaves_nothing(loss, hook, error, tmp_path):
+    with pytest.raises(error):
+        fit(
+            loss,
+            W,
+            in_memory(DATA, 25),
+            optimizer=OPTIMIZER,
+            steps=30,
+            folder=tmp_path,
+            hook=hook,
+            watch=5,
+        )
     assert not [*tmp_path.iterdir()]
     assert_equal(train(folder=tmp_path), train())
+
+
+def test_a_run_that_breaks_later_can_be_resumed(tmp_path):
+    def fails_at_20(state, metrics):
+        if state.step == 20:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(folder=tmp_path, hook=fails_at_20, save_every=0.0)
+    assert read(tmp_path / "checkpoint.safetensors")[0]["step"] == 10
+    assert_equal(train(folder=tmp_path, resume=True), train())
+
+
+@pytest.mark.parametrize("grad", [value_and_grad, jax.value_and_grad], ids=["funcnet", "jax"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w, batch: jnp.mean((batch[0] @ w > 0) == (batch[1] > 0)),
+        lambda w, batch: jnp.mean((batch[0] @ jax.lax.stop_gradient(w) - batch[1]) ** 2),
+        lambda w, batch: jnp.mean(batch[1]),
+    ],
+    ids=["comparison", "stop_gradient", "data"],
+)
+def test_a_loss_that_does_not_depend_on_the_parameters(loss, grad):
+    """Where the optimizer moves them nevertheless, too; a slope that is 0 here and now is none of it."""
+    with pytest.raises(GradientError, match="does not depend on the parameters: all gradients are 0"):
+        fit(loss, W, in_memory(DATA, 25), optimizer=optax.adamw(0.1), steps=3, grad=grad)
+    still = fit(
+        lambda w, batch: jnp.sum(w * w), W, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, grad=grad
+    )
+    np.testing.assert_array_equal(still.params, W)
 
 
 def test_a_folder_has_one_process_at_a_time(tmp_path):
@@ -339,12 +399,36 @@ def test_sharded_parameters_stay_where_they_are(tmp_path):
         ({"steps": 1e2}, "steps is 100.0; expected 0 or more, a whole number"),
         ({"seed": 1.5}, "seed is 1.5; expected 0 or more, a whole number"),
         ({"hook": 3}, "hook is 3; expected a function"),
-        ({"grad": "jax"}, "grad is 'jax'; expected what gives value and gradients, as jax"),
-        ({"grad": jax.grad}, "grad is <function grad .*; expected what gives value and gradients, as jax"),
+        ({"steps": True}, "steps is True; expected 0 or more, a whole number"),
+        ({"watch": True}, "watch is True; expected 0 or more, a whole number"),
+        ({"seed": jax.random.key(0)}, r"seed is key<fry>\[\]; expected 0 or more, a whole number"),
+        ({"hook": [print]}, "hook is a list; expected a function of state and metrics"),
+        ({"hook": lambda state: None}, r"hook is a function \(<lambda>\); expected .*hook\(state, metrics\)"),
+        ({"hook": lambda a, b, c: None}, "hook is a function .*; expected a function of state and metrics"),
+        ({"evaluate": lambda a, b: {}}, "evaluate is a function .*; expected a function of the parameters"),
+        ({"grad": "jax"}, "grad is 'jax'; expected what makes value and gradients of a loss, as jax"),
+        ({"grad": jax.grad}, r"grad is a function \(grad\); expected what makes value and gradients"),
+        (
+            {"grad": jax.value_and_grad(loss)},
+            r"grad is a function \(loss\); .*, as jax.value_and_grad itself",
+        ),
         ({"folder": ""}, "folder is ''; expected the name of one"),
-        ({"settings": {"size": np.ones(2)}}, "settings is {.*}; expected what JSON can hold"),
-        ({"evaluate": lambda w: w}, r"evaluate returned \(2,\); expected scalars by name"),
-        ({"evaluate": lambda w: {"w": w}}, r"evaluate returned {'w': \(2,\)}; expected scalars by name"),
+        ({"folder": 3}, "folder is 3; expected the name of one"),
+        ({"resume": "run"}, "resume is 'run'; expected True or False; the run's folder is given as folder"),
+        ({"save_every": "5"}, "save_every is '5'; expected 0 or more seconds, a number"),
+        ({"save_every": -1}, "save_every is -1; expected 0 or more seconds"),
+        ({"save_every": np.nan}, "save_every is nan; expected 0 or more seconds"),
+        ({"settings": {"size": np.ones(2)}}, "settings is a dict; expected what JSON can hold"),
+        ({"evaluate": lambda w: w}, r"evaluate returned float32\[2\]; expected scalars by name"),
+        (
+            {"evaluate": lambda w: {"w": w}},
+            r"evaluate returned {'w': 'float32\[2\]'}; expected scalars by name",
+        ),
+        (
+            {"evaluate": lambda w: {"w": "high"}},
+            "evaluate returned {'w': .*high.*}; expected scalars by name",
+        ),
+        ({"evaluate": lambda w: "high"}, "evaluate returned 'high'; expected scalars by name"),
         ({"resume": True}, "resume is True without a folder"),
         ({"steps": -1}, "steps is -1; expected 0 or more"),
         ({"batches": SimpleNamespace()}, "batches are of type SimpleNamespace; expected in_memory"),

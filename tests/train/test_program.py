@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet._errors import MissingPackageError, WriteError
+from funcnet._errors import MissingPackageError, ParameterError, ShapeError, WriteError
 from funcnet.data import load
 from funcnet.train import Config, export, fit
 
@@ -63,6 +63,27 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     with pytest.raises(WriteError, match="is not empty, and nothing is overwritten"):
         export(jnp.tanh, np.ones(3), tmp_path)
     assert (tmp_path / "predict.py").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    ("function", "example", "error", "words"),
+    [
+        (lambda x: x["a"], {"a": np.ones(3)}, ParameterError, r"the example is a dict; expected one array"),
+        (jnp.tanh, "text", ParameterError, "the example is 'text'; expected one array"),
+        (jnp.tanh, 3.0, ShapeError, "the example is a number; expected an array"),
+        (
+            {"w": np.ones(3)},
+            np.ones(3),
+            ParameterError,
+            "export: got a dict; expected a function of an array",
+        ),
+    ],
+)
+def test_what_is_no_function_of_an_array_is_not_exported(function, example, error, words, tmp_path):
+    with pytest.raises(error, match=words):
+        export(function, example, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_without_flatbuffers_it_says_what_to_install(tmp_path, monkeypatch):

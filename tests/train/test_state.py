@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from funcnet._errors import GradientError, ParameterError
+from funcnet.backprop import value_and_grad
 from funcnet.train import advance, init, procedural, step
 from funcnet.train.batches import in_memory
 from funcnet.train.state import step_key
@@ -276,10 +277,42 @@ def test_a_convolution_on_a_cpu_is_not_put_into_a_loop(monkeypatch):
     assert_close((state, singly), (looped, metrics))
 
 
+def deleted():
+    array = jnp.ones(2)
+    array.delete()
+    return array
+
+
 REFUSED = [
     (init, ({"f": jnp.tanh}, ADAM), "the parameter 'f' is a .*; expected arrays. Split off"),
-    (init, (W, optax.adam), "the optimizer is <function adam.*; expected one of optax's"),
-    (init, (W, SimpleNamespace(tx=ADAM)), r"the optimizer is .*; expected one of optax's.* Take its tx"),
+    (init, ({}, ADAM), "there are no parameters; expected a pytree of arrays"),
+    (init, ({"a": W["w"], 1: W["b"]}, ADAM), "a dictionary's keys have no order: .* Name all by texts"),
+    (
+        init,
+        (np.ones((11, 10)).tolist(), ADAM),
+        r"there are 110 numbers of Python's .* Take jax.numpy.asarray",
+    ),
+    (
+        init,
+        (deleted(), ADAM),
+        "the parameter '' has been deleted, as what is donated .* or a copy from before",
+    ),
+    (init, (W, optax.adam), r"the optimizer is a function \(adam\); expected one of optax's"),
+    (
+        init,
+        (W, SimpleNamespace(tx=ADAM)),
+        r"the optimizer is a Simple.*; expected one of optax's.* Take its tx",
+    ),
+    (
+        init,
+        (W, optax.masked(ADAM, {"kernel": True})),
+        r"does not begin with these parameters, b, w: [\s\S]*kernel[\s\S]*Give it labels and masks",
+    ),
+    (
+        init,
+        (W, optax.multi_transform({"adam": ADAM}, {"w": "adam", "b": "none"})),
+        r"does not begin with these parameters, b, w: .*no corresponding transformation",
+    ),
     (
         init,
         (W, optax.lookahead(ADAM, 5, 0.5)),
@@ -318,13 +351,134 @@ LOSSES = [
     (lambda params, batch: None, GradientError, "returned None; expected a scalar of floats"),
     (lambda params, batch: 3, GradientError, r"returned int32\[\]; expected a scalar of floats"),
     (lambda params, batch: (0.0, {"name": "text"}), ParameterError, "returned what is no array: .*text"),
+    (3.0, ParameterError, r"the loss is 3\.0; expected a function, loss\(params, batch\)"),
+    (
+        jax.value_and_grad(squares),
+        ParameterError,
+        "as gradients are that value_and_grad returns; .* the loss",
+    ),
+    (
+        lambda params, batch: {"loss": jnp.sum(params["w"])},
+        GradientError,
+        "the loss returned a dict; expected",
+    ),
 ]
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize(("loss", "error", "words"), LOSSES)
 def test_a_loss_of_another_kind(loss, error, words):
     with pytest.raises(error, match=words):
         step(loss, ADAM)(init(W, ADAM), (X, Y))
+
+
+def of_one(loss, has_aux):
+    """Gradients of the first parameter alone."""
+
+    def gradients(params, batch, key):
+        return loss(params, batch, key), {"w": params["w"]}
+
+    return gradients
+
+
+GRADS = [
+    (of_one, "gradients of another tree than the parameters, which differs in b; expected one for each"),
+    (lambda loss, has_aux: loss, r"returned a tuple; expected \(\(scalar, aux\), gradients\), as jax"),
+    (lambda loss, has_aux: lambda *args: None, r"returned None; expected \(\(scalar, aux\), gradients\)"),
+]
+
+
+@pytest.mark.parametrize(("grad", "words"), GRADS)
+def test_a_grad_of_another_kind(grad, words):
+    with pytest.raises(ParameterError, match=words):
+        step(squares, ADAM, grad=grad)(init(W, ADAM), (X, Y))
+
+
+def test_what_is_kept_adds_nothing_to_the_norm_of_the_gradients():
+    """A loss has a slope in what it keeps: clipped as if only the parameter were differentiated."""
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1))
+
+    def loss(params, x):
+        return jnp.mean((params["w"] * params["seen"] - x) ** 2), {}, {"seen": params["seen"] + jnp.mean(x)}
+
+    params, x = {"w": jnp.float32(2), "seen": jnp.float32(3)}, X[:, 0]
+    for grad in (value_and_grad, jax.value_and_grad):
+        state, _ = step(loss, optimizer, grad=grad)(init(params, optimizer), x)
+        gradient = np.mean(2 * (2 * 3 - x) * 3)
+        assert gradient > 0.5
+        np.testing.assert_allclose(state.params["w"], 2 - 0.1 * 0.5, rtol=1e-6)
+        np.testing.assert_allclose(state.params["seen"], 3 + np.mean(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("grad", [value_and_grad, jax.value_and_grad], ids=["funcnet", "jax"])
+def test_complex_parameters_train_as_in_a_loop_of_one_s_own(grad):
+    """By JAX's gradients, which are conjugate to the way down, as optax has it for complex parameters."""
+    optimizer = optax.contrib.split_real_and_imaginary(ADAM)
+    params = {"c": jnp.array([1 + 2j, 0.5 - 1j], jnp.complex64), "w": jnp.float32(0.5)}
+
+    def loss(params, x):
+        return jnp.mean(jnp.abs(jnp.fft.ifft(x * params["c"]) - params["w"] * 1j) ** 2)
+
+    x = jnp.array([[1 + 1j, 2], [0.5j, 1 - 1j]], jnp.complex64)
+    state, _ = advance(loss, optimizer, in_memory(x, 2), grad=grad)(init(params, optimizer), 5)
+    own, moments, batches = params, optimizer.init(params), in_memory(x, 2)
+    for s in range(5):
+        updates, moments = optimizer.update(jax.grad(loss)(own, batches(s)), moments, own)
+        own = optax.apply_updates(own, updates)
+    assert_close(state.params, own)
+
+
+class Scale(NamedTuple):
+    """A dynamic scale of losses (Micikevicius et al. 2018, section 3.2): halved by an overflow."""
+
+    factor: Any
+    good: Any
+
+    def after(self, finite):
+        doubled = jnp.where(self.good == 1, 2 * self.factor, self.factor)
+        good = jnp.where(finite, (self.good + 1) % 2, 0)
+        return Scale(jnp.where(finite, doubled, self.factor / 2), good)
+
+
+def scaled(loss, has_aux):
+    """Gradients in half precision of a scaled loss; the scale is an entry that the loss keeps."""
+
+    def gradients(params, batch, key):
+        def of(params):
+            total, (metrics, kept) = loss(params, batch, key)
+            return total * jax.lax.stop_gradient(kept["scale"].factor), (total, metrics, kept)
+
+        (_, (total, metrics, kept)), gradients = jax.value_and_grad(of, has_aux=True)(params)
+        gradients = jax.tree.map(lambda g: g / kept["scale"].factor, gradients)
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(gradients)]))
+        kept = kept | {"scale": kept["scale"].after(finite)}
+        return (total, (metrics, kept)), gradients
+
+    return gradients
+
+
+def test_a_grad_of_one_s_own_changes_the_scale_that_the_loss_keeps():
+    """Overflows of float16 halve it and leave the step out, two good steps double it.
+
+    The largest gradient, that of w₁, is 2.3 at first and 1.0 after a step: 2.3 · 2¹⁵ is beyond 65504.
+    """
+    optimizer = optax.apply_if_finite(optax.sgd(0.1), 100)
+
+    def loss(params, batch):
+        half = jax.tree.map(lambda p: p.astype(jnp.float16), params["net"])
+        x, y = batch
+        error = x.astype(jnp.float16) @ half["w"] + half["b"] - y.astype(jnp.float16)
+        return jnp.mean(error.astype(jnp.float32) ** 2), {}, {"scale": params["scale"]}
+
+    params = {"net": W, "scale": Scale(jnp.float32(2.0**17), jnp.int32(0))}
+    take = jax.jit(step(loss, optimizer, grad=scaled))
+    state, factors = init(params, optimizer), []
+    for _ in range(6):
+        state, _ = take(state, (X, Y))
+        factors.append(float(np.log2(state.params["scale"].factor)))
+    assert factors == [16, 15, 14, 14, 15, 15]
+    assert state.step == 6
+    assert not np.array_equal(state.params["net"]["w"], W["w"])
 
 
 @pytest.mark.parametrize("params", [3, {"n": np.arange(3)}], ids=["number", "array"])
