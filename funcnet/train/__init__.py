@@ -9,8 +9,8 @@
 Which file is about what:
 
     loop         `fit`: chunks of steps, and between them metrics, hook, checkpoint, Ctrl-C
-    state        one step as a pure function (loss: what it may return; gradients: what `grad` is to it; update:
-                 what an optimizer asks for); steps: many in one jitted call
+    state        one step as a pure function (loss: what it may return; gradients: what `grad` is to it;
+                 update: what an optimizer asks for); steps: many in one jitted call
     batches      what a step gets: rows in memory, drawn ones; source: those of a source on the host
     folder       a run's files, their lock, and what refuses to be resumed; checkpoint: trees of arrays
     run          the rows of metrics.csv, and what was trained, saved and read back

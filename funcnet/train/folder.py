@@ -8,8 +8,8 @@
     lock                    while a process trains here, the number of that process
 
 Each file is replaced as a whole (`funcnet._files`), and only the checkpoint matters for going on; where a
-kill has left both kinds, either is of the same run. A run starts in a folder that is new or empty, so it
-never meets a file that is not its own.
+kill has left both kinds, either is of the same run. A run starts in a folder that is new or empty, or holds
+a run that saved no step, so it never meets a file that is not its own.
 """
 
 import contextlib
@@ -35,6 +35,9 @@ from funcnet.train.watchlog import PICTURE_FILE, WATCH_FILE
 
 CHECKPOINT_FILE, PARTS_FOLDER = "checkpoint.safetensors", "checkpoint"
 LOCK_FILE = "lock"
+BEGUN = frozenset({CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE, WATCH_FILE, PICTURE_FILE})
+"""What a run has written before it has finished."""
+
 MAY_CHANGE = "epochs", "learning_rate"
 """Settings that a run may go on with changed: it goes on for longer, or in other steps."""
 
@@ -70,19 +73,24 @@ class RunFolder:
         """
         own = {LOCK_FILE, f"{CONFIG_FILE}.partial"}  # what a run leaves that was killed before it began
         found = {file.name for file in self.path.iterdir()} - own if self.mine else set()
-        if found:
+        if found and not self._has_no_step(found):
             name = CONFIG_FILE if CONFIG_FILE in found else min(found)
             what = "already holds a run" if CONFIG_FILE in found else "is not empty"
             raise CheckpointError(
                 f"{self.path} {what} (it has {name}), and nothing is overwritten. Resume that run, or choose "
                 f"another folder."
             )
+        self.discard()
         return self._begin(state, Log())
+
+    def _has_no_step(self, found: set[str]) -> bool:
+        """Whether these files are of a run that ended before it saved a step: nothing is lost with them."""
+        return found <= BEGUN and _step(self.path / CHECKPOINT_FILE) == 0
 
     def discard(self) -> None:
         """Takes away what a new run has written that has saved no step."""
         if self.mine:
-            for name in (CONFIG_FILE, CHECKPOINT_FILE, METRICS_FILE, WATCH_FILE, PICTURE_FILE):
+            for name in BEGUN:
                 (self.path / name).unlink(missing_ok=True)
             remove_folder(self.path / PARTS_FOLDER)
 
@@ -143,6 +151,11 @@ class RunFolder:
                     f"{self.path} cannot be resumed with another {what}: {name} was {was.get(name)!r} and is "
                     f"{now.get(name)!r} now. Leave it as it was, or start a new run in another folder."
                 )
+
+
+def _step(file: Path) -> int | None:
+    """The step of a checkpoint; None if there is none."""
+    return int(checkpoint.read(file)[0]["step"]) if file.exists() else None
 
 
 @contextlib.contextmanager

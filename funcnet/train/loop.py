@@ -155,14 +155,8 @@ def fit(
             disk.check_shared(others)
             interrupted = stack.enter_context(_ending_noted())
             state, log = disk.restore(state) if resume else disk.start(state)
-            saved_any = resume
-
-            def discard(kind: Any, error: BaseException | None, _: Any) -> None:
-                """Leaves no run in the way of the mended one, if it broke before it saved anything."""
-                if error and not (saved_any or isinstance(error, NonFiniteError)):
-                    disk.discard()
-
-            stack.push(discard)
+            if not resume:  # a loss that cannot be traced leaves no run in the way of the mended one
+                stack.push(lambda _, error, __: disk.discard() if _is_early(error, log) else None)
         if int(state.step) > steps:
             raise ParameterError(
                 f"steps is {steps}, and {folder} is at step {state.step} already. Give more."
@@ -188,7 +182,6 @@ def fit(
                     record.save()  # first: it may have more rows than the checkpoint has steps, never fewer
                 with others.saving():
                     disk.save(state, log)
-                saved_any = True
                 saved = time.monotonic()
             if ended:
                 raise Interrupted(f"stopped at step {step} of {steps}; the run is saved in {folder}")
@@ -201,6 +194,11 @@ def fit(
         if disk and disk.mine:
             run.save(disk.path / WEIGHTS_FILE)
         return run
+
+
+def _is_early(error: BaseException | None, log: Log) -> bool:
+    """Whether an error has come of a run's own functions before their first steps were taken."""
+    return log == Log() and isinstance(error, Exception) and not isinstance(error, NonFiniteError)
 
 
 def _chunks(

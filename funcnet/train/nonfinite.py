@@ -7,7 +7,7 @@ optimizer's update.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -99,11 +99,12 @@ def why(
 
     @functools.wraps(loss)
     def differentiated(params: Any, *batch: Any, **key: Any) -> Any:
-        def whole(trained: Any, *batch: Any) -> tuple[Any, tuple]:
+        def whole(trained: Any, *batch: Any) -> tuple[Any, tuple[Mapping, Mapping]]:
             value, *rest = parts(
                 completed(trained, params), *batch[:-1], **({"key": batch[-1]} if key else {})
             )
-            return value, tuple(rest)
+            metrics, kept = (*rest, *({}, {})[len(rest) :])
+            return value, (metrics, kept)
 
         given = *batch, key.get("key", jax.random.key(0))
         trained = floats(params)

@@ -273,28 +273,22 @@ def interrupting(*args):
     signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize(
-    ("loss", "hook", "error"),
-    [
-        (lambda w, batch: 1 / 0, None, ZeroDivisionError),
-        (loss, failing, ZeroDivisionError),
-        (loss, interrupting, KeyboardInterrupt),
-        (lambda w, batch: jnp.mean(batch[1]), None, GradientError),
-    ],
-    ids=["loss", "hook", "Ctrl-C twice", "no gradient"],
-)
-def test_a_run_that_breaks_before_it_saved_anything_leaves_nothing(loss, hook, error, tmp_path):
+@pytest.mark.parametrize("resume", [False, True], ids=["anew", "resumed"])
+@pytest.mark.parametrize(("hook", "error"), [(failing, ZeroDivisionError), (interrupting, KeyboardInterrupt)])
+def test_a_run_that_breaks_before_it_saved_a_step_begins_anew(hook, error, resume, tmp_path):
     with pytest.raises(error):
-        fit(
-            loss,
-            W,
-            in_memory(DATA, 25),
-            optimizer=OPTIMIZER,
-            steps=30,
-            folder=tmp_path,
-            hook=hook,
-            watch=5,
-        )
+        train(folder=tmp_path, hook=hook, watch=5)
+    assert_equal(train(folder=tmp_path, watch=5, resume=resume), train())
+
+
+@pytest.mark.parametrize(
+    ("loss", "error"),
+    [(lambda w, batch: 1 / 0, ZeroDivisionError), (lambda w, batch: jnp.mean(batch[1]), GradientError)],
+    ids=["at once", "no gradient"],
+)
+def test_a_loss_that_fails_at_once_leaves_no_run_in_its_folder(loss, error, tmp_path):
+    with pytest.raises(error):
+        fit(loss, W, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, folder=tmp_path)
     assert not [*tmp_path.iterdir()]
     assert_equal(train(folder=tmp_path), train())
 
