@@ -43,6 +43,7 @@ BACKWARD = {
     "asin": "The slope of asin is ∞ at −1 and 1: clip its input a little within",
     "pow": "A power below 1 has the slope ∞ at 0: add a small number to the base",
     "custom_vjp_call": "The backward of this custom_vjp returns it: funcnet.check_vjp can check it",
+    "custom_jvp_call": "The jvp of this custom_jvp makes it: look at what that divides by, and at its roots",
     "atan2": "atan2 has no slope at (0, 0): put jnp.where around its inputs so that they are never both 0",
     "atanh": "The slope of atanh is ∞ at −1 and 1: clip its input a little within",
     "acosh": "The slope of acosh is ∞ at 1: clip its input a little above",

@@ -65,6 +65,8 @@ def find_nonfinite(
     @functools.wraps(f)
     def found(*args: Any, **kwargs: Any) -> Gate | None:
         program, xs, names, asked = _traced(f, args, kwargs, argnums, has_aux)
+        if not program.outvars:
+            return None
         values = Values(program, (), xs, Where(), names)
         for test in (jnp.isnan, jnp.isinf):
             bad = [atom for atom in program.outvars if has(test, values.value(atom))]

@@ -101,14 +101,15 @@ class Values:
             if inner is None:
                 guilty = self.guilty(eqn, k, test)
                 inner = Source() if guilty else self.made_by(eqn, k, test)
-                if guilty and all(map(_jax.is_literal, guilty)):
+                if guilty and all(map(self.is_written, guilty)):
                     inner = self.written_at(eqn, k, test)
-                pending += guilty
+                else:
+                    pending += guilty
             elif inner.operand is not None:
                 given = eqn.invars[inner.operand]
                 if inner.gate or inner.of_nan:
                     inner = inner.asked_on(self.source([given], jnp.isnan if inner.of_nan else jnp.isinf))
-                elif _jax.is_literal(given):
+                elif self.is_written(given):
                     inner = self.written_at(eqn, k, test)
                 else:
                     pending.append(given)
@@ -121,6 +122,15 @@ class Values:
         if gates:
             return min(gates, key=lambda found: found[0])[1]
         return next(iter(ends + written), Source())
+
+    def is_written(self, atom: Any) -> bool:
+        """Whether a value is a number in the code, or an array of it."""
+        if _jax.is_literal(atom) or atom not in self.makers:
+            return _jax.is_literal(atom)
+        maker = self.jaxpr.eqns[self.makers[atom][0]]
+        return maker.primitive.name in ("broadcast_in_dim", "convert_element_type") and all(
+            map(self.is_written, maker.invars)
+        )
 
     def written_at(self, eqn: _jax.Equation, k: int, test: Test) -> Source:
         """A gate that makes it of what is written in the code; or the NaN that made a select take that."""
@@ -174,7 +184,7 @@ class Values:
             others = [_replaced(test, x) if i in suspects and i not in kept else x for i, x in enumerate(xs)]
             return has(test, _jax.again(eqn, others)[k])
 
-        alone = [i for i in suspects if passes([i])]
+        alone = suspects if len(suspects) == 1 else [i for i in suspects if passes([i])]
         found = alone or ([] if not suspects or passes([]) else suspects)
         return [eqn.invars[i] for i in found]
 

@@ -116,31 +116,39 @@ def why(
         given = value, value_fn, jax.grad(value_fn)
         return updated(optimizer, gradients, optimizer_state, trained, *given)[0]
 
-    at = f"at step {int(state.step)}"
-    as_a_whole = takes_params_alone(grad)
-    found = find_nonfinite(scalar)(state.params, *batch, **key) if as_a_whole else None
-    if found and not found.masked:
-        return NonFiniteError(f"{at} {_told(found, batch, rows)}")
-    others = None if grad is value_and_grad else find_nonfinite(differentiated, argnums=())
-    if bad := others and others(state.params, *batch, **key):
-        told = _told(found or bad, batch, rows)
+    def in_the_loss() -> str:
+        found = find_nonfinite(scalar)(state.params, *batch, **key) if as_a_whole else None
+        if found and not found.masked:
+            return _told(found, batch, rows)
+        others = None if grad is value_and_grad else find_nonfinite(differentiated, argnums=())
+        if not (bad := others and others(state.params, *batch, **key)):
+            return ""
         better = " By funcnet's rules, without grad=, they are finite." if as_a_whole and not found else ""
-        return NonFiniteError(f"{at} in what grad makes of the loss, {told}{better}")
-    if bad := as_a_whole and find_nonfinite(kept, argnums=())(state.params, *batch, **key):
-        told = _told(bad, batch, rows)
-        return NonFiniteError(f"{at} the loss is finite, but not what it keeps. {told}")
-    trained = floats(state.params)
-    value, gradients = differentiated(state.params, *batch, **key)
-    if bad := find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained):
-        return NonFiniteError(
-            f"{at} loss and gradients are finite, but the update is not. {bad} Look at the optimizer's "
-            f"settings: eps, the learning rate and its schedule."
-        )
-    return NonFiniteError(
-        f"{at} something was infinite or NaN, but loss, gradients and update are finite when computed again, "
-        f"each value by itself: close to the end of its type a number may be rounded either way. In half "
-        f"precision compute in float32."
-    )
+        return f"in what grad makes of the loss, {_told(found or bad, batch, rows)}{better}"
+
+    def in_what_it_keeps() -> str:
+        bad = find_nonfinite(kept, argnums=())(state.params, *batch, **key) if as_a_whole else None
+        return f"the loss is finite, but not what it keeps. {_told(bad, batch, rows)}" if bad else ""
+
+    def in_the_update() -> str:
+        trained = floats(state.params)
+        bad = find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained)
+        told = f"{bad} Look at the optimizer's settings: eps, the learning rate and its schedule."
+        return f"loss and gradients are finite, but the update is not. {told}" if bad else ""
+
+    as_a_whole = takes_params_alone(grad)
+    value, gradients = jax.jit(differentiated)(state.params, *batch, **key)
+    rest = in_what_it_keeps, in_the_update
+    searches = (*rest, in_the_loss) if finite(value, gradients) else (in_the_loss, *rest)
+    told = next(filter(None, (search() for search in searches)), UNREPEATED)
+    return NonFiniteError(f"at step {int(state.step)} {told}")
+
+
+UNREPEATED = (
+    "something was infinite or NaN, but loss, gradients and update are finite when computed again, each "
+    "value by itself: close to the end of its type a number may be rounded either way. In half precision compute "
+    "in float32."
+)
 
 
 def _told(found: Gate, batch: Any, rows: Sequence[int]) -> str:
