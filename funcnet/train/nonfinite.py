@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool
 from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
 from funcnet.nonfinite import Gate, find_nonfinite
-from funcnet.nonfinite.advice import DATA
+from funcnet.nonfinite.advice import DATA, PARAMETER
 from funcnet.nonfinite.finding import first_place
 from funcnet.train.gradients import checked
 from funcnet.train.loss import completed, floats, takes_params_alone
@@ -111,10 +111,11 @@ def why(
         (value, _), gradients = checked(grad(whole, has_aux=True)(trained, *given), trained)
         return value, gradients
 
-    def update(gradients: Any, optimizer_state: Any, trained: Any) -> Any:
+    def update(gradients: Any, optimizer_state: Any, params: Any) -> Any:
         value_fn = lambda trained: scalar(completed(trained, state.params), *batch, **key)  # noqa: E731
         given = value, value_fn, jax.grad(value_fn)
-        return updated(optimizer, gradients, optimizer_state, trained, *given)[0]
+        params, optimizer_state = updated(optimizer, gradients, optimizer_state, params, *given)
+        return params, [leaf for leaf in jax.tree.leaves(optimizer_state) if jnp.ndim(leaf)]
 
     def in_the_loss() -> str:
         found = find_nonfinite(scalar)(state.params, *batch, **key) if as_a_whole else None
@@ -131,10 +132,11 @@ def why(
         return f"the loss is finite, but not what it keeps. {_told(bad, batch, rows)}" if bad else ""
 
     def in_the_update() -> str:
-        trained = floats(state.params)
-        bad = find_nonfinite(update, argnums=())(gradients, state.optimizer_state, trained)
-        told = f"{bad} Look at the optimizer's settings: eps, the learning rate and its schedule."
-        return f"loss and gradients are finite, but the update is not. {told}" if bad else ""
+        bad = find_nonfinite(update, argnums=())(gradients, state.optimizer_state, floats(state.params))
+        if bad and not bad.primitive:
+            return str(dataclasses.replace(bad, hint=PARAMETER))
+        settings = "Look at the optimizer's settings: eps, the learning rate and its schedule."
+        return f"loss and gradients are finite, but the update is not. {bad} {settings}" if bad else ""
 
     as_a_whole = takes_params_alone(grad)
     value, gradients = jax.jit(differentiated)(state.params, *batch, **key)
@@ -145,9 +147,8 @@ def why(
 
 
 UNREPEATED = (
-    "something was infinite or NaN, but loss, gradients and update are finite when computed again, each "
-    "value by itself: close to the end of its type a number may be rounded either way. In half precision compute "
-    "in float32."
+    "something was infinite or NaN, but loss, gradients and update are finite when computed again, each value "
+    "alone: close to the end of its type a number is rounded either way. In half precision compute in float32."
 )
 
 

@@ -211,6 +211,25 @@ def test_an_optimizer_that_asks_for_the_loss_is_asked_again(optimizer):
     assert "loss and gradients are finite, but the update is not" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("params", "scale", "words"),
+    [
+        ({"w": np.ones(2)}, 1e25, r"the update is not\. forward: integer_pow makes ∞ at .*optax"),
+        (
+            {"w": np.ones(2), "unused": np.full(2, np.nan)},
+            1.0,
+            r"at step 0 forward: params\['unused'\] is not fi",
+        ),
+    ],
+    ids=["what the optimizer keeps", "a parameter that no loss reads"],
+)
+def test_a_state_that_no_loss_shows(params, scale, words):
+    """Adam's second moments are squares of gradients; an update makes NaN of a NaN."""
+    loss, batches = lambda params, x: jnp.sum(x @ params["w"]), in_memory(np.full((4, 2), scale), 2)  # noqa: E731
+    with pytest.raises(NonFiniteError, match=words):
+        fit(loss, params, batches, optimizer=optax.adam(1e-3), steps=2)
+
+
 def test_what_a_loss_keeps_is_looked_at_too():
     def loss(params, x):
         return jnp.sum(params["w"] ** 2), {}, {"mean": jnp.log(params["mean"] - jnp.mean(x))}
