@@ -80,8 +80,8 @@ LABEL = (
     "leave out examples without one by funcnet.nn.weighted_mean"
 )
 PARAMETER = (
-    "It was so before this ran: an initial value, an update or a file. Look at the step before, at the learning "
-    "rate and at the checkpoint"
+    "It was so before this ran: an initial value, an update or a file. Look at the step before, at the "
+    "learning rate and at the checkpoint"
 )
 DATA = (
     "It came in as data: look for missing values where it is read, and for a division by 0 or a logarithm "

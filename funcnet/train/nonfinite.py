@@ -147,8 +147,9 @@ def why(
 
 
 UNREPEATED = (
-    "something was infinite or NaN, but loss, gradients and update are finite when computed again, each value "
-    "alone: close to the end of its type a number is rounded either way. In half precision compute in float32."
+    "something was infinite or NaN, but loss, gradients and update are finite when computed again, each "
+    "value alone: close to the end of its type a number is rounded either way. In half precision compute in "
+    "float32."
 )
 
 

@@ -225,7 +225,7 @@ def test_an_optimizer_that_asks_for_the_loss_is_asked_again(optimizer):
 )
 def test_a_state_that_no_loss_shows(params, scale, words):
     """Adam's second moments are squares of gradients; an update makes NaN of a NaN."""
-    loss, batches = lambda params, x: jnp.sum(x @ params["w"]), in_memory(np.full((4, 2), scale), 2)  # noqa: E731
+    loss, batches = lambda params, x: jnp.sum(x @ params["w"]), in_memory(np.full((4, 2), scale), 2)
     with pytest.raises(NonFiniteError, match=words):
         fit(loss, params, batches, optimizer=optax.adam(1e-3), steps=2)
 
