@@ -1,13 +1,12 @@
 """Where a run broke: the first gate whose output or gradient is infinite or NaN.
 
 After many steps one flag tells of what is not finite (`finite`). When it falls, the steps are taken again to
-find the first bad one, and that one with every value and gradient looked at (`why`): first the loss, then the
-optimizer's update.
+find the first bad one, and that one with every value and gradient looked at (`Broken`).
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from funcnet.nonfinite import Gate, find_nonfinite
 from funcnet.nonfinite.advice import DATA, PARAMETER
 from funcnet.nonfinite.finding import first_place
 from funcnet.train.gradients import checked
-from funcnet.train.loss import completed, floats, takes_params_alone
+from funcnet.train.loss import Metrics, completed, evaluated, floats, takes_params_alone
 from funcnet.train.update import updated
 
 SMALL = 10_000
@@ -56,96 +55,6 @@ def _half_means(x: Array) -> Array:
     return jnp.matmul(x, jnp.full(x.shape[-1], 0.5 / n, x.dtype), preferred_element_type=wide)
 
 
-def why(
-    loss: Callable,
-    optimizer: Any,
-    state: Any,
-    *batch: Any,
-    grad: Callable = value_and_grad,
-    rows: Sequence[int] = (),
-    **key: Any,
-) -> NonFiniteError:
-    """The error that says why a state has no finite next step.
-
-    Args:
-        loss: `loss(params, *batch, **key)`, a scalar, or a tuple of one and what else there is.
-        optimizer: one of optax's.
-        state: with `params`, `optimizer_state` and `step`, as it was before the step.
-        *batch: of the step.
-        grad: what makes value and gradients.
-        rows: which examples of the data the batch consists of, where that is known.
-        **key: of the step, if the loss takes one.
-
-    >>> import optax
-    >>> from funcnet.train.state import State
-    >>> loss = lambda w, x: jnp.sum(jnp.sqrt(w - x))
-    >>> state = State(jnp.ones(2), optax.sgd(0.1).init(jnp.ones(2)), 7)
-    >>> str(why(loss, optax.sgd(0.1), state, jnp.array([1.0, 0.0])))[:38]
-    'at step 7 backward: sqrt sends back ∞ '
-    """
-
-    @functools.wraps(loss)
-    def parts(*args: Any, **kwargs: Any) -> tuple:
-        result = loss(*args, **kwargs)
-        return result if isinstance(result, tuple) else (result,)
-
-    @functools.wraps(loss)
-    def scalar(*args: Any, **kwargs: Any) -> Any:
-        return parts(*args, **kwargs)[0]
-
-    @functools.wraps(loss)
-    def kept(*args: Any, **kwargs: Any) -> tuple:
-        return parts(*args, **kwargs)[2:]
-
-    @functools.wraps(loss)
-    def differentiated(params: Any, *batch: Any, **key: Any) -> Any:
-        def whole(trained: Any, *batch: Any) -> tuple[Any, tuple[Mapping, Mapping]]:
-            value, *rest = parts(
-                completed(trained, params), *batch[:-1], **({"key": batch[-1]} if key else {})
-            )
-            metrics, kept = (*rest, *({}, {})[len(rest) :])
-            return value, (metrics, kept)
-
-        given = *batch, key.get("key", jax.random.key(0))
-        trained = floats(params)
-        (value, _), gradients = checked(grad(whole, has_aux=True)(trained, *given), trained)
-        return value, gradients
-
-    def update(gradients: Any, optimizer_state: Any, params: Any) -> Any:
-        value_fn = lambda trained: scalar(completed(trained, state.params), *batch, **key)  # noqa: E731
-        given = value, value_fn, jax.grad(value_fn)
-        params, optimizer_state = updated(optimizer, gradients, optimizer_state, params, *given)
-        return params, [leaf for leaf in jax.tree.leaves(optimizer_state) if jnp.ndim(leaf)]
-
-    def in_the_loss() -> str:
-        found = find_nonfinite(scalar)(state.params, *batch, **key) if as_a_whole else None
-        if found and not found.masked:
-            return _told(found, batch, rows)
-        others = None if grad is value_and_grad else find_nonfinite(differentiated, argnums=())
-        if not (bad := others and others(state.params, *batch, **key)):
-            return ""
-        better = " By funcnet's rules, without grad=, they are finite." if as_a_whole and not found else ""
-        return f"in what grad makes of the loss, {_told(found or bad, batch, rows)}{better}"
-
-    def in_what_it_keeps() -> str:
-        bad = find_nonfinite(kept, argnums=())(state.params, *batch, **key) if as_a_whole else None
-        return f"the loss is finite, but not what it keeps. {_told(bad, batch, rows)}" if bad else ""
-
-    def in_the_update() -> str:
-        bad = find_nonfinite(update, argnums=())(gradients, state.optimizer_state, floats(state.params))
-        if bad and not bad.primitive:
-            return str(dataclasses.replace(bad, hint=PARAMETER))
-        settings = "Look at the optimizer's settings: eps, the learning rate and its schedule."
-        return f"loss and gradients are finite, but the update is not. {bad} {settings}" if bad else ""
-
-    as_a_whole = takes_params_alone(grad)
-    value, gradients = jax.jit(differentiated)(state.params, *batch, **key)
-    rest = in_what_it_keeps, in_the_update
-    searches = (*rest, in_the_loss) if finite(value, gradients) else (in_the_loss, *rest)
-    told = next(filter(None, (search() for search in searches)), UNREPEATED)
-    return NonFiniteError(f"at step {int(state.step)} {told}")
-
-
 UNREPEATED = (
     "something was infinite or NaN, but loss, gradients and update are finite when computed again, each "
     "value alone: close to the end of its type a number is rounded either way. In half precision compute in "
@@ -153,13 +62,122 @@ UNREPEATED = (
 )
 
 
-def _told(found: Gate, batch: Any, rows: Sequence[int]) -> str:
-    """A finding, and which example of the data it is that is not finite, if it came with the batch."""
-    came = found.came or (None if found.primitive else found.inputs[0])
-    leaves = [leaf for leaf in jax.tree.leaves(batch) if came and leaf is came.value]
-    if came and leaves and not found.primitive:
-        found = dataclasses.replace(found, hint=DATA)
-    if not came or not any(leaf.ndim and len(leaf) == len(rows) for leaf in leaves):
-        return str(found)
-    row = first_place(came.value)[0]
-    return f"{found} Row {row} of the batch is example {rows[row]} of the data."
+@dataclass(frozen=True)
+class Broken:
+    """A step that gave an infinite number, or NaN, to be taken again with every value looked at.
+
+    Attributes:
+        loss: `loss(params, batch)` or `loss(params, batch, key)`, as `fit` takes it.
+        optimizer: one of optax's.
+        state: with `params`, `optimizer_state` and `step`, as it was before the step.
+        batch: of the step.
+        key: of the step; None if the loss takes none.
+        grad: what makes value and gradients.
+        rows: which examples of the data the batch consists of, where that is known.
+
+    >>> import optax
+    >>> from funcnet.train.state import State
+    >>> loss = lambda w, x: jnp.sum(jnp.sqrt(w - x))
+    >>> state = State(jnp.ones(2), optax.sgd(0.1).init(jnp.ones(2)), 7)
+    >>> str(Broken(loss, optax.sgd(0.1), state, jnp.array([1.0, 0.0])).why())[:38]
+    'at step 7 backward: sqrt sends back ∞ '
+    """
+
+    loss: Callable
+    optimizer: Any
+    state: Any
+    batch: Any
+    key: Any = None
+    grad: Callable = value_and_grad
+    rows: Sequence[int] = ()
+
+    def why(self) -> NonFiniteError:
+        """The error that says so: the loss is looked at first, or last if it and its gradients are finite."""
+        value, gradients = jax.jit(self._differentiated)(*self._given, **self._keys)
+        rest = self._in_what_it_keeps, functools.partial(self._in_the_update, value, gradients)
+        searches = (*rest, self._in_the_loss) if finite(value, gradients) else (self._in_the_loss, *rest)
+        told = next(filter(None, (search() for search in searches)), UNREPEATED)
+        return NonFiniteError(f"at step {int(self.state.step)} {told}")
+
+    def _in_the_loss(self) -> str:
+        found = find_nonfinite(self._part(0))(*self._given, **self._keys) if self._by_funcnet else None
+        if found and not found.masked:
+            return self._told(found)
+        others = None if self.grad is value_and_grad else find_nonfinite(self._differentiated, argnums=())
+        if not (bad := others and others(*self._given, **self._keys)):
+            return ""
+        better = (
+            " By funcnet's rules, without grad=, they are finite." if self._by_funcnet and not found else ""
+        )
+        return f"in what grad makes of the loss, {self._told(found or bad)}{better}"
+
+    def _in_what_it_keeps(self) -> str:
+        search = find_nonfinite(self._part(slice(2, None)), argnums=())
+        bad = search(*self._given, **self._keys) if self._by_funcnet else None
+        return f"the loss is finite, but not what it keeps. {self._told(bad)}" if bad else ""
+
+    def _in_the_update(self, value: Any, gradients: Any) -> str:
+        def update(gradients: Any, optimizer_state: Any, params: Any) -> Any:
+            given = value, self._of_trained, jax.grad(self._of_trained)
+            params, optimizer_state = updated(self.optimizer, gradients, optimizer_state, params, *given)
+            return params, [leaf for leaf in jax.tree.leaves(optimizer_state) if jnp.ndim(leaf)]
+
+        state = self.state
+        bad = find_nonfinite(update, argnums=())(gradients, state.optimizer_state, floats(state.params))
+        if bad and not bad.primitive:
+            return str(replace(bad, hint=PARAMETER))
+        settings = "Look at the optimizer's settings: eps, the learning rate and its schedule."
+        return f"loss and gradients are finite, but the update is not. {bad} {settings}" if bad else ""
+
+    @functools.cached_property
+    def _by_funcnet(self) -> bool:
+        """Whether `grad` takes gradients of the loss as a whole, as funcnet can too."""
+        return takes_params_alone(self.grad)
+
+    @property
+    def _given(self) -> tuple[Any, Any]:
+        return self.state.params, self.batch
+
+    @property
+    def _keys(self) -> dict[str, Any]:
+        return {} if self.key is None else {"key": self.key}
+
+    def _part(self, which: int | slice) -> Callable:
+        """The loss as a function to a part of what it returns."""
+
+        @functools.wraps(self.loss)
+        def part(*args: Any, **keys: Any) -> Any:
+            result = self.loss(*args, **keys)
+            return (result if isinstance(result, tuple) else (result,))[which]
+
+        return part
+
+    def _of_trained(self, trained: Any) -> Any:
+        return self._part(0)(completed(trained, self.state.params), self.batch, **self._keys)
+
+    @functools.cached_property
+    def _differentiated(self) -> Callable:
+        """The loss as a function to value and gradients."""
+
+        @functools.wraps(self.loss)
+        def differentiated(params: Any, batch: Any, key: Any = None) -> tuple[Any, Any]:
+            def whole(trained: Any, batch: Any, key: Any) -> tuple[Any, tuple[Metrics, Mapping[str, Any]]]:
+                return evaluated(self.loss, completed(trained, params), batch, key)
+
+            trained = floats(params)
+            key = jax.random.key(0) if key is None else key
+            (value, _), gradients = checked(self.grad(whole, has_aux=True)(trained, batch, key), trained)
+            return value, gradients
+
+        return differentiated
+
+    def _told(self, found: Gate) -> str:
+        """A finding, and which example of the data it is that is not finite, if it came with the batch."""
+        came = found.came or (None if found.primitive else found.inputs[0])
+        leaves = [leaf for leaf in jax.tree.leaves(self.batch) if came and leaf is came.value]
+        if came and leaves and not found.primitive:
+            found = replace(found, hint=DATA)
+        if not came or not any(leaf.ndim and len(leaf) == len(self.rows) for leaf in leaves):
+            return str(found)
+        row = first_place(came.value)[0]
+        return f"{found} Row {row} of the batch is example {self.rows[row]} of the data."

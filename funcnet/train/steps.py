@@ -22,7 +22,7 @@ from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
 from funcnet.train.gradients import checked, is_zero
 from funcnet.train.loss import Loss, Metrics, completed, evaluated, floats, takes_key
-from funcnet.train.nonfinite import why
+from funcnet.train.nonfinite import Broken
 from funcnet.train.state import State, Way, is_sound, step_key, taken, way_over
 
 
@@ -184,9 +184,8 @@ def broken(task: Task, state: State) -> NonFiniteError:
     step = int(state.step)
     batch, key = _of_step(task, step)
     loss, optimizer, grad, *_ = task.way
-    given = {"key": key} if takes_key(loss) else {}
     rows = task.batches.rows(task.seed, step).tolist() if task.batches.rows else ()
-    return why(loss, optimizer, state, batch, grad=grad, rows=rows, **given)
+    return Broken(loss, optimizer, state, batch, key if takes_key(loss) else None, grad, rows).why()
 
 
 def _loop(

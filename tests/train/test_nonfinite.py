@@ -15,7 +15,7 @@ from funcnet._errors import DataError, NonFiniteError
 from funcnet.data import Split, load
 from funcnet.train import Batches, Config, State, fit, from_source, in_memory
 from funcnet.train.checkpoint import read
-from funcnet.train.nonfinite import finite, why
+from funcnet.train.nonfinite import Broken, finite
 
 SPIRAL = load("spiral")
 CONFIG = Config(data="spiral", hidden=(10,), batch_size=100, optimizer="sgd", schedule="constant", epochs=2)
@@ -202,12 +202,12 @@ def test_why_a_state_of_any_loss_has_no_next_step(batch, scale, rate, words):
     optimizer = optax.sgd(rate)
     state = state_of(optimizer, scale)
     with pytest.raises(NonFiniteError, match=words):
-        raise why(loss, optimizer, state, batch)
+        raise Broken(loss, optimizer, state, batch).why()
 
 
 @pytest.mark.parametrize("optimizer", [optax.polyak_sgd(scaling=jnp.inf), optax.lbfgs(jnp.inf)])
 def test_an_optimizer_that_asks_for_the_loss_is_asked_again(optimizer):
-    error = why(loss, optimizer, state_of(optimizer), BATCH)
+    error = Broken(loss, optimizer, state_of(optimizer), BATCH).why()
     assert "loss and gradients are finite, but the update is not" in str(error)
 
 
@@ -243,13 +243,13 @@ def test_what_a_loss_keeps_is_looked_at_too():
 def test_a_key_is_handed_on():
     noisy = lambda params, x, key: jnp.sum(jnp.log(x - x) * jax.random.normal(key, x.shape))  # noqa: E731
     optimizer = optax.sgd(0.1)
-    error = why(noisy, optimizer, state_of(optimizer), jnp.ones(2), key=jax.random.key(0))
+    error = Broken(noisy, optimizer, state_of(optimizer), jnp.ones(2), jax.random.key(0)).why()
     assert "log makes ∞" in str(error)
 
 
 def test_what_cannot_be_repeated_is_said():
     optimizer = optax.sgd(0.1)
-    error = why(loss, optimizer, state_of(optimizer), BATCH)
+    error = Broken(loss, optimizer, state_of(optimizer), BATCH).why()
     assert "are finite when computed again" in str(error)
 
 
