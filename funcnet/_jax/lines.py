@@ -42,16 +42,21 @@ def line_with_library(eqn: Equation, around: str = "") -> str:
         around: such a line of the call of the function in which it stands, for one without own lines.
     """
     lines = source_info_util.summarize(eqn.source_info, 100).splitlines()[::-1]
+    if not lines or not _is_in_a_library(lines[0]):
+        return readable(lines[0]) if lines else around
+    others = [line for line in lines if _package(line) not in ("funcnet", _package(lines[0]))]
     own = next(itertools.filterfalse(_is_in_a_library, lines), "") or around.partition(INSIDE)[0]
-    if not lines:
-        return around
-    if not own or not _is_in_a_library(lines[0]):
-        return readable(lines[0])
-    return f"{readable(own)}{INSIDE}{_importable(lines[0])}"
+    own = own or next(iter(others), "")  # the user's package may be installed too
+    return f"{readable(own)}{INSIDE}{_importable(lines[0])}" if own else readable(lines[0])
 
 
 INSIDE = ", inside "
 """Between the user's line and that of a library."""
+
+
+def _package(line: str) -> str:
+    """The package that a line of a library is in."""
+    return Path(_importable(line)).parts[0]
 
 
 def _importable(line: str) -> str:

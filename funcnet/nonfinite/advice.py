@@ -9,6 +9,7 @@ from jax import lax
 
 from funcnet import _jax
 
+SINGULAR = "The matrix is singular, or nearly: add a small multiple of the unit matrix"
 FORWARD = {
     "log": "log needs an input above 0: add a small number to it, or use a function that has the limit built "
     "in (jax.nn.log_softmax, jax.nn.log_sigmoid, jax.scipy.special.xlogy)",
@@ -25,7 +26,10 @@ FORWARD = {
     "acos": "acos takes −1 to 1: rounding may bring a cosine beyond, jnp.clip(x, −1, 1) undoes it",
     "asin": "asin takes −1 to 1: rounding may bring a sine beyond, jnp.clip(x, −1, 1) undoes it",
     "cholesky": "cholesky needs a positive definite matrix: add a small multiple of the unit matrix",
-    "custom_linear_solve": "The matrix is singular, or nearly: add a small multiple of the unit matrix",
+    "custom_linear_solve": SINGULAR,
+    "triangular_solve": SINGULAR,
+    "tridiagonal_solve": SINGULAR,
+    "lu": SINGULAR,
     "acosh": "acosh takes 1 and more: jnp.maximum(x, 1)",
     "atanh": "atanh is infinite at −1 and 1: keep its input between with jnp.clip",
     "lgamma": "lgamma is infinite at 0, −1, −2, …: keep its input above 0",
@@ -53,7 +57,9 @@ BACKWARD = {
     "them apart by a little noise on the matrix",
     "qr": "The columns depend on each other, where qr has no slope: add a little noise to the matrix",
     "cholesky": FORWARD["cholesky"],
-    "custom_linear_solve": FORWARD["custom_linear_solve"],
+    "custom_linear_solve": SINGULAR,
+    "triangular_solve": SINGULAR,
+    "lu": SINGULAR,
 }
 BACKWARD |= {"eig": BACKWARD["eigh"], "householder_product": BACKWARD["qr"]}
 BACKWARD |= {"rsqrt": BACKWARD["sqrt"], "cbrt": BACKWARD["sqrt"], "log1p": BACKWARD["log"]}
@@ -90,14 +96,15 @@ DATA = (
 UNDEFINED = "There is no such value for these inputs, as of 0 / 0: keep its input from there, as by jnp.where"
 FLAT = "There is no slope at these inputs, as of 0 / 0: keep its input from there, by a jnp.where around it"
 SETTING = (
-    "If it is meant, as the log_prob of a value outside of a distribution's support, look at what the "
-    "condition is of"
+    "If it is meant, as a density outside of its support, or the maximum of what a mask has left, look at what "
+    "the condition is of"
 )
 WHOLE = {"slogdet": "The determinant is 0: add a small multiple of the unit matrix"}
 """By the name of a function of JAX's whose gates say less than its own name."""
+NO_VALUES = "There are no more values than ddof, as of a batch of one, or under a mask that leaves none"
 DEFINED = {
-    "var": "There are no more values than ddof: a batch of one has no such variance",
-    "std": "There are no more values than ddof: a batch of one has no such deviation",
+    "var": NO_VALUES,
+    "std": NO_VALUES,
     "nanmean": "There is no value that is no NaN",
 }
 """By the name of a function of JAX's: when it gives a constant that is infinite or NaN."""
@@ -186,9 +193,13 @@ def _size_or(undefined: str, what: str, made: Any, given: Sequence[Any]) -> str:
     size = sum(np.log(np.max(x, initial=1, where=np.isfinite(x)) * max(1, x.size)) for x in floats)
     if jnp.any(jnp.isnan(made)) and size < np.log(float(jnp.finfo(dtype).max)):
         return undefined
-    ways = "clip gradients, lower the learning rate" if what == "gradient" else "lower the learning rate"
-    wider = ", the loss's scale, or compute in float32" if dtype.itemsize < 4 else ""
+    of_gradient = what == "gradient"
+    ways = "clip gradients, lower the learning rate" if of_gradient else "lower the learning rate"
+    if dtype.itemsize < 4:
+        ways += (
+            ", lower the loss's scale, or compute in float32" if of_gradient else ", or compute in float32"
+        )
     return (
         f"The {what} is too large for {dtype}, which ends at {float(jnp.finfo(dtype).max):.3g}: scale the "
-        f"inputs, {ways}{wider}"
+        f"inputs, {ways}"
     )
