@@ -96,8 +96,8 @@ DATA = (
 UNDEFINED = "There is no such value for these inputs, as of 0 / 0: keep its input from there, as by jnp.where"
 FLAT = "There is no slope at these inputs, as of 0 / 0: keep its input from there, by a jnp.where around it"
 SETTING = (
-    "If it is meant, as a density outside of its support, or the maximum of what a mask has left, look at what "
-    "the condition is of"
+    "If it is meant, as a density outside of its support, or the maximum of what a mask has left, look at "
+    "what the condition is of"
 )
 WHOLE = {"slogdet": "The determinant is 0: add a small multiple of the unit matrix"}
 """By the name of a function of JAX's whose gates say less than its own name."""
