@@ -110,7 +110,8 @@ def _of_rounding(found: Host, truth: Host) -> Iterator[str]:
 
 def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
     """The truth is a sum or a mean of the rule along an axis, or the other way round."""
-    for axis in range(truth.ndim) if truth.ndim > 1 else ():
+    axes = (axis for axis, n in enumerate(truth.shape) if n > 1) if truth.ndim > 1 else ()
+    for axis in axes:
         for one, other, word in ((found, truth, "missing"), (truth, found, "too many")):
             for name, reduced in (("sum", np.sum), ("mean", np.mean)):
                 whole = np.broadcast_to(reduced(one, axis, keepdims=True), other.shape)

@@ -42,7 +42,7 @@ def outputs(case: Case, seen: Answers) -> Finding | None:
 
 
 def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[Answer]) -> Finding | None:
-    """What returns something else than it should."""
+    """What returns something else than it should; forward may round otherwise, as the function does."""
     case = seen.case
     pairs = [("forward returns another result than the function", answer.forward, answer.ys)]
     if case.reference is not None:
@@ -51,6 +51,8 @@ def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[An
         relative = EXACT if all(y.dtype.itemsize >= 8 for y in ys) else 0.0
         for i, (y, other) in enumerate(zip(ys, others, strict=True)):
             sigma = spread(truth.ys[i], [one.ys[i] for one in near])
+            if ys is answer.forward:
+                sigma = np.maximum(sigma, largest(wide(other) - truth.ys[i]))
             one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
             if one.differs:
                 name = "y" if len(ys) == 1 else f"y[{i}]"

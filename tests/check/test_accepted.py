@@ -34,6 +34,17 @@ def log1pexp(x):
 log1pexp.defjvps(lambda x_dot, y, x: jax.nn.sigmoid(x) * x_dot)
 
 
+@jax.custom_jvp
+def versine(x):
+    return 1 - jnp.cos(x)
+
+
+@versine.defjvp
+def versine_forward(primals, tangents):
+    """Forward is better than the function, whose difference cancels in short dtypes."""
+    return 2 * jnp.sin(primals[0] / 2) ** 2, jnp.sin(primals[0]) * tangents[0]
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 2))
 def applied(f, x, power):
     return f(x) ** power
@@ -117,6 +128,7 @@ RIGHT = [
     ("no rule of its own", jnp.sin, (X,), {}),
     ("a custom_vjp", sine, (X,), FULL),
     ("a custom_jvp", log1pexp, (X,), SHORT_DTYPES),
+    ("forward is another form of the function", versine, (jnp.linspace(0.05, 0.4, 6),), SHORT_DTYPES),
     ("a pytree", custom(layer, layer_gradient), LAYER, FULL),
     (
         "complex numbers",

@@ -89,6 +89,12 @@ ROWS = [
     ),
     ("clipped", np.clip(VECTOR, -0.5, 0.5), VECTOR, "right where it is small: clipped, or cut off"),
     ("a mask", changed(VECTOR, [0, 3]), VECTOR, "2 of 6 elements are wrong and the others right"),
+    (
+        "an axis of one element has no sum",
+        (1 + 1e-8 * VECTOR)[None, :] * VECTOR,
+        VECTOR[None, :],
+        "a relative error below 1e-6: a constant with too few digits",
+    ),
     ("no pattern", VECTOR**3 + np.arange(6), VECTOR, "no pattern that is known"),
 ]
 
