@@ -5,6 +5,7 @@ vocabulary is stable, their spelling is not. Equations, parameters and sub-progr
 here, so that no other file asks which JAX it runs on.
 
     tracing    where operations go that run now: computed, or recorded
+    constants  numpy arrays in programs, in the precision that is on
     values     types and values of them: zeros, sums, dtypes, mutable arrays
     jaxprs     programs, open and closed, and those inside of equations
     lines      which line of the user's code an equation is of, and which function it calls
@@ -24,6 +25,7 @@ In what JAX 0.10 and later versions differ, by who knows of it:
     custom.call_backward         a backward that returns a log beside its gradients
 """
 
+from funcnet._jax import constants
 from funcnet._jax.custom import (
     as_cotangent,
     backward_function,

@@ -5,6 +5,7 @@ which a rule may choose otherwise than autodiff. Where rounding breaks a tie the
 makes of it, so the gradient is compared beside the ties as well.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from funcnet.check import words
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import beside, roughly, terms
-from funcnet.check.disputes import rulings_at
+from funcnet.check.disputes import rulings, rulings_at
 from funcnet.check.finding import Finding
 from funcnet.check.laws import other_result
 from funcnet.check.noise import Comparison, compare, spread, unit, wide
@@ -72,17 +73,20 @@ def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
     if why := _elsewhere(seen, answer, truth):
         return Short(dtype, notes=(f"not checked in {kind}: {why}",))
     draws = case.draws(probe, str(kind))
-    around, own = ended(seen.true(draws, needed=False)), list[Answer]()
+    around = ended(seen.true(draws, needed=False))
+    clouds = [(truth, around)]
     if case.primal.stops_itself():
-        own = ended(seen.ask([draw.like(probe) for draw in draws], dtype, needed=False))
+        clouds.append((answer, ended(seen.ask([one.like(probe) for one in draws], dtype, needed=False))))
+    if case.base is not None and any(ruling.note for ruling in rulings(seen)):
+        clouds.append((rule, ended(seen.ask(draws, case.base, needed=False))))
     if other := other_result(seen, answer, truth, around):
         return Short(dtype, finding=other)
     where, beside_truth = f", at the arguments rounded to {kind}", roughly(seen, rule, truth)
-    rulings = [] if aside else rulings_at(seen, probe, beside_truth, truth, around, where)
-    notes = tuple(ruling.note for ruling in rulings)
-    compared = _compared(seen, answer, rule, truth, around, own)
+    ruled = [] if aside else rulings_at(seen, probe, beside_truth, truth, around, where)
+    notes = tuple(ruling.note for ruling in ruled)
+    compared = _compared(seen, answer, rule, clouds)
     off = (words.unstable(case, i, one, dtype) for i, one in enumerate(compared) if one.bad.any())
-    return Short(dtype, compared, words.lost(rulings) or next(off, None), notes)
+    return Short(dtype, compared, words.lost(ruled) or next(off, None), notes)
 
 
 def _elsewhere(seen: Answers, answer: Answer, truth: Answer) -> str:
@@ -98,16 +102,18 @@ def _elsewhere(seen: Answers, answer: Answer, truth: Answer) -> str:
 
 
 def _compared(
-    seen: Answers, answer: Answer, rule: Answer, truth: Answer, around: list[Answer], own: list[Answer]
+    seen: Answers, answer: Answer, rule: Answer, clouds: Sequence[tuple[Answer, Sequence[Answer]]]
 ) -> list[Comparison]:
-    """The gradient beside the rule's own in float64.
+    """The gradient beside the rule's own in float64, with the spread of some answers around others.
 
-    A loop that stops at a tolerance is as good as that, which shows in the spread of its own answers.
+    That of autodiff is what rounding explains. A loop that stops at a tolerance is as good as that, which its
+    own answers show; and where autodiff was overruled, the spread is that of the rule in float64.
     """
+    (truth, _), *_ = clouds
     found = []
     for i, x in enumerate(answer.found):
-        sigma = spread(truth.found[i], [one.found[i] for one in around])
-        sigma = np.maximum(sigma, spread(x, [one.found[i] for one in own]))
+        spreads = (spread(one.found[i], [near.found[i] for near in around]) for one, around in clouds)
+        sigma = functools.reduce(np.maximum, spreads)
         expected = wide(rule.found[i])
         expected = np.where(np.isfinite(expected), expected, truth.found[i])
         zero = unit(x.dtype) * terms(seen, i)

@@ -112,7 +112,8 @@ def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | N
         leaves = jax.tree.leaves(dynamic(args))
         return tuple(leaves[i] for i in others), tuple(leaves[i] for i in floats)
 
-    rest, given = split(args)
+    others_given, given = split(args)
+    rest = tuple(x if _is_float(x) else jnp.asarray(x) for x in others_given)
     named = argument_names(fun, [path for path, _ in paths])
     names, at = tuple(named[i] for i in floats), tuple(places[i] for i in floats)
     scalar = jnp.result_type(float, *(jnp.result_type(x) for x in given if _is_array(x)))

@@ -45,6 +45,39 @@ def versine_forward(primals, tangents):
     return 2 * jnp.sin(primals[0] / 2) ** 2, jnp.sin(primals[0]) * tangents[0]
 
 
+@jax.custom_vjp
+def solved(inverse, a, b):
+    """With an inverse of a that is handed on, as a factorization is: autodiff knows nothing of a."""
+    return inverse @ b
+
+
+def solved_backward(args, y_bar):
+    inverse, y = args
+    b_bar = inverse.T @ y_bar
+    return jnp.zeros_like(inverse), -jnp.outer(b_bar, y), b_bar
+
+
+solved.defvjp(lambda inverse, a, b: (inverse @ b, (inverse, inverse @ b)), solved_backward)
+
+
+def solve(a, b):
+    return solved(lax.stop_gradient(jnp.linalg.inv(a)), a, b)
+
+
+def segment_sums(x, sizes):
+    """Sums of x over parts of these sizes: in a loop, which takes no numpy array apart without jit."""
+    ends = jnp.cumsum(jnp.asarray(sizes))
+
+    def part(_, k):
+        places = jnp.arange(x.size)
+        return None, jnp.where((places < ends[k]) & (places >= ends[k] - sizes[k]), x, 0).sum()
+
+    return lax.scan(part, None, jnp.arange(sizes.size))[1]
+
+
+segments = custom(segment_sums, lambda args, y_bar: (jnp.repeat(y_bar, args[1], total_repeat_length=4), None))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 2))
 def applied(f, x, power):
     return f(x) ** power
@@ -117,6 +150,8 @@ def implicit_gradient(args, y_bar):
     return back(adjoint)[1:]
 
 
+TABLE, COUNTS = np.linspace(0.1, 1.7, 16).reshape(4, 4), np.arange(1, 5)
+NEARLY_SINGULAR = jnp.asarray([[1.0, 0.99, 0.3], [0.99, 1.0, 0.31], [0.3, 0.32, 1.1]])
 BF16, F16 = (jnp.asarray(X, dtype) for dtype in ("bfloat16", "float16"))
 KEY = jax.random.key(3)
 bias = np.asarray([1.0, 2.0, 3.0, 4.0], "float32")
@@ -129,6 +164,10 @@ RIGHT = [
     ("a custom_vjp", sine, (X,), FULL),
     ("a custom_jvp", log1pexp, (X,), SHORT_DTYPES),
     ("forward is another form of the function", versine, (jnp.linspace(0.05, 0.4, 6),), SHORT_DTYPES),
+    ("a factorization that autodiff does not see", solve, (NEARLY_SINGULAR, X[:3]), SHORT_DTYPES),
+    ("a numpy array of float64 that it closes over", lambda x: (jnp.outer(x, x) * TABLE).sum(1), (X,), FULL),
+    ("one of int64", lambda x: (x * COUNTS) ** 2, (X,), FULL),
+    ("sizes in a numpy array", segments, (X, np.array([1, 3], "int32")), {}),
     ("a pytree", custom(layer, layer_gradient), LAYER, FULL),
     (
         "complex numbers",

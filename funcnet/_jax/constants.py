@@ -1,0 +1,32 @@
+"""Numpy arrays in programs, in the precision that is switched on.
+
+JAX holds on to the array that a numpy array has become in a program, for the next one that uses it, and does
+not ask whether float64 has been switched on or off since: an array of float64 that was rounded to float32 for
+one program stays so in the next, which is a program of float64 otherwise. Here each precision has its own.
+"""
+
+import weakref
+from typing import Any
+
+import jax
+import numpy as np
+from jax._src.dtypes import register_canonicalize_value_handler  # there is no public one
+from jax._src.literals import TypedNdArray  # nor of this
+
+from funcnet._jax.tracing import is_in_float64
+
+_known = weakref.WeakValueDictionary[tuple[int, bool], Any]()
+
+
+def _constant(x: np.ndarray) -> Any:
+    """What a numpy array is in a program: the same for the same array, as long as it is in use."""
+    key = id(x), is_in_float64()
+    found = _known.get(key)
+    if found is None:
+        found = TypedNdArray(np.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype)))
+        weakref.finalize(found, id, x).atexit = False  # which keeps x: another would get its id
+        _known[key] = found
+    return found
+
+
+register_canonicalize_value_handler(np.ndarray, _constant)

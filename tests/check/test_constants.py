@@ -1,0 +1,31 @@
+"""Numpy arrays that functions close over: in each program in its own precision, whatever was traced before."""
+
+import jax
+import numpy as np
+import pytest
+
+import funcnet._jax  # noqa: F401  # which is what is tested
+
+
+def constants(table, in_float64):
+    with jax.enable_x64(in_float64):
+        x = np.ones(table.shape, np.float64 if in_float64 else np.float32)
+        return jax.make_jaxpr(lambda x: x * table + table)(x).consts
+
+
+@pytest.mark.parametrize(("kind", "rounded"), [("float64", "float32"), ("int64", "int32"), ("float32",) * 2])
+def test_a_program_has_them_in_its_own_precision(kind, rounded):
+    table, alive = np.arange(16).astype(kind), []
+    for in_float64, expected in ((False, rounded), (True, kind), (False, rounded)):
+        alive += constants(table, in_float64)
+        assert alive[-1].dtype == expected
+
+
+def test_an_array_that_is_used_twice_is_one_constant():
+    assert len(constants(np.arange(16.0), in_float64=False)) == 1
+
+
+def test_an_array_at_the_place_of_one_that_is_gone_is_another():
+    for k in range(20):
+        (first,) = constants(np.full(16, float(k)), in_float64=False)
+        assert (np.asarray(first) == k).all()
