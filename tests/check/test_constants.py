@@ -1,4 +1,4 @@
-"""Numpy arrays that functions close over: in each program in its own precision, whatever was traced before."""
+"""Numpy arrays that functions close over: each program has them in its own precision."""
 
 import jax
 import numpy as np
