@@ -156,24 +156,24 @@ class Case:
 
     def traced(self, dtype: Any) -> Traced:
         """The derivative for arguments of this dtype, None for their own."""
-        rest, xs = self.subject.rest, self.subject.at(dtype)
         with self.at(dtype):
-            try:
-                ys = jax.eval_shape(self.flat, rest, *xs)
-                given = ys if self.mode.is_reverse else xs
-                _, _, found = jax.eval_shape(self.answer, rest, xs, given)
-            except REFUSES as error:
-                return Traced(refusal=error)
-        return Traced(ys, found)
+            return self._traced(self.flat, self.answer, self.mode, dtype)
 
     def differentiates(self, mode: Mode, autodiff: Callable) -> bool:
         """Whether this autodiff takes the primal."""
-        with self.precise(), contextlib.suppress(*REFUSES):
-            rest, xs = self.subject.rest, self.subject.at(self.oracles)
-            given = jax.eval_shape(self.primal, rest, *xs) if mode.is_reverse else xs
-            jax.eval_shape(mode.answer(self.primal, autodiff), rest, xs, given)
-            return True
-        return False
+        with self.precise():
+            answer = mode.answer(self.primal, autodiff)
+            return self._traced(self.primal, answer, mode, self.oracles).refusal is None
+
+    def _traced(self, function: Callable, answer: Callable, mode: Mode, dtype: Any) -> Traced:
+        rest, xs = self.subject.rest, self.subject.at(dtype)
+        try:
+            ys = jax.eval_shape(function, rest, *xs)
+            given = ys if mode.is_reverse else xs
+            _, _, found = jax.eval_shape(answer, rest, xs, given)
+        except REFUSES as error:
+            return Traced(refusal=error)
+        return Traced(ys, found)
 
     def probe(self, dtype: Any) -> Probe:
         """The arguments in a dtype, with a random upstream gradient, or a tangent of their size."""
