@@ -13,19 +13,17 @@ import numpy as np
 from jax._src.dtypes import register_canonicalize_value_handler  # there is no public one
 from jax._src.literals import TypedNdArray  # nor of this
 
-from funcnet._jax.tracing import is_in_float64
-
-_known = weakref.WeakValueDictionary[tuple[int, bool], Any]()
+_known = weakref.WeakValueDictionary[tuple[int, Any], Any]()
 
 
 def _constant(x: np.ndarray) -> Any:
     """What a numpy array is in a program: the same for the same array, as long as it is in use."""
-    key = id(x), is_in_float64()
-    found = _known.get(key)
+    dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+    found = _known.get((id(x), dtype))
     if found is None:
-        found = TypedNdArray(np.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype)))
+        found = TypedNdArray(np.asarray(x, dtype))
         weakref.finalize(found, id, x).atexit = False  # which keeps x: another would get its id
-        _known[key] = found
+        _known[id(x), dtype] = found
     return found
 
 
