@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src.dtypes import register_canonicalize_value_handler  # there is no public one
+from jax._src.dtypes import canonicalize_value_handlers  # there is no public one
 from jax._src.literals import TypedNdArray  # nor of this
 
 _known = weakref.WeakValueDictionary[tuple[int, Any], Any]()
@@ -27,4 +27,4 @@ def _constant(x: np.ndarray) -> Any:
     return found
 
 
-register_canonicalize_value_handler(np.ndarray, _constant)
+canonicalize_value_handlers[np.ndarray] = _constant
