@@ -29,6 +29,9 @@ from funcnet.numerical.slopes import BY_DIFFERENCES, sizes
 
 REFUSES = (TypeError, ValueError, AttributeError, RuntimeError)
 
+_NO_TANGENT = "custom_lin"
+"""What JAX writes for the tangent of a custom_vjp, and refuses no sooner than it is compiled."""
+
 
 class Traced(NamedTuple):
     """A derivative as JAX traces it in some dtype: the types of y and of what is found.
@@ -170,7 +173,9 @@ class Case:
         try:
             ys = jax.eval_shape(function, rest, *xs)
             given = ys if mode.is_reverse else xs
-            _, _, found = jax.eval_shape(answer, rest, xs, given)
+            program, (_, _, found) = jax.make_jaxpr(answer, return_shape=True)(rest, xs, given)
+            if any(eqn.primitive.name == _NO_TANGENT for eqn in _jax.all_equations(program.jaxpr)):
+                raise TypeError("forward mode does not go through a custom_vjp")
         except REFUSES as error:
             return Traced(refusal=error)
         return Traced(ys, found)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from funcnet import VJPCheckError, check_jvp
-from tests.check.functions import X
+from tests.check.functions import X, sine
 
 pytestmark = pytest.mark.in_turns(2)
 
@@ -50,3 +50,10 @@ def test_a_wrong_rule_of_forward_mode_is_refused(slope, verdict, words):
     assert caught.value.verdict == verdict
     assert words in str(caught.value)
     assert "funcnet.check_jvp(sin, " in str(caught.value)
+
+
+def test_a_custom_vjp_has_no_forward_mode():
+    """JAX says so no sooner than the program is compiled."""
+    with pytest.raises(VJPCheckError, match="CONTRACT: sin") as caught:
+        check_jvp(sine, X)
+    assert "forward mode does not go through a custom_vjp" in str(caught.value)
