@@ -22,7 +22,7 @@ _QUICK = (("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_pa
 @contextlib.contextmanager
 def double() -> Iterator[None]:
     """Float64 inside, whatever is switched on outside, on the CPU."""
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+    with _jax.in_float64(), jax.default_device(jax.devices("cpu")[0]):
         yield
 
 

@@ -25,7 +25,7 @@ In what JAX 0.10 and later versions differ, by who knows of it:
     custom.call_backward         a backward that returns a log beside its gradients
 """
 
-from funcnet._jax import constants
+from funcnet._jax.constants import in_float64
 from funcnet._jax.custom import (
     as_cotangent,
     backward_function,

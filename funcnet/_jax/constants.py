@@ -2,10 +2,12 @@
 
 JAX holds on to the array that a numpy array has become in a program, for the next one that uses it, and does
 not ask whether float64 has been switched on or off since: an array of float64 that was rounded to float32 for
-one program stays so in the next, which is a program of float64 otherwise. Here each precision has its own.
+one program stays so in the next, which is a program of float64 otherwise. Once `in_float64` has been called,
+each precision has its own.
 """
 
 import weakref
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -27,4 +29,7 @@ def _constant(x: np.ndarray) -> Any:
     return found
 
 
-canonicalize_value_handlers[np.ndarray] = _constant
+def in_float64() -> AbstractContextManager:
+    """Float64 inside, and from here on numpy arrays in the precision of each program, inside and after."""
+    canonicalize_value_handlers[np.ndarray] = _constant
+    return jax.enable_x64(True)

@@ -151,7 +151,7 @@ class Case:
 
     def at(self, dtype: Any) -> contextlib.AbstractContextManager:
         """Float64 where that is what runs; else as it is outside."""
-        return jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext()
+        return _jax.in_float64() if dtype == jnp.float64 else contextlib.nullcontext()
 
     def precise(self) -> contextlib.AbstractContextManager:
         """Where the oracles run."""

@@ -4,18 +4,18 @@ import jax
 import numpy as np
 import pytest
 
-import funcnet._jax  # noqa: F401  # which is what is tested
+from funcnet import _jax
 
 
 def constants(table, in_float64):
-    with jax.enable_x64(in_float64):
+    with _jax.in_float64() if in_float64 else jax.enable_x64(False):
         x = np.ones(table.shape, np.float64 if in_float64 else np.float32)
         return jax.make_jaxpr(lambda x: x * table + table)(x).consts
 
 
 @pytest.mark.parametrize(("kind", "rounded"), [("float64", "float32"), ("int64", "int32"), ("float32",) * 2])
 def test_a_program_has_them_in_its_own_precision(kind, rounded):
-    table, alive = np.arange(16).astype(kind), []
+    table, alive = np.arange(16).astype(kind), constants(np.ones(1), in_float64=True)
     for in_float64, expected in ((False, rounded), (True, kind), (False, rounded)):
         alive += constants(table, in_float64)
         assert alive[-1].dtype == expected
