@@ -24,7 +24,8 @@ from funcnet.backprop.program import CALLS
 from funcnet.nonfinite.advice import DATA, PARAMETER
 from funcnet.nonfinite.backward import Gradients, engines
 from funcnet.nonfinite.finding import Gate, Operand, Where
-from funcnet.nonfinite.forward import Source, Values, has, not_finite
+from funcnet.nonfinite.forward import Values, has, not_finite
+from funcnet.nonfinite.source import Source
 from funcnet.rules import RULES, Table
 
 
@@ -128,11 +129,11 @@ def _of_source(source: Source, values: Values, bad: Any, asked: Mask) -> Gate:
         return source.gate or source.written or constant
     v = values.jaxpr.invars[source.operand]
     operand = Operand(values.name(v), values.value(v))
-    if source.gate:
+    if source.gate and not source.of_nan:
         return dataclasses.replace(source.gate, came=operand)
     hint = PARAMETER if asked[source.operand] else DATA if any(asked) else f"{PARAMETER}. {DATA}"
     line = first_use(values.jaxpr, v, Where())
-    return Gate("forward", operand.name, "", line, (), (operand,), operand.value, hint=hint)
+    return Gate("forward", operand.name, "", line, (), (operand,), operand.value, then=source.gate, hint=hint)
 
 
 def first_use(jaxpr: _jax.Jaxpr, v: _jax.Var, where: Where) -> str:

@@ -12,8 +12,7 @@ A call, the branch that a cond took and the step of a loop are programs too, and
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +24,7 @@ from funcnet.backprop.program import CALLS, all_values, read
 from funcnet.nonfinite.advice import is_whole
 from funcnet.nonfinite.finding import Gate, Operand, Where
 from funcnet.nonfinite.loops import LOOPS, Loop
+from funcnet.nonfinite.source import Source
 
 Test = Callable[[Any], Any]
 
@@ -37,30 +37,6 @@ def has(test: Test, x: Any) -> bool:
 def not_finite(x: Any) -> Any:
     """Where an array is NaN or infinite."""
     return ~jnp.isfinite(x)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the search has ended.
-
-    Attributes:
-        gate: the gate, if one was found.
-        operand: the number of the program's operand that the rest comes from, if it comes from one: all of
-            it where there is no gate, else the infinities of which the gate made NaN.
-        written: the gate that reads an infinity that is written in the code, where all comes from one.
-        of_nan: whether what the operand holds is a NaN, and not what was searched for.
-    """
-
-    gate: Gate | None = None
-    operand: int | None = None
-    written: Gate | None = None
-    of_nan: bool = False
-
-    def asked_on(self, further: "Source") -> "Source":
-        """With what the search around the program has found for the operand."""
-        if self.gate is None or further.gate is None:
-            return Source(further.gate or self.gate, further.operand, of_nan=further.of_nan)
-        return Source(dataclasses.replace(further.gate, then=self.gate), further.operand)
 
 
 class Values:
@@ -107,14 +83,17 @@ class Values:
                     pending += guilty
             elif inner.operand is not None:
                 given = eqn.invars[inner.operand]
-                if inner.gate or inner.of_nan:
-                    inner = inner.asked_on(self.source([given], jnp.isnan if inner.of_nan else jnp.isinf))
+                if inner.of_nan:
+                    inner = inner.after(self.source([given], jnp.isnan))
+                elif inner.gate:
+                    inner = inner.asked_on(self.source([given], jnp.isinf))
                 elif self.is_written(given):
                     inner = self.written_at(eqn, k, test)
                 else:
                     pending.append(given)
                     inner = Source()
-            if _jax.is_of_jax(eqn) and (mine := inner.gate or inner.written) and mine.written:
+            mine = inner.gate or inner.written
+            if mine and mine.written and not inner.of_nan and _jax.is_of_jax(eqn):
                 inner = self.written_at(eqn, k, test)  # what the function is defined to be
             gates += [(i, inner)] if inner.gate else []
             ends += [inner] if inner.operand is not None and not inner.gate else []
@@ -137,9 +116,8 @@ class Values:
         gate = dataclasses.replace(self.gate(eqn, k), written=True)
         if test is jnp.isnan:
             return Source(gate)
-        conditions = (v for v in self.before(eqn, lambda v: v.aval.dtype == bool))
-        nan = next((v for v in conditions if has(jnp.isnan, self.value(v))), None)
-        return Source(written=gate) if nan is None else self.nan_before(gate, nan)
+        conditions = self.before(eqn, lambda v: str(getattr(v.aval, "dtype", "")) == "bool")
+        return Source(written=gate).after(self.first_nan(conditions))
 
     def before(self, eqn: _jax.Equation, through: Callable[[Any], bool]) -> Iterator[Any]:
         """The variables that an equation is made of, back through those that `through` says."""
@@ -154,11 +132,10 @@ class Values:
             if v in self.makers and through(v):
                 pending += self.jaxpr.eqns[self.makers[v][0]].invars
 
-    def nan_before(self, gate: Gate, v: Any) -> Source:
-        """The NaN in a variable, of which came what a gate made, though not by way of numbers."""
-        found = self.source([v], jnp.isnan)
-        first = found.gate and dataclasses.replace(found.gate, then=found.gate.then or gate)
-        return Source(first, found.operand, of_nan=found.operand is not None)
+    def first_nan(self, suspects: Iterable[Any]) -> Source:
+        """What the search finds for the first of these variables that has a NaN."""
+        nan = next((v for v in suspects if has(jnp.isnan, self.value(v))), None)
+        return Source() if nan is None else self.source([nan], jnp.isnan)
 
     def made_by(self, eqn: _jax.Equation, k: int, test: Test) -> Source:
         """A gate that made it of what does not pass the test; or the NaN that ended a loop before it."""
@@ -166,14 +143,10 @@ class Values:
         infinite = [v for v in eqn.invars if has(jnp.isinf, self.value(v))]
         if test is jnp.isnan and infinite:
             return found.asked_on(self.source(infinite, jnp.isinf))
-        loops = {
-            v
-            for v in self.before(eqn, lambda v: True)
-            if v in self.makers and self.jaxpr.eqns[self.makers[v][0]].primitive.name == "while"
-        }
-        outs = [y for v in loops for y in self.jaxpr.eqns[self.makers[v][0]].outvars]
-        nan = next((y for y in outs if has(jnp.isnan, self.value(y))), None)
-        return found if nan is None else self.nan_before(self.gate(eqn, k), nan)
+        made = (v for v in self.before(eqn, lambda v: True) if v in self.makers)
+        makers = (self.jaxpr.eqns[self.makers[v][0]] for v in made)
+        loops = (maker for maker in makers if maker.primitive.name == "while")
+        return found.after(self.first_nan(y for loop in loops for y in loop.outvars))
 
     def guilty(self, eqn: _jax.Equation, k: int, test: Test) -> list[Any]:
         """The operands from which an output has what passes the test: each alone, or else together."""
@@ -248,8 +221,9 @@ def search_loop(loop: Loop, k: int, test: Test, where: Where, names: Sequence[st
         carry = None if found.operand is None else found.operand - loop.consts
         if carry is None or not 0 <= carry < loop.carries or t == 0:
             return found
-        other = jnp.isnan if found.of_nan else jnp.isinf if found.gate else test
-        return found.asked_on(made_in(carry, t - 1, other))
+        if found.of_nan:
+            return found.after(made_in(carry, t - 1, jnp.isnan))
+        return found.asked_on(made_in(carry, t - 1, jnp.isinf if found.gate else test))
 
     def flags_of(other: Test) -> Any:
         return flags if other is test else loop.flags(other)

@@ -126,3 +126,24 @@ def test_a_loop_in_a_loop():
         "step 1 of the 3 of scan",
         "step 1 of the 3 of scan",
     ]
+
+
+def test_a_nan_that_led_to_an_infinity_by_a_condition_was_first():
+    """In the step of a scan; in a function that is called; and not one that is written in the code."""
+
+    def step(c, _):
+        return jnp.log(c - 1), jnp.where(jnp.isnan(c), jnp.inf, c)
+
+    found = funcnet.find_nonfinite(lambda x: jax.lax.scan(step, x, length=5)[1].sum(), argnums=())(5.0)
+    assert (found.name, found.what, found.then.name, found.then.what) == ("log", "NaN", "where", "∞")
+    assert "step 2 of the 5 of scan" in found.within
+
+    filled = jax.jit(lambda x: jnp.where(jnp.isnan(x), jnp.inf, x))
+    found = funcnet.find_nonfinite(lambda p: jnp.sum(filled(p)))(jnp.array([1.0, jnp.nan]))
+    assert (found.name, found.primitive, found.place, found.then.name) == ("p", "", (1,), "where")
+
+    def loop(x):
+        state = jax.lax.while_loop(lambda s: s[2] < 3, lambda s: (2 * s[0], s[1], s[2] + 1), (x, jnp.nan, 0))
+        return 1 / (state[0] - 8) + 0 * jnp.isnan(state[1])
+
+    assert funcnet.find_nonfinite(loop)(1.0).name == "div"
