@@ -134,9 +134,9 @@ def in_memory(arrays: Any, size: int) -> Batches:
         ) from error
 
     @functools.lru_cache(1)
-    def kept(seed: int, first: int, epochs: int) -> Array:
+    def kept(seed: int, first: int, epochs: int) -> tuple[Array, Array]:
         with jax.ensure_compile_time_eval():  # what is kept must have a value, within jit too
-            return orders(jax.random.key(seed), slices.examples, first, epochs)
+            return orders(jax.random.key(seed), slices.examples, first, epochs), jnp.int32(first)
 
     def load(seed: Seed, step: Step, steps: int) -> Any:
         if is_traced((seed, step)):
@@ -145,8 +145,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
             return arrays, orders(jax.random.key(seed), slices.examples, first, epochs), jnp.int32(first)
         together = slices.epochs  # so many have their orders made at once, whoever asks
         first, last = (k // slices.per_epoch // together for k in (int(step), int(step) + max(1, steps) - 1))
-        visits = kept(int(seed), first * together, (last - first + 1) * together)
-        return arrays, visits, jnp.int32(first * together)
+        return arrays, *kept(int(seed), first * together, (last - first + 1) * together)
 
     return Batches(
         load,

@@ -170,8 +170,8 @@ def fit(
         by_epoch = bool(evaluate or hook) or others.count > 1  # of whose processes one alone may have a hook
         spans = task.batches.spans(int(state.step), steps, by_epoch)
         chunks = _chunks(task, spans, steps, evaluate, record, others, state, log)
-        for state, log, metrics in chunks:
-            step, stopping = int(state.step), _stops(hook, state, metrics)
+        for step, state, log, metrics in chunks:
+            stopping = _stops(hook, state, metrics)
             ended, due = others.agree(interrupted(), time.monotonic() - saved >= save_every)
             if not bar.disable:
                 bar.set_postfix(_means(metrics), refresh=False)
@@ -210,8 +210,8 @@ def _chunks(
     others: Peers,
     state: State,
     log: Log,
-) -> Iterator[tuple[State, Log, dict[str, Any]]]:
-    """State, log and metrics after each chunk to the end of the run.
+) -> Iterator[tuple[int, State, Log, dict[str, Any]]]:
+    """Step number, state, log and metrics after each chunk to the end of the run.
 
     Raises:
         NonFiniteError: a state has no finite next step.
@@ -221,11 +221,12 @@ def _chunks(
     for begin, stop, data in _loaded(task, spans):
         began = time.perf_counter()
         with others.waiting():
-            after, losses, measured = take_steps(task, copied(state), data, stop, task.batches.turns)
-            good, metrics = bool(are_sound(after, losses)), jax.device_get(measured)
+            turns = task.batches.turns
+            after, losses, measured = take_steps(task, copied(state), data, begin, stop - begin, turns)
+            good, metrics = jax.device_get((are_sound(after, losses), measured))
         if good and begin == started:
             check_trains(task, state, after)
-        state = after if good else last_finite(task, state, data, stop, task.batches.turns)
+        state = after if good else last_finite(task, state, data, begin, stop, turns)
         if record:  # of the first bad step as well
             reached = slice(min(int(state.step) + 1, stop) - begin)
             record.add(jax.tree.map(operator.itemgetter(reached), metrics[WATCHED]), begin)
@@ -241,7 +242,7 @@ def _chunks(
                     validation = _validation(evaluate(params))
                 log = log.close(math.ceil(last / per_epoch), last, validation)
                 metrics |= jax.tree.map(np.float64, validation)  # which have .mean(), as the arrays have
-        yield state, log, metrics
+        yield stop, state, log, metrics
 
 
 def _epochs(begin: int, stop: int, per_epoch: int) -> Iterator[tuple[int, int]]:

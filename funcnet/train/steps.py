@@ -76,33 +76,33 @@ def advance(
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
         data = task.batches.load(seed, state.step, n)
-        state, _, metrics = take_steps(task, state, data, state.step + n, n)
+        state, _, metrics = take_steps(task, state, data, state.step, n, n)
         return state, metrics
 
     return steps
 
 
 def take_steps(
-    task: Task, state: State, data: Any, stop: Integer[Array, ""] | int, turns: int
+    task: Task, state: State, data: Any, step: Integer[Array, ""] | int, count: int, turns: int
 ) -> tuple[State, Array, Metrics]:
-    """Steps until `state.step` is `stop`, at most so many, on what was loaded for them; the state is donated.
+    """So many steps from one on, at most `turns`, on what was loaded for them; the state is donated.
 
     Losses and metrics come by step. A watched step in which more is measured than norms is a program of its
     own.
     """
     parts = task.way, task.batches.take
-    leaves, structure = jax.tree.flatten((state, data, task.keys))
-    if is_traced(leaves):
+    leaves, structure = jax.tree.flatten((state, data))
+    if is_traced((leaves, task.keys)):
         state, losses, metrics = _loop(parts, turns, None, state, data, task.keys, turns)
         return state, losses, {"loss": losses, **metrics}
     turns = (
         1 if _slow_in_a_loop(parts, structure, *((leaf.aval, leaf.sharding) for leaf in leaves)) else turns
     )
     done = []
-    for full, count in _spans(task.watch, int(state.step), int(stop), turns):
+    for full, some in _spans(task.watch, int(step), int(step) + count, turns):
         most = 1 if full else turns
-        state, *rows = _jitted_loop(parts, most, full, state, data, task.keys, count)
-        done.append(rows if count == most else _first(count, rows))
+        state, *rows = _jitted_loop(parts, most, full, state, data, task.keys, some)
+        done.append(rows if some == most else _first(some, rows))
     losses, metrics = jax.tree.map(lambda *each: jnp.concatenate(each), *done) if done[1:] else done[0]
     return state, losses, {"loss": losses, **metrics}
 
@@ -116,16 +116,16 @@ def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool 
         begin += count
 
 
-def last_finite(task: Task, state: State, data: Any, stop: int, turns: int) -> State:
-    """The state that has no finite next step, of those from one that is finite to `stop`, which is not.
+def last_finite(task: Task, state: State, data: Any, step: int, stop: int, turns: int) -> State:
+    """The state that has no finite next step, of those from a finite one at `step` to `stop`, which is not.
 
     The program that was run is run again on halves of them, so its bits are those of the run.
     """
-    while (step := int(state.step)) + 1 < stop:
+    while step + 1 < stop:
         middle = (step + stop) // 2
-        after, losses, _ = take_steps(task, copied(state), data, middle, turns)
+        after, losses, _ = take_steps(task, copied(state), data, step, middle - step, turns)
         if are_sound(after, losses):
-            state = after
+            state, step = after, middle
         else:
             stop = middle
     return state
@@ -220,5 +220,6 @@ def _slow_in_a_loop(parts: tuple, structure: Any, *arrays: tuple[Any, jax.shardi
     """Whether steps on arrays of such types, which are there, have convolutions and run on a CPU."""
     platforms = {device.platform for _, sharding in arrays for device in sharding.device_set}
     types = [jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=place) for aval, place in arrays]
-    program = _jitted_loop.trace(parts, 1, None, *structure.unflatten(types), 1).jaxpr
+    keys = jax.random.key(0), jax.random.key(0)  # the aval of a key takes as long as those of 50 arrays
+    program = _jitted_loop.trace(parts, 1, None, *structure.unflatten(types), keys, 1).jaxpr
     return platforms == {"cpu"} and "conv_general_dilated" in str(program)
