@@ -1,4 +1,4 @@
-"""Functions that JAX composes and that no call names: softmax, logsumexp, gelu, I₀, I₁, Φ, log B, Li₂.
+"""Functions that JAX composes and that no call names: softmax, logsumexp, gelu, I₀, I₁, Φ, log B, Li₂, log σ.
 
 Their gradients lose digits primitive by primitive. Found in a program by what it computes, whoever wrote it,
 each becomes a call, for which the table has a rule:
@@ -9,6 +9,8 @@ each becomes a call, for which the table has a rule:
     softplus     logaddexp(x, 0) or logaddexp(0, x), with the slope σ(x) in the place of σ of a difference
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
     Φ, log B, Li₂    as `jax.scipy.special.ndtr`, `betaln` and `spence` are written
+    log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²)    with log or log1p, and of 1 − σ + ε, 1 − tanh² + ε
+    log(σ − σ)       of two numbers
 
 The difference d = x − max x stays outside: the way back through it is right as it stands. Φ, log B and Li₂
 choose among expressions by comparisons, which need not be in the program: where x is known they are values.
@@ -38,6 +40,11 @@ def with_calls(jaxpr: _jax.Jaxpr, rules: Table) -> _jax.Jaxpr:
     """The same program, in which these functions are calls, as far as the table has rules for them."""
     names = {eqn.primitive.name for eqn in jaxpr.eqns}
     guesses = [guess for needed, guess in _GUESSES if names.issuperset(needed)]
+    guesses += [
+        guess
+        for needed, guess in _LOGARITHMS
+        if names.issuperset(needed) and all(rules.get(name) is RULES[name] for name in needed)
+    ]
     if not guesses and "custom_jvp_call" not in names:
         return jaxpr
     makers = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
@@ -171,6 +178,12 @@ def _spence(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     return _call(THROUGH["jax.scipy.special.spence"], eqn.invars[0].aval) if is_piecewise else None
 
 
+def _logarithm(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    x = eqn.outvars[0].aval
+    others = [_jax.with_shape(x, ())] if "eps" in name else [x] if "sigmoid-sigmoid" in name else []
+    return _call(THROUGH[name], x, *others) if eqn.primitive.name in ("log", "log1p") else None
+
+
 def _bessel(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     return _call(form, eqn.outvars[0].aval) if eqn.primitive.name == "mul" else None
 
@@ -207,3 +220,10 @@ _GUESSES = [
     (("bessel_i0e", "exp", "mul"), functools.partial(_bessel, _forms.i0)),
     (("bessel_i1e", "exp", "mul"), functools.partial(_bessel, _forms.i1)),
 ]
+
+_LOGARITHMS = [
+    (("logistic" if "sigmoid" in name else "tanh", "log1p" if "log1p" in name else "log"), guess)
+    for name in _forms.LOGARITHMS
+    for guess in [functools.partial(_logarithm, name)]
+]
+"""Of these a rule of one's own for the gate or for the logarithm holds: it is not seen as a whole then."""

@@ -1,6 +1,7 @@
 """Functions as JAX writes them out where it makes no call; softmax and logsumexp of any d = x − max x."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -43,3 +44,46 @@ def ndtr(x: Any, central: Any, right: Any) -> Any:
 _NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1, "ndtr": ndtr}
 FORMS = {f"funcnet.rules._forms.{name}": form for name, form in _NAMED.items()}
 """By where they are defined."""
+
+
+def _logarithm(log: Callable, argument: Callable) -> Callable:
+    @jax.jit
+    def logarithm(x: Any) -> Any:
+        return log(argument(x))
+
+    return logarithm
+
+
+def _logarithm_of_two(argument: Callable) -> Callable:
+    @jax.jit
+    def logarithm_of_two(x1: Any, x2: Any) -> Any:
+        return jnp.log(argument(x1, x2))
+
+    return logarithm_of_two
+
+
+LOGARITHMS = {
+    "jax.numpy.log(sigmoid)": _logarithm(jnp.log, lax.logistic),
+    "jax.numpy.log(1-sigmoid)": _logarithm(jnp.log, lambda x: 1 - lax.logistic(x)),
+    "jax.numpy.log(1-sigmoid+eps)": _logarithm_of_two(lambda x, eps: 1 - lax.logistic(x) + eps),
+    "jax.numpy.log(sigmoid-sigmoid)": _logarithm_of_two(lambda x1, x2: lax.logistic(x1) - lax.logistic(x2)),
+    "jax.numpy.log1p(-sigmoid)": _logarithm(jnp.log1p, lambda x: -lax.logistic(x)),
+    "jax.numpy.log(1-tanh)": _logarithm(jnp.log, lambda x: 1 - lax.tanh(x)),
+    "jax.numpy.log(1+tanh)": _logarithm(jnp.log, lambda x: 1 + lax.tanh(x)),
+    "jax.numpy.log(tanh+1)": _logarithm(jnp.log, lambda x: lax.tanh(x) + 1),
+    "jax.numpy.log1p(-tanh)": _logarithm(jnp.log1p, lambda x: -lax.tanh(x)),
+    "jax.numpy.log1p(tanh)": _logarithm(jnp.log1p, lax.tanh),
+}
+for name, square in {
+    "tanh**2": lambda t: t**2,
+    "square(tanh)": jnp.square,
+    "tanh*tanh": lambda t: t * t,
+}.items():
+    LOGARITHMS |= {
+        f"jax.numpy.log(1-{name})": _logarithm(jnp.log, lambda x, square=square: 1 - square(lax.tanh(x))),
+        f"jax.numpy.log(1-{name}+eps)": _logarithm_of_two(
+            lambda x, eps, square=square: 1 - square(lax.tanh(x)) + eps
+        ),
+        f"jax.numpy.log1p(-{name})": _logarithm(jnp.log1p, lambda x, square=square: -square(lax.tanh(x))),
+    }
+"""By the names of their rules."""

@@ -72,10 +72,12 @@ DEFINED = {
     "funcnet.rules._forms.i0": ["jax.numpy.i0"],
     "funcnet.rules._forms.i1": ["jax.scipy.special.i1"],
     "funcnet.rules._forms.ndtr": ["jax.scipy.special.ndtr"],
+    **{f"funcnet.rules._forms.{name}": [*_forms.LOGARITHMS] for name in ("logarithm", "logarithm_of_two")},
 }
 """By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
 
 THROUGH = {
+    **_forms.LOGARITHMS,
     "jax.scipy.special.xlogx": jax.scipy.special.entr,
     "jax.scipy.special.ndtr": _forms.ndtr,
     "jax.scipy.special.betaln": lambda a, b: jax.jit(jax.scipy.special.betaln)(a, b),
@@ -99,6 +101,7 @@ WHOLE = frozenset({"jax.numpy.linalg.det"})
 """Functions of matrices: their rules get the arguments as they are."""
 
 REAL = REDUCING | {
+    *_forms.LOGARITHMS,
     "jax.numpy.logaddexp2",
     "jax.nn.hard_silu",
     "jax.nn.selu",

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from jax import lax
@@ -173,3 +174,52 @@ def test_logaddexp_with_zero_is_softplus(f):
 def test_a_rule_of_ones_own_for_logaddexp_holds_for_zero_too(f):
     rules = RULES | {"jax.numpy.logaddexp": lambda y_bar, y, x1, x2: (7 * y_bar, 7 * y_bar)}
     assert grad(f, rules=rules)(0.3) == 7
+
+
+def _rest(x):
+    """1 − σ(x)."""
+    return 1 / (1 + mpmath.exp(x))
+
+
+EPS = np.float32(1e-6)
+LOGARITHMS = {
+    "log σ": (lambda x: jnp.log(jax.nn.sigmoid(-x)), _rest),
+    "log(1 − σ)": (lambda x: jnp.log(1 - jax.nn.sigmoid(x)), _rest),
+    "log(1 − σ + ε)": (lambda x: jnp.log(1 - jax.nn.sigmoid(x) + EPS), lambda x: _rest(x) + float(EPS)),
+    "log1p(−σ)": (lambda x: jnp.log1p(-special.expit(x)), _rest),
+    "log(1 − tanh)": (lambda x: jnp.log(1 - jnp.tanh(x / 2)), _rest),
+    "log1p(−tanh)": (lambda x: jnp.log1p(-jnp.tanh(x / 2)), _rest),
+    "log(1 + tanh)": (lambda x: jnp.log(1 + jnp.tanh(-x / 2)), _rest),
+    "log(tanh + 1)": (lambda x: jnp.log(jnp.tanh(-x / 2) + 1), _rest),
+    "log1p(tanh)": (lambda x: jnp.log1p(jnp.tanh(-x / 2)), _rest),
+    "log(1 − tanh²)": (lambda x: jnp.log(1 - jnp.tanh(x) ** 2), lambda x: mpmath.sech(x) ** 2),
+    "log(1 − tanh² + ε)": (
+        lambda x: jnp.log(1 - jnp.tanh(x) ** 2 + EPS),
+        lambda x: mpmath.sech(x) ** 2 + float(EPS),
+    ),
+    "log1p(−tanh²)": (lambda x: jnp.log1p(-jnp.square(jnp.tanh(x))), lambda x: mpmath.sech(x) ** 2),
+    "log(σ − σ)": (
+        lambda x: jnp.log(jax.nn.sigmoid(1 - x) - jax.nn.sigmoid(-x)),
+        lambda x: _rest(x - 1) - _rest(x),
+    ),
+}
+"""Each with the true argument of its logarithm, but for a factor."""
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize(("f", "argument"), LOGARITHMS.values(), ids=LOGARITHMS)
+def test_what_sigmoid_and_tanh_leave_of_1_has_a_logarithm_with_all_digits(f, argument, around):
+    """Where 1 − σ is rounded away too: at 30 its value is −∞."""
+    x = np.float32([-8, 0.75, 5, 14, 16.5, 30])
+    first = grad(lambda x: around(f)(x).sum())
+    with mpmath.workdps(60):
+        truth = np.array(
+            [[mpmath.diff(lambda t: mpmath.log(argument(t)), float(x), n) for x in x] for n in (1, 2)], float
+        )
+    np.testing.assert_allclose(first(x), truth[0], rtol=6e-7)
+    np.testing.assert_allclose(grad(lambda x: first(x).sum())(x), truth[1], rtol=2e-6)
+
+
+def test_a_rule_of_ones_own_for_sigmoid_holds_in_its_logarithm_too():
+    rules = RULES | {"logistic": lambda y_bar, y, x: (7 * y_bar,)}
+    assert grad(LOGARITHMS["log(1 − σ)"][0], rules=rules)(0.0) == -14

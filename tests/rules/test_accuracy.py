@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from funcnet import RULES, vjp
+from funcnet.rules._forms import LOGARITHMS
 from funcnet.rules.functions import REDUCING, WHOLE
 from tests.rules import ulp
 from tests.rules.test_completeness import ROWS, WITH_ROWS
@@ -60,6 +61,11 @@ OTHERWISE_MEASURED = {
     ),
     "jax.nn.softplus": "the logistic function times ȳ, in tests/rules/test_functions.py",
     "jax.scipy.special.wofz": "of complex numbers, in tests/rules/test_functions.py",
+    **{
+        f"{name}{argument}": "σ or tanh times ȳ, in tests/backprop/test_composed.py"
+        for name in LOGARITHMS
+        for argument in ("", " x", " x1", " x2", " eps")
+    },
     "random_gamma key": "a key, which has no gradient",
     "random_gamma a": "a factor of what is recorded as igamma a, in a program that takes seconds to compile",
 }

@@ -15,8 +15,16 @@ from jax.scipy.stats import bernoulli, poisson
 import funcnet
 from funcnet import RULES, grad, value_and_grad
 from funcnet.rules import Table
+from funcnet.rules._forms import LOGARITHMS
 from funcnet.rules.functions import DEFINED
 from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_short_dtype, normal, positive
+
+
+def logarithms(name):
+    """The arguments of a logarithm of this name."""
+    x = np.array([-1.7, 0.3, 0.9])
+    return (x, np.array(0.01)) if "eps" in name else (x, x - 0.6) if "sigmoid-sigmoid" in name else (x,)
+
 
 STEPS = np.array([-7.0, -0.3, 0.4, 2.0, 5.9, 8.0])
 
@@ -105,6 +113,7 @@ ROWS = [
         reason="JAX's slope cancels",
     ),
     Row("jax.scipy.special.xlogx", special.entr, (np.array([0.3, 0.04, 2.2]),)),
+    *(Row(name, f, logarithms(name)) for name, f in LOGARITHMS.items()),
 ]
 if jax.__version_info__ >= (0, 12):
     ROWS += [

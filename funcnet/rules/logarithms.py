@@ -1,0 +1,111 @@
+"""Logarithms of σ and tanh, of what these leave of 1, and of a difference of two σ.
+
+    log σ(x)                 σ(−x)
+    log(1 − σ(x))           −σ(x)
+    log(1 − tanh x)         −2 σ(2x)
+    log(1 + tanh x)          2 σ(−2x)
+    log(1 − tanh² x)        −2 tanh x
+    log(1 − σ(x) + ε)       −σ(x) u,         u = σ(−x) / (σ(−x) + ε)
+    log(1 − tanh² x + ε)    −2 tanh(x) u,    u = sech² x / (sech² x + ε)
+    log(σ(a) − σ(b))         σ(−a) + g and −σ(b) − g,    g = 1 / (eᵃ⁻ᵇ − 1)
+
+As they are composed, σ′ is divided by 1 − σ, of which rounding leaves no digit at x = 16 in float32. JAX's
+σ′ = y (1 − y) has the same error, which cancels there, and is wrong by it everywhere else; nothing cancels in
+the second derivative. JAX makes no call of them: `backprop.composed` finds them, however 1 − u is spelled.
+The last is (1 − eᵇ⁻ᵃ) σ(a) σ(−b) in other words, the likelihood of ordinal regression (McCullagh 1980).
+"""
+
+from typing import Any
+
+from jax import lax
+
+from funcnet.rules._forms import LOGARITHMS
+from funcnet.rules._table import rule, slope
+from funcnet.rules.exponentials import sech2
+
+_SOURCE = "NIST DLMF §4.7(i), §4.34"
+_SQUARES = ("tanh**2", "square(tanh)", "tanh*tanh")
+
+
+def _spellings(*arguments: str) -> list[str]:
+    """The names of the logarithms of these."""
+    return [name for name in LOGARITHMS if name.partition("(")[2][:-1] in arguments]
+
+
+@rule(*_spellings("sigmoid"), formula="x̄ = ȳ · σ(−x)", source=_SOURCE)
+def log_sigmoid(y_bar, y, x):
+    return (y_bar * lax.logistic(-x),)
+
+
+@rule(*_spellings("1-sigmoid", "-sigmoid"), formula="x̄ = −ȳ · σ(x)", source=_SOURCE)
+def log_one_minus_sigmoid(y_bar, y, x):
+    return (-y_bar * lax.logistic(x),)
+
+
+@rule(*_spellings("1-tanh", "-tanh"), formula="x̄ = −ȳ · 2 σ(2x)", source=_SOURCE)
+def log_one_minus_tanh(y_bar, y, x):
+    return (-2 * y_bar * lax.logistic(2 * x),)
+
+
+@rule(*_spellings("1+tanh", "tanh+1", "tanh"), formula="x̄ = ȳ · 2 σ(−2x)", source=_SOURCE)
+def log_one_plus_tanh(y_bar, y, x):
+    return (2 * y_bar * lax.logistic(-2 * x),)
+
+
+@rule(
+    *_spellings(*(f"{sign}{square}" for sign in ("1-", "-") for square in _SQUARES)),
+    formula="x̄ = −ȳ · 2 tanh(x)",
+    source=_SOURCE,
+)
+def log_sech2(y_bar, y, x):
+    return (-2 * y_bar * lax.tanh(x),)
+
+
+@rule(
+    *_spellings("1-sigmoid+eps"),
+    formula="x̄ = −ȳ · σ(x) σ(−x) / (σ(−x) + ε),  ε̄ = ȳ / (σ(−x) + ε)",
+    source=_SOURCE,
+)
+def log_one_minus_sigmoid_plus(y_bar, y, x, eps):
+    return -y_bar * (lax.logistic(x) * _share_of_sigmoid(x, eps)), y_bar / (lax.logistic(-x) + eps)
+
+
+@slope(
+    lambda u, x, eps: -u * (lax.logistic(x) * (eps / (lax.logistic(-x) + eps))),
+    lambda u, x, eps: -u / (lax.logistic(-x) + eps),
+)
+def _share_of_sigmoid(x: Any, eps: Any) -> Any:
+    rest = lax.logistic(-x)
+    return rest / (rest + eps)
+
+
+@rule(
+    *_spellings(*(f"1-{square}+eps" for square in _SQUARES)),
+    formula="x̄ = −ȳ · 2 tanh(x) sech²(x) / (sech²(x) + ε),  ε̄ = ȳ / (sech²(x) + ε)",
+    source=_SOURCE,
+)
+def log_sech2_plus(y_bar, y, x, eps):
+    return -2 * y_bar * (lax.tanh(x) * _share_of_sech2(x, eps)), y_bar / (sech2(x) + eps)
+
+
+@slope(
+    lambda u, x, eps: -2 * u * (lax.tanh(x) * (eps / (sech2(x) + eps))),
+    lambda u, x, eps: -u / (sech2(x) + eps),
+)
+def _share_of_sech2(x: Any, eps: Any) -> Any:
+    return sech2(x) / (sech2(x) + eps)
+
+
+@rule(
+    *_spellings("sigmoid-sigmoid"),
+    formula="x̄₁ = ȳ · (σ(−x₁) + g),  x̄₂ = −ȳ · (σ(x₂) + g),  g = 1 / (e^(x₁ − x₂) − 1)",
+    source="McCullagh 1980, Regression Models for Ordinal Data",
+)
+def log_difference_of_sigmoids(y_bar, y, x1, x2):
+    g = _one_over_expm1(x1 - x2)
+    return y_bar * (lax.logistic(-x1) + g), -y_bar * (lax.logistic(x2) + g)
+
+
+@slope(lambda g, d: -g * (1 + g))
+def _one_over_expm1(d: Any) -> Any:
+    return 1 / lax.expm1(d)
