@@ -6,7 +6,7 @@ matrix. Notation: Fᵢⱼ = 1 / (wⱼ − wᵢ), ∘ is the elementwise product;
 conjugated; gradients pair with differentials as Re tr(Āᵀ dA).
 
 **Values alone.** Their gradient divides by no gap and is exact at ties. A singular value |uᴴAv| has a kink at
-0, in whose middle its slope is 0.
+0, in whose middle its slope is 0, and from the right from the second derivative on, as |x|.
 **Gauge.** A vector is fixed up to a factor only; each rule says what it takes that factor to do.
 **Ties.** Equal values leave the basis of their vectors open: `_ties` says when the gradient is NaN. The
 gradient of a leading eigenvector is right whatever is tied behind it, where JAX's is NaN.
@@ -33,6 +33,7 @@ from funcnet.rules._matrices import (
 )
 from funcnet.rules._table import rule
 from funcnet.rules._ties import alike, gaps, over, over_gaps, small
+from funcnet.rules.arithmetic import signed
 
 
 @rule("eigh", formula="Ā = V* (diag(w̄) + F ∘ skew(VᵀV̄)) Vᵀ", source="Giles 2008, §3.1; Boeddeker et al. 2017")
@@ -180,7 +181,7 @@ def svd(stash, y_bars, *, full_matrices, compute_uv, subset_by_index, algorithm)
     u, u_bar = _first_columns(u, u_bar, k)
     v, v_bar = _first_columns(adjoint(vt), None if vt_bar is None else adjoint(vt_bar), k)
     if u_bar is None and v_bar is None:
-        s_bar = (s_bar * lax.sign(s)).astype(u.dtype)
+        s_bar = signed(s_bar, s).astype(u.dtype)
         return (dot(conj(u) * across(s_bar, u.shape), transpose(v)),)
     _whole("svd", subset_by_index, min(m, n))
     zero = lax.full_like(dot(transpose(v), v), 0)

@@ -224,6 +224,14 @@ def test_a_singular_value_of_zero_alone_has_the_slope_in_the_middle_of_its_kink(
     np.testing.assert_allclose(np.ravel(found), truth, atol=1e-9)
 
 
+@pytest.mark.usefixtures("x64")
+def test_the_second_derivative_of_squares_of_singular_values_where_one_is_0():
+    """Σ s² is Σ aᵢⱼ², of which the Hessian is 2; JAX has it here."""
+    squares = lambda a: (linalg.svd(a, compute_uv=False) ** 2).sum()  # noqa: E731
+    second = funcnet.hessian(squares)(jnp.diag(jnp.array([3.0, 1.0, 0.0]))).reshape(9, 9)
+    np.testing.assert_allclose(second, 2 * np.eye(9), atol=1e-12)
+
+
 def test_a_leading_eigenvector_has_a_gradient_whatever_is_tied_behind_it():
     """Of A = diag(1, 1, 3): dv = (dA₁₃, dA₂₃, 0) / 2 by first-order perturbation theory. JAX: NaN."""
     a = jnp.diag(jnp.array([1.0, 1.0, 3.0]))
