@@ -10,7 +10,7 @@ each becomes a call, for which the table has a rule:
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
     Φ, log B, Li₂    as `jax.scipy.special.ndtr`, `betaln` and `spence` are written
     log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²)    with log or log1p, and of 1 − σ + ε, 1 − tanh² + ε
-    log(σ − σ)       of two numbers
+    log(1 − clip(σ)), log(σ (1 − σ)), log(σ − σ)        the last of two numbers
 
 The difference d = x − max x stays outside: the way back through it is right as it stands. Φ, log B and Li₂
 choose among expressions by comparisons, which need not be in the program: where x is known they are values.
@@ -180,8 +180,10 @@ def _spence(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
 
 def _logarithm(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     x = eqn.outvars[0].aval
-    others = [_jax.with_shape(x, ())] if "eps" in name else [x] if "sigmoid-sigmoid" in name else []
-    return _call(THROUGH[name], x, *others) if eqn.primitive.name in ("log", "log1p") else None
+    number = _jax.with_shape(x, ())
+    others = {"sigmoid-sigmoid": [x], "eps": [number], "clip": 2 * [number.update(weak_type=True)]}
+    more = next((avals for part, avals in others.items() if part in name), [])
+    return _call(THROUGH[name], x, *more) if eqn.primitive.name in ("log", "log1p") else None
 
 
 def _bessel(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:

@@ -1,7 +1,6 @@
 """Functions as JAX writes them out where it makes no call; softmax and logsumexp of any d = x − max x."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -46,33 +45,20 @@ FORMS = {f"funcnet.rules._forms.{name}": form for name, form in _NAMED.items()}
 """By where they are defined."""
 
 
-def _logarithm(log: Callable, argument: Callable) -> Callable:
-    @jax.jit
-    def logarithm(x: Any) -> Any:
-        return log(argument(x))
-
-    return logarithm
-
-
-def _logarithm_of_two(argument: Callable) -> Callable:
-    @jax.jit
-    def logarithm_of_two(x1: Any, x2: Any) -> Any:
-        return jnp.log(argument(x1, x2))
-
-    return logarithm_of_two
-
-
 LOGARITHMS = {
-    "jax.numpy.log(sigmoid)": _logarithm(jnp.log, lax.logistic),
-    "jax.numpy.log(1-sigmoid)": _logarithm(jnp.log, lambda x: 1 - lax.logistic(x)),
-    "jax.numpy.log(1-sigmoid+eps)": _logarithm_of_two(lambda x, eps: 1 - lax.logistic(x) + eps),
-    "jax.numpy.log(sigmoid-sigmoid)": _logarithm_of_two(lambda x1, x2: lax.logistic(x1) - lax.logistic(x2)),
-    "jax.numpy.log1p(-sigmoid)": _logarithm(jnp.log1p, lambda x: -lax.logistic(x)),
-    "jax.numpy.log(1-tanh)": _logarithm(jnp.log, lambda x: 1 - lax.tanh(x)),
-    "jax.numpy.log(1+tanh)": _logarithm(jnp.log, lambda x: 1 + lax.tanh(x)),
-    "jax.numpy.log(tanh+1)": _logarithm(jnp.log, lambda x: lax.tanh(x) + 1),
-    "jax.numpy.log1p(-tanh)": _logarithm(jnp.log1p, lambda x: -lax.tanh(x)),
-    "jax.numpy.log1p(tanh)": _logarithm(jnp.log1p, lax.tanh),
+    "jax.numpy.log(sigmoid)": lambda x: jnp.log(lax.logistic(x)),
+    "jax.numpy.log(1-sigmoid)": lambda x: jnp.log(1 - lax.logistic(x)),
+    "jax.numpy.log(1-sigmoid+eps)": lambda x, eps: jnp.log(1 - lax.logistic(x) + eps),
+    "jax.numpy.log(1-clip(sigmoid))": lambda x, low, high: jnp.log(1 - jnp.clip(lax.logistic(x), low, high)),
+    "jax.numpy.log(sigmoid*(1-sigmoid))": lambda x: jnp.log(lax.logistic(x) * (1 - lax.logistic(x))),
+    "jax.numpy.log((1-sigmoid)*sigmoid)": lambda x: jnp.log((1 - lax.logistic(x)) * lax.logistic(x)),
+    "jax.numpy.log(sigmoid-sigmoid)": lambda x1, x2: jnp.log(lax.logistic(x1) - lax.logistic(x2)),
+    "jax.numpy.log1p(-sigmoid)": lambda x: jnp.log1p(-lax.logistic(x)),
+    "jax.numpy.log(1-tanh)": lambda x: jnp.log(1 - lax.tanh(x)),
+    "jax.numpy.log(1+tanh)": lambda x: jnp.log(1 + lax.tanh(x)),
+    "jax.numpy.log(tanh+1)": lambda x: jnp.log(lax.tanh(x) + 1),
+    "jax.numpy.log1p(-tanh)": lambda x: jnp.log1p(-lax.tanh(x)),
+    "jax.numpy.log1p(tanh)": lambda x: jnp.log1p(lax.tanh(x)),
 }
 for name, square in {
     "tanh**2": lambda t: t**2,
@@ -80,10 +66,9 @@ for name, square in {
     "tanh*tanh": lambda t: t * t,
 }.items():
     LOGARITHMS |= {
-        f"jax.numpy.log(1-{name})": _logarithm(jnp.log, lambda x, square=square: 1 - square(lax.tanh(x))),
-        f"jax.numpy.log(1-{name}+eps)": _logarithm_of_two(
-            lambda x, eps, square=square: 1 - square(lax.tanh(x)) + eps
-        ),
-        f"jax.numpy.log1p(-{name})": _logarithm(jnp.log1p, lambda x, square=square: -square(lax.tanh(x))),
+        f"jax.numpy.log(1-{name})": lambda x, square=square: jnp.log(1 - square(lax.tanh(x))),
+        f"jax.numpy.log(1-{name}+eps)": lambda x, eps, square=square: jnp.log(1 - square(lax.tanh(x)) + eps),
+        f"jax.numpy.log1p(-{name})": lambda x, square=square: jnp.log1p(-square(lax.tanh(x))),
     }
+LOGARITHMS = {name: jax.jit(logarithm) for name, logarithm in LOGARITHMS.items()}
 """By the names of their rules."""

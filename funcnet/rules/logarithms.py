@@ -1,12 +1,14 @@
-"""Logarithms of σ and tanh, of what these leave of 1, and of a difference of two σ.
+"""Logarithms of σ and tanh, and of what these leave of 1.
 
     log σ(x)                 σ(−x)
     log(1 − σ(x))           −σ(x)
+    log(σ(x) (1 − σ(x)))    −tanh(x/2)
     log(1 − tanh x)         −2 σ(2x)
     log(1 + tanh x)          2 σ(−2x)
     log(1 − tanh² x)        −2 tanh x
     log(1 − σ(x) + ε)       −σ(x) u,         u = σ(−x) / (σ(−x) + ε)
     log(1 − tanh² x + ε)    −2 tanh(x) u,    u = sech² x / (sech² x + ε)
+    log(1 − clip(σ(x)))     −σ(x) where nothing is clipped
     log(σ(a) − σ(b))         σ(−a) + g and −σ(b) − g,    g = 1 / (eᵃ⁻ᵇ − 1)
 
 As they are composed, σ′ is divided by 1 − σ, of which rounding leaves no digit at x = 16 in float32. JAX's
@@ -40,6 +42,28 @@ def log_sigmoid(y_bar, y, x):
 @rule(*_spellings("1-sigmoid", "-sigmoid"), formula="x̄ = −ȳ · σ(x)", source=_SOURCE)
 def log_one_minus_sigmoid(y_bar, y, x):
     return (-y_bar * lax.logistic(x),)
+
+
+@rule(*_spellings("sigmoid*(1-sigmoid)", "(1-sigmoid)*sigmoid"), formula="x̄ = −ȳ · tanh(x/2)", source=_SOURCE)
+def log_sigmoid_slope(y_bar, y, x):
+    return (-y_bar * lax.tanh(0.5 * x),)
+
+
+@rule(
+    *_spellings("1-clip(sigmoid)"),
+    formula="x̄ = −ȳ · σ(x) [low < σ(x) < high],  low̄ = −ȳ / (1 − low) [σ(x) < low],"
+    "  high̄ = −ȳ / (1 − high) [high < σ(x)]",
+    source=_SOURCE,
+)
+def log_one_minus_clipped_sigmoid(y_bar, y, x, low, high):
+    """What is clipped above is told by σ(−x), which has the digits."""
+
+    def where(condition, slope):
+        return lax.select(condition, -y_bar * slope, lax.full_like(y_bar, 0))
+
+    below, above = lax.logistic(x) < low, lax.logistic(-x) < 1 - high
+    inside = ~below & ~above
+    return where(inside, lax.logistic(x)), where(below, 1 / (1 - low)), where(above, 1 / (1 - high))
 
 
 @rule(*_spellings("1-tanh", "-tanh"), formula="x̄ = −ȳ · 2 σ(2x)", source=_SOURCE)

@@ -186,6 +186,15 @@ LOGARITHMS = {
     "log σ": (lambda x: jnp.log(jax.nn.sigmoid(-x)), _rest),
     "log(1 − σ)": (lambda x: jnp.log(1 - jax.nn.sigmoid(x)), _rest),
     "log(1 − σ + ε)": (lambda x: jnp.log(1 - jax.nn.sigmoid(x) + EPS), lambda x: _rest(x) + float(EPS)),
+    "log(1 − clip σ)": (lambda x: jnp.log(1 - jnp.clip(jax.nn.sigmoid(x), 1e-30, 1.0)), _rest),
+    "log(σ (1 − σ))": (
+        lambda x: jnp.log(jax.nn.sigmoid(x) * (1 - jax.nn.sigmoid(x))),
+        lambda x: _rest(x) * _rest(-x),
+    ),
+    "log((1 − σ) σ)": (
+        lambda x: (lambda s: jnp.log((1 - s) * s))(jax.nn.sigmoid(x)),
+        lambda x: _rest(x) * _rest(-x),
+    ),
     "log1p(−σ)": (lambda x: jnp.log1p(-special.expit(x)), _rest),
     "log(1 − tanh)": (lambda x: jnp.log(1 - jnp.tanh(x / 2)), _rest),
     "log1p(−tanh)": (lambda x: jnp.log1p(-jnp.tanh(x / 2)), _rest),
@@ -223,3 +232,10 @@ def test_what_sigmoid_and_tanh_leave_of_1_has_a_logarithm_with_all_digits(f, arg
 def test_a_rule_of_ones_own_for_sigmoid_holds_in_its_logarithm_too():
     rules = RULES | {"logistic": lambda y_bar, y, x: (7 * y_bar,)}
     assert grad(LOGARITHMS["log(1 − σ)"][0], rules=rules)(0.0) == -14
+
+
+def test_a_clipped_sigmoid_has_no_slope_where_it_is_clipped():
+    """Told by the digits of 1 − σ: at 16.3 that is 8.3e-8, below 2⁻²³, which 1 − 1e-7 leaves."""
+    x = np.float32([-17, -16, 15.9, 16.3])
+    f = lambda x: jnp.log(1 - jnp.clip(jax.nn.sigmoid(x), 1e-7, 1 - 1e-7))  # noqa: E731
+    np.testing.assert_allclose(jax.vmap(grad(f))(x), [0, -1.1253516e-7, -1 + 1.2437e-7, 0], rtol=1e-6)
