@@ -6,7 +6,6 @@ each becomes a call, for which the table has a rule:
     softmax      e / Σ e,    e = exp(d)
     logsumexp    log Σ e
     gelu         as `jax.nn.gelu` is written, in both forms
-    softplus     logaddexp(x, 0) or logaddexp(0, x), with the slope σ(x) in the place of σ of a difference
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
     Φ, log B, Li₂    as `jax.scipy.special.ndtr`, `betaln` and `spence` are written
     log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²)    with log or log1p, and of 1 − σ + ε, 1 − tanh² + ε
@@ -18,20 +17,16 @@ Those of Φ are arguments of the call. Those of the others may be any: they choo
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.program import live
+from funcnet.backprop.renamed import Makers, call, renamed
 from funcnet.rules import RULES, Table, _forms, rule_name
 from funcnet.rules.functions import THROUGH
-
-Makers = Mapping[_jax.Var, _jax.Equation]
-"""The equation that each variable of a program comes from."""
 
 _LAYOUT = ("broadcast_in_dim", "convert_element_type", "abs")
 
@@ -48,7 +43,7 @@ def with_calls(jaxpr: _jax.Jaxpr, rules: Table) -> _jax.Jaxpr:
     if not guesses and "custom_jvp_call" not in names:
         return jaxpr
     makers = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
-    eqns = [_softplus(eqn, rules) or _as_call(eqn, makers, guesses, rules) or eqn for eqn in jaxpr.eqns]
+    eqns = [renamed(eqn, makers, rules) or _as_call(eqn, makers, guesses, rules) or eqn for eqn in jaxpr.eqns]
     if all(old is new for old, new in zip(jaxpr.eqns, eqns, strict=True)):
         return jaxpr
     return jaxpr.replace(eqns=live(eqns, jaxpr.outvars)[0])
@@ -59,10 +54,10 @@ def _as_call(
 ) -> _jax.Equation | None:
     """The last equation of one of these functions as a call of it; None for any other."""
     for guess in guesses:
-        if (call := guess(eqn, makers)) is None or (arguments := _arguments(call, eqn, makers)) is None:
+        if (wanted := guess(eqn, makers)) is None or (arguments := _arguments(wanted, eqn, makers)) is None:
             continue
-        if rule_name(call.primitive, call.params, rules) in rules:
-            return eqn.replace(invars=arguments, primitive=call.primitive, params=call.params)
+        if rule_name(wanted.primitive, wanted.params, rules) in rules:
+            return eqn.replace(invars=arguments, primitive=wanted.primitive, params=wanted.params)
     return None
 
 
@@ -127,7 +122,7 @@ def _softmax(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     e = eqn.invars[0].aval
     if e.ndim != total.invars[0].aval.ndim:
         return None
-    return _call(_forms.softmax, e, axis=total.params["axes"])
+    return call(_forms.softmax, e, axis=total.params["axes"])
 
 
 def _logsumexp(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
@@ -135,47 +130,30 @@ def _logsumexp(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
         return None
     e, y = total.invars[0].aval, eqn.outvars[0].aval
     keepdims = len(y.shape) == len(e.shape)
-    return _call(_forms.logsumexp, _jax.with_shape(y, e.shape), axis=total.params["axes"], keepdims=keepdims)
+    return call(_forms.logsumexp, _jax.with_shape(y, e.shape), axis=total.params["axes"], keepdims=keepdims)
 
 
 def _gelu(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     is_product = eqn.primitive.name == "mul" and not _jax.is_literal(eqn.invars[1])
-    return _call(THROUGH[name], eqn.outvars[0].aval) if is_product else None
-
-
-def _softplus(eqn: _jax.Equation, rules: Table) -> _jax.Equation | None:
-    """logaddexp of one number and 0 as a call of softplus, where the table has the rules of the house."""
-    others = [v for v in eqn.invars if not _is_zero(v)]
-    if eqn.primitive.name != "custom_jvp_call" or len(eqn.invars) != 2 or len(others) != 1:
-        return None
-    known = ("jax.numpy.logaddexp", "jax.nn.softplus")
-    is_logaddexp = rule_name(eqn.primitive, eqn.params, rules) == known[0]
-    if not is_logaddexp or any(rules.get(name) is not RULES[name] for name in known):
-        return None
-    call = _call(jax.nn.softplus, others[0].aval)
-    return call and eqn.replace(invars=others, primitive=call.primitive, params=call.params)
-
-
-def _is_zero(atom: Any) -> bool:
-    return _jax.is_literal(atom) and not atom.aval.shape and bool(atom.val == 0)
+    return call(THROUGH[name], eqn.outvars[0].aval) if is_product else None
 
 
 def _ndtr(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     is_half = eqn.primitive.name == "mul" and _jax.is_literal(eqn.invars[0])
     x = eqn.outvars[0].aval
-    return _call(_forms.ndtr, x, *2 * [_jax.bools(x)]) if is_half else None
+    return call(_forms.ndtr, x, *2 * [_jax.bools(x)]) if is_half else None
 
 
 def _betaln(scalars: tuple[bool, bool], eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     """Of two arrays, or of one and a scalar."""
     is_choice, y = eqn.primitive.name in ("jit", "select_n") and len(eqn.invars) == 3, eqn.outvars[0].aval
     avals = (_jax.with_shape(y, ()) if is_scalar else y for is_scalar in scalars)
-    return _call(THROUGH["jax.scipy.special.betaln"], *avals) if is_choice else None
+    return call(THROUGH["jax.scipy.special.betaln"], *avals) if is_choice else None
 
 
 def _spence(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     is_piecewise = eqn.primitive.name == "jit" and eqn.params["name"] == "_piecewise"
-    return _call(THROUGH["jax.scipy.special.spence"], eqn.invars[0].aval) if is_piecewise else None
+    return call(THROUGH["jax.scipy.special.spence"], eqn.invars[0].aval) if is_piecewise else None
 
 
 def _logarithm(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
@@ -183,11 +161,11 @@ def _logarithm(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation |
     number = _jax.with_shape(x, ())
     others = {"sigmoid-sigmoid": [x], "eps": [number], "clip": 2 * [number.update(weak_type=True)]}
     more = next((avals for part, avals in others.items() if part in name), [])
-    return _call(THROUGH[name], x, *more) if eqn.primitive.name in ("log", "log1p") else None
+    return call(THROUGH[name], x, *more) if eqn.primitive.name in ("log", "log1p") else None
 
 
 def _bessel(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
-    return _call(form, eqn.outvars[0].aval) if eqn.primitive.name == "mul" else None
+    return call(form, eqn.outvars[0].aval) if eqn.primitive.name == "mul" else None
 
 
 def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
@@ -196,16 +174,6 @@ def _sum(atom: Any, makers: Makers) -> _jax.Equation | None:
     while eqn is not None and eqn.primitive.name in _LAYOUT:
         eqn = None if _jax.is_literal(eqn.invars[0]) else makers.get(eqn.invars[0])
     return eqn if eqn is not None and eqn.primitive.name == "reduce_sum" else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _call(function: Callable, *avals: Any, **params: Any) -> _jax.Equation | None:
-    """A call of a function of arrays of these types; None if the first is not of real numbers."""
-    if not jnp.issubdtype(avals[0].dtype, jnp.floating):
-        return None
-    with jax.disable_jit(False):
-        program, _ = _jax.staged(lambda *xs: [function(*xs, **params)], avals, "a function")
-    return next(eqn for eqn in program.eqns if eqn.primitive.name == "jit")
 
 
 _GUESSES = [
@@ -226,6 +194,7 @@ _GUESSES = [
 _LOGARITHMS = [
     (("logistic" if "sigmoid" in name else "tanh", "log1p" if "log1p" in name else "log"), guess)
     for name in _forms.LOGARITHMS
+    if name.startswith("jax.numpy.")
     for guess in [functools.partial(_logarithm, name)]
 ]
 """Of these a rule of one's own for the gate or for the logarithm holds: it is not seen as a whole then."""

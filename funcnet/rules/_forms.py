@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.scipy.special import xlog1py, xlogy
 
 
 @functools.partial(jax.jit, static_argnames="axis")
@@ -53,6 +54,9 @@ LOGARITHMS = {
     "jax.numpy.log(sigmoid*(1-sigmoid))": lambda x: jnp.log(lax.logistic(x) * (1 - lax.logistic(x))),
     "jax.numpy.log((1-sigmoid)*sigmoid)": lambda x: jnp.log((1 - lax.logistic(x)) * lax.logistic(x)),
     "jax.numpy.log(sigmoid-sigmoid)": lambda x1, x2: jnp.log(lax.logistic(x1) - lax.logistic(x2)),
+    "jax.scipy.special.xlogy(sigmoid)": lambda k, x: xlogy(k, lax.logistic(x)),
+    "jax.scipy.special.xlogy(1-sigmoid)": lambda k, x: xlogy(k, 1 - lax.logistic(x)),
+    "jax.scipy.special.xlog1py(-sigmoid)": lambda k, x: xlog1py(k, -lax.logistic(x)),
     "jax.numpy.log1p(-sigmoid)": lambda x: jnp.log1p(-lax.logistic(x)),
     "jax.numpy.log(1-tanh)": lambda x: jnp.log(1 - lax.tanh(x)),
     "jax.numpy.log(1+tanh)": lambda x: jnp.log(1 + lax.tanh(x)),

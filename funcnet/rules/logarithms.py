@@ -3,6 +3,7 @@
     log σ(x)                 σ(−x)
     log(1 − σ(x))           −σ(x)
     log(σ(x) (1 − σ(x)))    −tanh(x/2)
+    k log σ(x)               k σ(−x), and −log(1 + e⁻ˣ) in k; k log(1 − σ(x)) alike
     log(1 − tanh x)         −2 σ(2x)
     log(1 + tanh x)          2 σ(−2x)
     log(1 − tanh² x)        −2 tanh x
@@ -19,6 +20,7 @@ The last is (1 − eᵇ⁻ᵃ) σ(a) σ(−b) in other words, the likelihood of 
 
 from typing import Any
 
+import jax
 from jax import lax
 
 from funcnet.rules._forms import LOGARITHMS
@@ -26,12 +28,13 @@ from funcnet.rules._table import rule, slope
 from funcnet.rules.exponentials import sech2
 
 _SOURCE = "NIST DLMF §4.7(i), §4.34"
+_PLAIN = [name for name in LOGARITHMS if name.startswith("jax.numpy.")]
 _SQUARES = ("tanh**2", "square(tanh)", "tanh*tanh")
 
 
 def _spellings(*arguments: str) -> list[str]:
     """The names of the logarithms of these."""
-    return [name for name in LOGARITHMS if name.partition("(")[2][:-1] in arguments]
+    return [name for name in _PLAIN if name.partition("(")[2][:-1] in arguments]
 
 
 @rule(*_spellings("sigmoid"), formula="x̄ = ȳ · σ(−x)", source=_SOURCE)
@@ -42,6 +45,21 @@ def log_sigmoid(y_bar, y, x):
 @rule(*_spellings("1-sigmoid", "-sigmoid"), formula="x̄ = −ȳ · σ(x)", source=_SOURCE)
 def log_one_minus_sigmoid(y_bar, y, x):
     return (-y_bar * lax.logistic(x),)
+
+
+@rule("jax.scipy.special.xlogy(sigmoid)", formula="k̄ = −ȳ · log(1 + e⁻ˣ),  x̄ = ȳ · k σ(−x)", source=_SOURCE)
+def weighted_log_sigmoid(y_bar, y, k, x):
+    return -y_bar * jax.nn.softplus(-x), y_bar * (k * lax.logistic(-x))
+
+
+@rule(
+    "jax.scipy.special.xlogy(1-sigmoid)",
+    "jax.scipy.special.xlog1py(-sigmoid)",
+    formula="k̄ = −ȳ · log(1 + eˣ),  x̄ = −ȳ · k σ(x)",
+    source=_SOURCE,
+)
+def weighted_log_one_minus_sigmoid(y_bar, y, k, x):
+    return -y_bar * jax.nn.softplus(x), -y_bar * (k * lax.logistic(x))
 
 
 @rule(*_spellings("sigmoid*(1-sigmoid)", "(1-sigmoid)*sigmoid"), formula="x̄ = −ȳ · tanh(x/2)", source=_SOURCE)

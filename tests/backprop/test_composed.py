@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 from jax import lax
-from jax.scipy import special
+from jax.scipy import special, stats
 
 import funcnet
 from funcnet import RULES, grad
@@ -239,3 +239,30 @@ def test_a_clipped_sigmoid_has_no_slope_where_it_is_clipped():
     x = np.float32([-17, -16, 15.9, 16.3])
     f = lambda x: jnp.log(1 - jnp.clip(jax.nn.sigmoid(x), 1e-7, 1 - 1e-7))  # noqa: E731
     np.testing.assert_allclose(jax.vmap(grad(f))(x), [0, -1.1253516e-7, -1 + 1.2437e-7, 0], rtol=1e-6)
+
+
+WEIGHTED = {
+    "of a Bernoulli trial": lambda x: stats.bernoulli.logpmf(1, jax.nn.sigmoid(x)),
+    "of a binomial": lambda x: stats.binom.logpmf(2, 5, jax.nn.sigmoid(x)),
+    "of a geometric": lambda x: stats.geom.logpmf(3, jax.nn.sigmoid(x)),
+    "xlogy": lambda x: special.xlogy(0.7, 1 - jax.nn.sigmoid(x)),
+    "in the weight": lambda x: special.xlogy(0.7 * x, jax.nn.sigmoid(x)),
+}
+
+
+@pytest.mark.parametrize("around", ["plain", "jit", "vmap", "scan"])
+@pytest.mark.parametrize("f", WEIGHTED.values(), ids=WEIGHTED)
+def test_likelihoods_of_a_sigmoid_have_all_digits(f, around):
+    """Beside those of JAX in float64, which has enough of them."""
+    x = np.float32([-8, 0.75, 5, 14, 16.5])
+    first = grad(lambda x: AROUND[around](f)(x).sum())
+    second = grad(lambda x: first(x).sum())
+    with jax.enable_x64(True):
+        truth = [jax.vmap(g)(np.float64(x)) for g in (jax.grad(f), jax.grad(jax.grad(f)))]
+    np.testing.assert_allclose(first(x), truth[0], rtol=6e-7)
+    np.testing.assert_allclose(second(x), truth[1], rtol=2e-6)
+
+
+def test_a_weight_of_0_has_the_slope_of_its_logarithm_where_sigmoid_is_rounded_to_1():
+    k_bar, x_bar = grad(lambda k, x: special.xlog1py(k, -jax.nn.sigmoid(x)), (0, 1))(0.0, 30.0)
+    np.testing.assert_allclose([k_bar, x_bar], [-30, 0])

@@ -64,7 +64,7 @@ OTHERWISE_MEASURED = {
     **{
         f"{name}{argument}": "σ or tanh times ȳ, in tests/backprop/test_composed.py"
         for name in LOGARITHMS
-        for argument in ("", " x", " x1", " x2", " eps", " low", " high")
+        for argument in ("", " x", " x1", " x2", " eps", " low", " high", " k")
     },
     "random_gamma key": "a key, which has no gradient",
     "random_gamma a": "a factor of what is recorded as igamma a, in a program that takes seconds to compile",

@@ -23,7 +23,12 @@ from tests.rules.rows import Row, check, check_low_precision, each, each_in_a_sh
 def logarithms(name):
     """The arguments of a logarithm of this name."""
     x = np.array([-1.7, 0.3, 0.9])
-    more = {"eps": [np.array(0.01)], "clip": [np.array(0.2), np.array(0.7)], "sigmoid-sigmoid": [x - 0.6]}
+    more = {
+        "eps": [np.array(0.01)],
+        "clip": [np.array(0.2), np.array(0.7)],
+        "sigmoid-sigmoid": [x - 0.6],
+        "xlog": [x],
+    }
     return (x, *next((numbers for part, numbers in more.items() if part in name), []))
 
 
