@@ -25,7 +25,7 @@ from jax import lax
 
 from funcnet.rules._forms import LOGARITHMS
 from funcnet.rules._table import rule, slope
-from funcnet.rules.exponentials import sech2
+from funcnet.rules.exponentials import sech2, twice_sech2
 
 _SOURCE = "NIST DLMF §4.7(i), §4.34"
 _PLAIN = [name for name in LOGARITHMS if name.startswith("jax.numpy.")]
@@ -86,12 +86,18 @@ def log_one_minus_clipped_sigmoid(y_bar, y, x, low, high):
 
 @rule(*_spellings("1-tanh", "-tanh"), formula="x̄ = −ȳ · 2 σ(2x)", source=_SOURCE)
 def log_one_minus_tanh(y_bar, y, x):
-    return (-2 * y_bar * lax.logistic(2 * x),)
+    return (-y_bar * _twice_sigmoid(2 * x),)
 
 
 @rule(*_spellings("1+tanh", "tanh+1", "tanh"), formula="x̄ = ȳ · 2 σ(−2x)", source=_SOURCE)
 def log_one_plus_tanh(y_bar, y, x):
-    return (2 * y_bar * lax.logistic(-2 * x),)
+    return (y_bar * _twice_sigmoid(-2 * x),)
+
+
+@slope(lambda s, x: 0.5 * s * _twice_sigmoid(-x))  # pyright: ignore[reportGeneralTypeIssues]
+def _twice_sigmoid(x: Any) -> Any:
+    """2 σ(x) as far as it is a normal number, where σ(x) is none already."""
+    return 2 / (1 + lax.exp(-x))
 
 
 @rule(
@@ -100,7 +106,12 @@ def log_one_plus_tanh(y_bar, y, x):
     source=_SOURCE,
 )
 def log_sech2(y_bar, y, x):
-    return (-2 * y_bar * lax.tanh(x),)
+    return (-y_bar * _twice_tanh(x),)
+
+
+@slope(lambda s, x: twice_sech2(x))
+def _twice_tanh(x: Any) -> Any:
+    return 2 * lax.tanh(x)
 
 
 @rule(
