@@ -8,8 +8,8 @@ each becomes a call, for which the table has a rule:
     gelu         as `jax.nn.gelu` is written, in both forms
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
     Φ, log B, Li₂    as `jax.scipy.special.ndtr`, `betaln` and `spence` are written
-    log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²)    with log or log1p, and of 1 − σ + ε, 1 − tanh² + ε
-    log(1 − clip(σ)), log(σ (1 − σ)), log(σ − σ)        the last of two numbers
+    log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²), log(1 − e)    with log or log1p
+    log(1 − σ + ε), log(1 − tanh² + ε), log(1 − clip(σ)), log(σ (1 − σ)), log(σ − σ) of two numbers
 
 The difference d = x − max x stays outside: the way back through it is right as it stands. Φ, log B and Li₂
 choose among expressions by comparisons, which need not be in the program: where x is known they are values.
@@ -192,9 +192,10 @@ _GUESSES = [
 ]
 
 _LOGARITHMS = [
-    (("logistic" if "sigmoid" in name else "tanh", "log1p" if "log1p" in name else "log"), guess)
+    ((primitive, "log1p" if "log1p" in name else "log"), guess)
+    for gate, primitive in {"sigmoid": "logistic", "tanh": "tanh", "exp": "exp"}.items()
     for name in _forms.LOGARITHMS
-    if name.startswith("jax.numpy.")
+    if name.startswith("jax.numpy.") and gate in name
     for guess in [functools.partial(_logarithm, name)]
 ]
 """Of these a rule of one's own for the gate or for the logarithm holds: it is not seen as a whole then."""

@@ -58,6 +58,8 @@ LOGARITHMS = {
     "jax.scipy.special.xlogy(1-sigmoid)": lambda k, x: xlogy(k, 1 - lax.logistic(x)),
     "jax.scipy.special.xlog1py(-sigmoid)": lambda k, x: xlog1py(k, -lax.logistic(x)),
     "jax.numpy.log1p(-sigmoid)": lambda x: jnp.log1p(-lax.logistic(x)),
+    "jax.numpy.log(1-exp)": lambda x: jnp.log(1 - jnp.exp(x)),
+    "jax.numpy.log1p(-exp)": lambda x: jnp.log1p(-jnp.exp(x)),
     "jax.numpy.log(1-tanh)": lambda x: jnp.log(1 - lax.tanh(x)),
     "jax.numpy.log(1+tanh)": lambda x: jnp.log(1 + lax.tanh(x)),
     "jax.numpy.log(tanh+1)": lambda x: jnp.log(lax.tanh(x) + 1),

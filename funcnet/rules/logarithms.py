@@ -1,4 +1,4 @@
-"""Logarithms of σ and tanh, and of what these leave of 1.
+"""Logarithms of σ and tanh, and of what these and eˣ leave of 1.
 
     log σ(x)                 σ(−x)
     log(1 − σ(x))           −σ(x)
@@ -10,6 +10,7 @@
     log(1 − σ(x) + ε)       −σ(x) u,         u = σ(−x) / (σ(−x) + ε)
     log(1 − tanh² x + ε)    −2 tanh(x) u,    u = sech² x / (sech² x + ε)
     log(1 − clip(σ(x)))     −σ(x) where nothing is clipped
+    log(1 − eˣ)             −1 / (e⁻ˣ − 1)
     log(σ(a) − σ(b))         σ(−a) + g and −σ(b) − g,    g = 1 / (eᵃ⁻ᵇ − 1)
 
 As they are composed, σ′ is divided by 1 − σ, of which rounding leaves no digit at x = 16 in float32. JAX's
@@ -147,6 +148,11 @@ def log_sech2_plus(y_bar, y, x, eps):
 )
 def _share_of_sech2(x: Any, eps: Any) -> Any:
     return sech2(x) / (sech2(x) + eps)
+
+
+@rule(*_spellings("1-exp", "-exp"), formula="x̄ = −ȳ / (e⁻ˣ − 1)", source="Mächler 2012, log(1 − exp(−|a|))")
+def log_one_minus_exp(y_bar, y, x):
+    return (-y_bar * _one_over_expm1(-x),)
 
 
 @rule(

@@ -266,3 +266,18 @@ def test_likelihoods_of_a_sigmoid_have_all_digits(f, around):
 def test_a_weight_of_0_has_the_slope_of_its_logarithm_where_sigmoid_is_rounded_to_1():
     k_bar, x_bar = grad(lambda k, x: special.xlog1py(k, -jax.nn.sigmoid(x)), (0, 1))(0.0, 30.0)
     np.testing.assert_allclose([k_bar, x_bar], [-30, 0])
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: jnp.log1p(-jnp.exp(-x)), lambda x: jnp.log(1 - jnp.exp(-x)), stats.expon.logcdf],
+    ids=["log1p", "log", "expon.logcdf"],
+)
+def test_what_exp_leaves_of_1_has_a_logarithm_with_all_digits(f, around):
+    """1/(eˣ − 1), and its slope."""
+    x = np.float32([1e-6, 0.01, 0.75, 5, 30])
+    first = grad(lambda x: around(f)(x).sum())
+    truth = 1 / np.expm1(np.float64(x))
+    np.testing.assert_allclose(first(x), truth, rtol=4e-7)
+    np.testing.assert_allclose(grad(lambda x: first(x).sum())(x), -truth * (1 + truth), rtol=1e-6)
