@@ -76,5 +76,7 @@ for name, square in {
         f"jax.numpy.log(1-{name}+eps)": lambda x, eps, square=square: jnp.log(1 - square(lax.tanh(x)) + eps),
         f"jax.numpy.log1p(-{name})": lambda x, square=square: jnp.log1p(-square(lax.tanh(x))),
     }
+for logarithm in LOGARITHMS.values():
+    logarithm.__name__ = "logarithm"
 LOGARITHMS = {name: jax.jit(logarithm) for name, logarithm in LOGARITHMS.items()}
 """By the names of their rules."""

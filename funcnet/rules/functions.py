@@ -72,7 +72,7 @@ DEFINED = {
     "funcnet.rules._forms.i0": ["jax.numpy.i0"],
     "funcnet.rules._forms.i1": ["jax.scipy.special.i1"],
     "funcnet.rules._forms.ndtr": ["jax.scipy.special.ndtr"],
-    "funcnet.rules._forms.<lambda>": [*_forms.LOGARITHMS],
+    "funcnet.rules._forms.logarithm": [*_forms.LOGARITHMS],
 }
 """By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
 
