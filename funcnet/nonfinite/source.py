@@ -1,4 +1,4 @@
-"""Where a search among the values of one program has ended, and how what is around it joins what is found.
+"""Where a search among the values of one program ended, and how what is found around that program joins it.
 
 A search that ends at an operand goes on around the program: for the infinities of which a gate made NaN
 (`asked_on`), or for a NaN that was there before a gate, and led to it by a condition (`after`).

@@ -134,7 +134,7 @@ ROWS = [
         ({"w": jnp.array([1, NAN])}, TWO),
         F,
         "p['w']",
-        "The first is element [1]. It was so before",
+        "The first is element [1]. Then where at",
     ),
     Row(
         planted_by_others.infinite_example,
