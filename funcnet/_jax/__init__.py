@@ -102,6 +102,7 @@ from funcnet._jax.lines import (
     function_name,
     is_of_jax,
     is_scoped,
+    jvp_place,
     line_with_library,
     name_of,
     nameless,

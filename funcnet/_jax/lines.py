@@ -131,6 +131,12 @@ def definition(function: Any) -> str:
     return readable(f"{place}:{code.co_firstlineno}")
 
 
+def jvp_place(eqn: Equation) -> str:
+    """Name, file and line of the jvp that a user wrote for a custom_jvp; empty where nobody knows."""
+    function = eqn.params.get("jvp_jaxpr_fun") or eqn.params.get("jvp")
+    return getattr(getattr(function, "debug_info", None), "func_src_info", None) or ""
+
+
 NAMED_CALLS = frozenset({"jit", "custom_jvp_call"})
 """Primitives that call a function of which it is known where that is defined."""
 

@@ -47,7 +47,6 @@ BACKWARD = {
     "asin": "The slope of asin is ∞ at −1 and 1: clip its input a little within",
     "pow": "A power below 1 has the slope ∞ at 0: add a small number to the base",
     "custom_vjp_call": "The backward of this custom_vjp returns it: funcnet.check_vjp can check it",
-    "custom_jvp_call": "The jvp of this custom_jvp makes it: look at what that divides by, and at its roots",
     "atan2": "atan2 has no slope at (0, 0): put jnp.where around its inputs so that they are never both 0",
     "atanh": "The slope of atanh is ∞ at −1 and 1: clip its input a little within",
     "acosh": "The slope of acosh is ∞ at 1: clip its input a little above",
@@ -152,8 +151,11 @@ def written_advice(name: str, what: str) -> str:
     return f"It is {'a NaN' if what == 'NaN' else 'an ∞'} that is written in the code. {SETTING}"
 
 
-def hint_of(eqn: _jax.Equation, inputs: Sequence[Any]) -> str:
-    """What to do about a gate by its parameters: an index that is outside, which a gather makes NaN of."""
+def hint_of(direction: str, eqn: _jax.Equation, inputs: Sequence[Any]) -> str:
+    """What to do about a gate by its parameters: an index that is outside, the jvp that a user wrote."""
+    if direction == "backward":
+        place = _jax.jvp_place(eqn) if eqn.primitive.name == "custom_jvp_call" else ""
+        return place and f"The jvp of this custom_jvp makes it, {place}: look at its divisions and roots"
     if is_whole(eqn):
         return WHOLE[_jax.function_name(eqn)]
     if eqn.primitive.name != "gather" or eqn.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:

@@ -65,7 +65,7 @@ class Gate:
     @property
     def advice(self) -> str:
         """What to do."""
-        if self.hint:
+        if self.hint and not self.masked:
             return self.hint
         if self.written:
             return written_advice(self.name, self.what)
@@ -148,7 +148,7 @@ class Where:
         scopes = (scope for scope in _jax.scope(eqn).split("/") if scope and "()" not in scope)
         around = (*self.within, *scopes)
         name = eqn.primitive.name
-        hint = hint_of(eqn, [one.value for one in inputs]) if direction == "forward" else ""
+        hint = hint_of(direction, eqn, [one.value for one in inputs])
         return Gate(direction, name_of(eqn), name, self.line_of(eqn), around, inputs, made, hint=hint, **more)
 
 

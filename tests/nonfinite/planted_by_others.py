@@ -61,3 +61,18 @@ def angle_of_nothing(p):
 
 def focal(p):
     return -jnp.sqrt(1 - jax.nn.sigmoid(p)) * jnp.log(jax.nn.sigmoid(p))  # here
+
+
+@jax.custom_jvp
+def length(x):
+    return jnp.sqrt(jnp.sum(x * x))
+
+
+@length.defjvp
+def length_jvp(x, x_dot):
+    y = length(*x)
+    return y, jnp.sum(x[0] * x_dot[0]) / y
+
+
+def length_with_a_jvp(p):
+    return length(p)  # here
