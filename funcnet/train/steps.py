@@ -147,8 +147,9 @@ def check_trains(task: Task, before: State, after: State) -> None:
     Raises:
         GradientError: the loss does not depend on the parameters, as far as it can be differentiated.
     """
-    moments = [
-        [leaf for leaf in jax.tree.leaves(s.optimizer_state) if jnp.ndim(leaf)] for s in (before, after)
+    moments = [  # not keys and counts
+        [leaf for leaf in jax.tree.leaves(floats(state.optimizer_state)) if leaf.ndim]
+        for state in (before, after)
     ]
     trained = floats(before.params)
     if not (_same(trained, floats(after.params)) or (moments[0] and _same(*moments))):
