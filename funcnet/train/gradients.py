@@ -48,7 +48,7 @@ def checked(measured: Any, trained: Any) -> Measured:
         )
     parts = entries(gradients)
     zeros = {name: jax.tree.map(jnp.zeros_like, parts[name]) for name in names if name in parts}
-    return (total, (metrics, kept)), with_entries(gradients, zeros)
+    return (jnp.asarray(total), (metrics, kept)), with_entries(gradients, zeros)
 
 
 def is_zero(function: Callable[..., Any], *args: Any) -> bool:

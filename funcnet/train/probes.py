@@ -65,7 +65,7 @@ class Probed:
         named = {v: name for v, name in zip(jaxpr.invars, names, strict=True) if name}
         scopes = [_scope(eqn, scope) for eqn in jaxpr.eqns]
         labels, inner, layer, within = {}, {}, "", ("", "")
-        for i, (eqn, here, after) in enumerate(zip(jaxpr.eqns, scopes, [*scopes[1:], scope], strict=True)):
+        for i, (eqn, here, after) in enumerate(zip(jaxpr.eqns, scopes, [*scopes, scope][1:], strict=True)):
             read = [named[v] for v in eqn.invars if not _jax.is_literal(v) and v in named]
             layer = _layer(read[0]) if read else layer
             within = here, layer if read else within[1] if here == within[0] else ""

@@ -311,13 +311,15 @@ def test_a_run_that_breaks_later_can_be_resumed(tmp_path):
         lambda w, batch: jnp.mean((batch[0] @ w > 0) == (batch[1] > 0)),
         lambda w, batch: jnp.mean((batch[0] @ jax.lax.stop_gradient(w) - batch[1]) ** 2),
         lambda w, batch: jnp.mean(batch[1]),
+        lambda w, batch: 3.0,
     ],
-    ids=["comparison", "stop_gradient", "data"],
+    ids=["comparison", "stop_gradient", "data", "constant"],
 )
 def test_a_loss_that_does_not_depend_on_the_parameters(loss, grad):
     """Where the optimizer moves them nevertheless, too; a slope that is 0 here and now is none of it."""
-    with pytest.raises(GradientError, match="does not depend on the parameters: all gradients are 0"):
-        fit(loss, W, in_memory(DATA, 25), optimizer=optax.adamw(0.1), steps=3, grad=grad)
+    for watch in (0, 1):
+        with pytest.raises(GradientError, match="does not depend on the parameters: all gradients are 0"):
+            fit(loss, W, in_memory(DATA, 25), optimizer=optax.adamw(0.1), steps=3, grad=grad, watch=watch)
     still = fit(
         lambda w, batch: jnp.sum(w * w), W, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, grad=grad
     )

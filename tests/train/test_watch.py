@@ -192,6 +192,14 @@ def test_a_loss_that_prints_still_does(grad, capfd):
     assert next(iter(seen.activations)) == "layer1/affine"
 
 
+@pytest.mark.parametrize("loss", [lambda params: 3.0, lambda params: params["b"][0]], ids=["constant", "one"])
+def test_a_loss_without_operations(loss):
+    value, _, seen = watched(jax.value_and_grad)(loss)({"b": jnp.ones(2)})
+    assert value == loss({"b": jnp.ones(2)})
+    assert not seen.activations
+    assert list(seen.parameters) == ["b"]
+
+
 def _run(steps):
     """A deep net of sigmoids, in which gradients vanish, for so many steps."""
 
