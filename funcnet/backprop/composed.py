@@ -53,7 +53,7 @@ def _as_call(
     eqn: _jax.Equation, makers: Makers, guesses: list[Callable], rules: Table
 ) -> _jax.Equation | None:
     """The last equation of one of these functions as a call of it; None for any other."""
-    for guess in guesses:
+    for guess in guesses if len(eqn.outvars) == 1 else ():
         if (wanted := guess(eqn, makers)) is None or (arguments := _arguments(wanted, eqn, makers)) is None:
             continue
         if rule_name(wanted.primitive, wanted.params, rules) in rules:

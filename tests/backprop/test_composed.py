@@ -281,3 +281,12 @@ def test_what_exp_leaves_of_1_has_a_logarithm_with_all_digits(f, around):
     truth = 1 / np.expm1(np.float64(x))
     np.testing.assert_allclose(first(x), truth, rtol=4e-7)
     np.testing.assert_allclose(grad(lambda x: first(x).sum())(x), -truth * (1 + truth), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [f for f, _ in LOGARITHMS.values()], ids=LOGARITHMS)
+def test_a_logarithm_beside_an_operation_without_results(f):
+    def printing(x):
+        jax.debug.callback(lambda x: None, x)
+        return f(x)
+
+    assert jax.jit(grad(printing))(0.75) == jax.jit(grad(f))(0.75)
