@@ -65,7 +65,7 @@ def as_value(x: Any) -> Any:
 
 
 def canonical(x: Any) -> Any:
-    """A number or an array of NumPy's as an array of JAX's, whatever is being traced."""
+    """A number or an array of NumPy's as an array of JAX's, whatever is being traced; a tracer as it is."""
     if isinstance(x, jax.core.Tracer):
         return x
     with set_current_trace(eval_trace):
