@@ -32,7 +32,7 @@ from funcnet._errors import FuncnetError, NonFiniteError, ParameterError, UserCo
 from funcnet.cli import Command, Train
 from funcnet.cli.foreign import theirs
 from funcnet.train import Config, read_config
-from funcnet.train.presets import PRESETS
+from funcnet.train.models.presets import PRESETS
 
 _FIRST_WORDS = [*(command.__name__.lower() for command in get_args(Command)), "-h", "--help", "--version"]
 _FRAME = "".join(map(chr, range(0x2500, 0x2580))) + "| "  # what Unicode draws boxes with, and ASCII

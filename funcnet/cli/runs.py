@@ -34,8 +34,8 @@ class Evaluate:
         """
         from funcnet import data
         from funcnet.data.dataset import relabelled
-        from funcnet.train import machine
-        from funcnet.train.config import read_settings
+        from funcnet.train.models import machine
+        from funcnet.train.settings import read_settings
 
         if str(read_settings(self.run).get("net")).startswith("ntm"):
             config, params = machine.read_machine(self.run)

@@ -25,8 +25,8 @@ def net(config: Config, dataset: "Dataset") -> str:
     """
     import jax
 
-    from funcnet.train.net import initial, precision
-    from funcnet.train.nets import STATISTICS, example_shape, layers, title
+    from funcnet.train.models.net import initial, precision
+    from funcnet.train.models.nets import STATISTICS, example_shape, layers, title
 
     shape = example_shape(config, dataset.train.x.shape[1], dataset.image_shape)
     with precision(config):

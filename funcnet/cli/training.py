@@ -71,7 +71,8 @@ class Train:
         self._train_classifier()
 
     def _train_machine(self) -> None:
-        from funcnet.train import machine, plots
+        from funcnet.train import plots
+        from funcnet.train.models import machine
 
         _, params, _, _ = machine.machine(self.config)
         print(f"{self.config.net} for {self.config.data}: {tables.size(params):,} parameters", flush=True)
@@ -86,8 +87,8 @@ class Train:
 
     def _train_classifier(self) -> None:
         from funcnet import data
-        from funcnet.train.limits import check_size
-        from funcnet.train.objective import fit_classifier
+        from funcnet.train.models.objective import fit_classifier
+        from funcnet.train.models.size import check_size
 
         mesh, leads = self._mesh()
         dataset = data.load(self.config.data, seed=self.config.seed)
@@ -112,7 +113,8 @@ class Train:
         """The devices of all processes, if there are to be any, and whether this process speaks for them."""
         import jax
 
-        from funcnet.train import data_mesh, processes
+        from funcnet.train import data_mesh
+        from funcnet.train.devices import processes
 
         processes.join()
         if jax.process_count() > 1 and not (self.out or self.resume):
@@ -162,17 +164,18 @@ def _print_files(folder: Path) -> None:
 def _draw(run: "Net", folder: Path) -> None:
     """Write curves.png, and what the first layer has learned where an input is an image."""
     from funcnet.train import plots
-    from funcnet.train.nets import title, wirings
+    from funcnet.train.models import templates
+    from funcnet.train.models.nets import title, wirings
 
     plots.save(plots.curves(run.history, f"{run.config.data}: {title(run.config)}"), folder / "curves.png")
     if run.config.net != "mlp":
-        plots.save(plots.filters(run.params["conv1"]["w"]), folder / "filters.png")
+        plots.save(templates.filters(run.params["conv1"]["w"]), folder / "filters.png")
     elif run.image_shape:
-        plots.save(plots.templates(run.params, run.image_shape, run.classes), folder / "templates.png")
+        plots.save(templates.templates(run.params, run.image_shape, run.classes), folder / "templates.png")
     if run.config.net == "randwired":
         from funcnet._files import write_atomically
         from funcnet.drawing.picture import render
-        from funcnet.train import wiring
+        from funcnet.train.models import wiring
 
         graphs = wiring.dot(run.params, wirings(run.config))
         write_atomically(folder / "wiring.png", render(graphs, "png"))

@@ -19,7 +19,7 @@ from funcnet import nn
 from funcnet._types import Params
 from funcnet.demo.plane import Points, inputs
 from funcnet.demo.settings import Recipe
-from funcnet.train.objective import OPTIMIZERS
+from funcnet.train.models.objective import OPTIMIZERS
 
 
 class State(NamedTuple):

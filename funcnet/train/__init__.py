@@ -12,18 +12,15 @@ Which file is about what:
     state        one step as a pure function (loss: what it may return; gradients: what `grad` is to it;
                  update: what an optimizer asks for); steps: many in one jitted call
     batches      what a step gets: rows in memory, drawn ones; source: those of a source on the host
-    folder       a run's files, their lock, and what refuses to be resumed; checkpoint: trees of arrays
-    run          the rows of metrics.csv, and what was trained, saved and read back
+    folder       a run's files, their lock, and what refuses to be resumed; settings: its config.json;
+                 checkpoint: trees of arrays
+    run          the rows of metrics.csv, and what was trained, saved and read back; plots: its curves
     limits       what is refused before it starts, for its size or kind
-    mesh         where arrays are on many devices; canonical: the same bits on 1, 2, 4 and 8 of them
-    processes    how several processes of one run meet, and notice that one is lost
     nonfinite    where a run broke
-    watch        how large what a step computes is (probes, sizes); watchlog: watch.csv, heatmap: its picture
-    sequences    the loss, the error and the update rule of a Neural Turing Machine; memory_plot: its picture
-    objective    what a `Config` (config) means to the loop; nets: the nets it can name; presets: usual ones;
-                 net: the classifier that comes of it; wiring: a picture of a random one; machine: a config's
-                 Neural Turing Machine
-    grid         many classifiers at once; plots draws one, program exports any function
+    program      a trained function as a program of its own
+    watch/       how large what a step computes is
+    devices/     the loop on many devices and in many processes
+    models/      what a `Config` trains
 
 Names load when they are used, so that the command line can ask `Config` for its fields without waiting for
 JAX.
@@ -64,16 +61,16 @@ __all__ = [
 
 if TYPE_CHECKING:
     from funcnet.train.batches import Batches, in_memory, procedural
-    from funcnet.train.config import Config, read_config
-    from funcnet.train.grid import Sweep, sweep
+    from funcnet.train.devices.mesh import data_mesh, tensor_parallel
     from funcnet.train.loop import Interrupted, StopTraining
-    from funcnet.train.memory_plot import memory_use
-    from funcnet.train.mesh import data_mesh, tensor_parallel
-    from funcnet.train.net import Net, load_run
-    from funcnet.train.objective import classifier, fit
+    from funcnet.train.models.config import Config, read_config
+    from funcnet.train.models.grid import Sweep, sweep
+    from funcnet.train.models.memory_plot import memory_use
+    from funcnet.train.models.net import Net, load_run
+    from funcnet.train.models.objective import classifier, fit
+    from funcnet.train.models.sequences import rmsprop, sequence_errors, sequence_loss
     from funcnet.train.program import export
     from funcnet.train.run import Run
-    from funcnet.train.sequences import rmsprop, sequence_errors, sequence_loss
     from funcnet.train.source import from_source
     from funcnet.train.state import State, init, step
     from funcnet.train.steps import advance
@@ -83,16 +80,16 @@ else:
         __all__,
         {
             "batches": ["Batches", "in_memory", "procedural"],
-            "objective": ["classifier", "fit"],
-            "config": ["Config", "read_config"],
-            "grid": ["Sweep", "sweep"],
+            "models.objective": ["classifier", "fit"],
+            "models.config": ["Config", "read_config"],
+            "models.grid": ["Sweep", "sweep"],
             "loop": ["Interrupted", "StopTraining"],
-            "memory_plot": ["memory_use"],
-            "mesh": ["data_mesh", "tensor_parallel"],
-            "net": ["Net", "load_run"],
+            "models.memory_plot": ["memory_use"],
+            "devices.mesh": ["data_mesh", "tensor_parallel"],
+            "models.net": ["Net", "load_run"],
             "program": ["export"],
             "run": ["Run"],
-            "sequences": ["rmsprop", "sequence_errors", "sequence_loss"],
+            "models.sequences": ["rmsprop", "sequence_errors", "sequence_loss"],
             "source": ["from_source"],
             "state": ["State", "init", "step"],
             "steps": ["advance"],

@@ -32,9 +32,9 @@ from jaxtyping import Array, Integer, Key
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.devices.mesh import replicated
 from funcnet.train.limits import check_numbers
 from funcnet.train.loss import hashable
-from funcnet.train.mesh import replicated
 
 Step = Integer[Array, ""] | int
 Seed = Integer[Array, ""] | int

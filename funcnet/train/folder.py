@@ -2,7 +2,7 @@
 
     config.json             the settings; a folder that has it holds a run
     checkpoint.safetensors  State and Log at the end of some chunk: all that the run needs to go on
-    checkpoint/             in its place, where State is spread over devices: `funcnet.train.sharded`
+    checkpoint/             in its place, where State is spread over devices: `funcnet.train.devices.sharded`
     metrics.csv             the rows of that Log, for people
     weights.safetensors     the trained parameters (`funcnet.train.run`), once the run has finished
     lock                    while a process trains here, the number of that process
@@ -24,14 +24,15 @@ import jax
 
 from funcnet._errors import CheckpointError
 from funcnet._files import remove_folder, write_atomically
-from funcnet.train import checkpoint, sharded
+from funcnet.train import checkpoint
 from funcnet.train.checkpoint import with_keys, without_keys
-from funcnet.train.config import CONFIG_FILE, read_settings
-from funcnet.train.mesh import on_the_host, placed
-from funcnet.train.processes import Peers
+from funcnet.train.devices import sharded
+from funcnet.train.devices.mesh import on_the_host, placed
+from funcnet.train.devices.processes import Peers
 from funcnet.train.run import METRICS_FILE, Log, write_metrics
+from funcnet.train.settings import CONFIG_FILE, read_settings
 from funcnet.train.state import State
-from funcnet.train.watchlog import PICTURE_FILE, WATCH_FILE
+from funcnet.train.watch.log import PICTURE_FILE, WATCH_FILE
 
 CHECKPOINT_FILE, PARTS_FOLDER = "checkpoint.safetensors", "checkpoint"
 LOCK_FILE = "lock"

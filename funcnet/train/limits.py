@@ -1,28 +1,22 @@
-"""Whether a run can be on this machine: what it will need is known before anything is allocated.
+"""What a run is refused for before it starts: options, data and sizes that no step could be made of.
 
-    at every step      parameters, their gradients, and what the optimizer keeps beside them
-    at an epoch's end  the two largest layers next to each other, for every example of the validation part
-
-The numbers are Python's, which do not overflow, and the least that is needed: what is refused could not have
-run. What accelerators have is their own, and XLA says itself where it is too little.
+What it will need is known before anything is allocated: at every step parameters, their gradients, and what
+the optimizer keeps beside them. The numbers are Python's, which do not overflow, and the least that is
+needed: what is refused could not have run. What accelerators have is their own, and XLA says itself where it
+is too little.
 """
 
 import inspect
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from funcnet._errors import ParameterError, came
-from funcnet._memory import check_memory, excess
-from funcnet.train.config import Config
-
-_COPIES = {"sgd": 2, "momentum": 3, "rmsprop": 3, "adam": 4, "adamw": 4}
-"""How many numbers an optimizer needs for each parameter: itself, its gradient, and moments."""
+from funcnet._memory import check_memory
 
 _MOST_STEPS = 2**31 - 1
 """A step's number has 32 bits."""
@@ -121,7 +115,7 @@ def check_run(params: Any, optimizer: Any, steps: int) -> None:
     """
     import jax
 
-    _check_steps(steps, f"steps is {steps}")
+    check_steps(steps, f"steps is {steps}")
     if jax.default_backend() != "cpu":
         return
 
@@ -137,46 +131,11 @@ def check_run(params: Any, optimizer: Any, steps: int) -> None:
     )
 
 
-def check_size(
-    config: Config, features: int, classes: int, training: int, held_out: int, *, nets: int = 1
-) -> None:
-    """Nothing, if nets for so many features, classes and examples can be trained here together.
+def check_steps(steps: int, came: str) -> None:
+    """Nothing, if so many steps can be counted.
 
     Raises:
-        ParameterError: they need more memory than there is, or take more steps than can be counted.
-
-    >>> check_size(Config(), features=64, classes=10, training=1000, held_out=100)
+        ParameterError: they cannot; it begins with what came.
     """
-    steps = config.epochs * max(1, training // config.batch_size)
-    _check_steps(steps, f"epochs is {config.epochs}: {steps} steps")
-    if config.net != "mlp":
-        return  # `check_run` counts the parameters, and images are evaluated some at a time
-    sizes, width = (features, *config.hidden, classes), 8 if config.dtype == "float64" else 4
-    pieces = 2 if config.activation == "maxout" else 1
-    weights, copies = nets * parameters(sizes, pieces), _COPIES[config.optimizer]
-    if too_much := excess(copies * weights * width):
-        raise ParameterError(
-            f"hidden is {config.hidden}: training {weights:.3g} parameters with {config.optimizer}, which "
-            f"takes {copies} numbers for each, {too_much}. Take fewer hidden units or classes."
-        )
-    values = nets * max(fan_in + fan_out for fan_in, fan_out in pairwise(sizes))
-    if too_much := excess(held_out * values * width):
-        raise ParameterError(
-            f"{config.data}: {held_out} held-out examples with {values} values each, as hidden is "
-            f"{config.hidden} and there are {classes} classes: that {too_much}. Take fewer of them."
-        )
-
-
-def _check_steps(steps: int, came: str) -> None:
     if not 0 <= steps <= _MOST_STEPS:
         raise ParameterError(f"{came}; expected 0 or more, at most {_MOST_STEPS}. Take fewer.")
-
-
-def parameters(sizes: Sequence[int], pieces: int) -> int:
-    """How many parameters a net of layers of these sizes has, with so many pieces in each hidden unit.
-
-    >>> parameters((3072, 100, 10), pieces=1)
-    308310
-    """
-    layers = [(fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes)]
-    return pieces * sum(layers[:-1]) + layers[-1]

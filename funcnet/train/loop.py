@@ -26,16 +26,16 @@ from tqdm import tqdm
 from funcnet._errors import NonFiniteError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches
+from funcnet.train.devices.mesh import Layout, on_one_device, on_the_host, spread_state
+from funcnet.train.devices.processes import Peers, peers
 from funcnet.train.folder import opened
 from funcnet.train.limits import check_options
 from funcnet.train.loss import Loss, hashable
-from funcnet.train.mesh import Layout, on_one_device, on_the_host, spread_state
-from funcnet.train.processes import Peers, peers
 from funcnet.train.run import WEIGHTS_FILE, Log, Run
 from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, State, Way, init
 from funcnet.train.steps import Task, are_sound, broken, check_trains, copied, last_finite, take_steps
-from funcnet.train.watchlog import WatchLog
+from funcnet.train.watch.log import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
 
@@ -100,9 +100,11 @@ def fit(
             returned, and that `evaluate` gets, are whole on one of them, the optimizer's state on the host.
             None for wherever the arrays are.
         layout: where parameters and the optimizer's state are on the mesh, "replicated", "zero1" or "zero3"
-            (`funcnet.train.mesh`); by default where the parameters are, on each device if not on the mesh.
+            (`funcnet.train.devices.mesh`); by default where the parameters are, on each device if not on
+            the mesh.
         reproducible: gradients are added in one order, so that 1, 2, 4 and 8 devices train to the same bits
-            (`funcnet.train.canonical`); by default on a mesh, where that can be, unless a run is watched.
+            (`funcnet.train.devices.canonical`); by default on a mesh, where that can be, unless a run is
+            watched.
             On a CPU it takes 1.2 times an all-reduce's step on 8 devices, 1.4 on 1 with all chunks.
         result: makes the run that is returned, of parameters, history and the optimizer's state.
 

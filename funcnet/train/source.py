@@ -20,7 +20,7 @@ from jaxtyping import Array, Key
 from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.batches import OF_A_LOADER, Batches, Seed, Slices, Step, is_traced, orders, rows_of
-from funcnet.train.canonical import DATA
+from funcnet.train.devices.canonical import DATA
 from funcnet.train.limits import check_numbers
 
 READ_AT_ONCE = 2**26

@@ -22,15 +22,15 @@ from jaxtyping import Array, Bool, Integer, Key
 from funcnet._errors import FuncnetError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Seed
-from funcnet.train.canonical import in_one_order
 from funcnet.train.checkpoint import named_leaves
+from funcnet.train.devices.canonical import in_one_order
+from funcnet.train.devices.mesh import Devices, check_mesh, in_one_order_on, rows_spread
 from funcnet.train.gradients import Measured, checked
 from funcnet.train.limits import check_run
 from funcnet.train.loss import Loss, Metrics, completed, entries, evaluated, floats, hashable, replaced
-from funcnet.train.mesh import Devices, check_mesh, in_one_order_on, rows_spread
 from funcnet.train.nonfinite import finite
 from funcnet.train.update import check_lookahead, forgives, updated
-from funcnet.train.watch import watched
+from funcnet.train.watch.step import watched
 
 WATCHED = "watched"
 
@@ -131,8 +131,8 @@ def step(
         seed: decides the key of each step.
         mesh: devices over whose axis "data" the batch is spread; wherever the arrays are if None.
         reproducible: whether gradients are added in one order, on 1, 2, 4 and 8 devices to the same bits
-            (`funcnet.train.canonical`): the loss is then the mean of those of 8 chunks of the batch. By
-            default it is so on a mesh of so many.
+            (`funcnet.train.devices.canonical`): the loss is then the mean of those of 8 chunks of the batch.
+            By default it is so on a mesh of so many.
 
     Returns:
         The function. Its metrics are those of the loss, and the scalar as `loss` if they have no such name.

@@ -9,7 +9,7 @@ norm; it fails where a column has two.
 import subprocess
 import sys
 
-from tests.train.spread import started
+from tests.train.devices.spread import started
 
 LAYOUTS = (1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (4, 1), (2, 2), (2, 4)
 """Processes, and devices of each."""

@@ -40,7 +40,7 @@ from jax.experimental import topologies  # noqa: E402
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
 from funcnet import nn  # noqa: E402
-from funcnet.train.mesh import Devices, layout_of  # noqa: E402
+from funcnet.train.devices.mesh import Devices, layout_of  # noqa: E402
 from funcnet.train.state import State, Way, step_key, taken  # noqa: E402
 
 H200 = """

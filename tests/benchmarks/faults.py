@@ -29,9 +29,9 @@ from pathlib import Path
 import jax
 
 from funcnet import train
-from funcnet.train import sharded
-from funcnet.train.processes import LOST_CODE
-from tests.train.spread import digest, started, trained
+from funcnet.train.devices import sharded
+from funcnet.train.devices.processes import LOST_CODE
+from tests.train.devices.spread import digest, started, trained
 
 BREAKS, STEPS = 10, 1000
 """How often a run is broken, and its steps; it saves after each fourth."""

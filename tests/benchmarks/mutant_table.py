@@ -265,7 +265,11 @@ MUTANTS = (
         Edit(
             "funcnet/nn/__init__.py", '    "logistic_loss",\n', '    "log_sigmoid",\n    "logistic_loss",\n'
         ),
-        Edit("funcnet/train/config.py", '"silu", "gelu", "none"', '"silu", "gelu", "log_sigmoid", "none"'),
+        Edit(
+            "funcnet/train/models/config.py",
+            '"silu", "gelu", "none"',
+            '"silu", "gelu", "log_sigmoid", "none"',
+        ),
     ),
     mutant(
         "soft_labels",
@@ -397,7 +401,7 @@ MUTANTS = (
         "sweep_mask",
         "in a sweep the padding of a narrow net learns, if act(0) is not 0",
         Edit(
-            "funcnet/train/grid.py",
+            "funcnet/train/models/grid.py",
             "jax.tree.map(jnp.multiply, gradients, alive)",
             "gradients",
         ),

@@ -20,7 +20,7 @@ from flax import linen
 
 from funcnet.data import load, standardize
 from funcnet.train import advance, classifier, fit, init
-from funcnet.train.presets import PRESETS
+from funcnet.train.models.presets import PRESETS
 
 WIRED = replace(PRESETS["randwired"], channels=(8,), hidden=(256,), epochs=2)
 ROUNDS = 5

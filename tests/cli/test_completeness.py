@@ -19,8 +19,8 @@ from funcnet.cli import Check, Command, Demo, Draw, Evaluate, Predict, Rules, St
 from funcnet.data import load
 from funcnet.train import Config, fit
 from funcnet.train.folder import RunFolder
-from funcnet.train.presets import PRESETS
-from tests.train.test_config import OTHERWISE
+from funcnet.train.models.presets import PRESETS
+from tests.train.models.test_config import OTHERWISE
 
 pytestmark = pytest.mark.usefixtures("quick")
 COMMANDS = get_args(Command)
@@ -184,7 +184,7 @@ def test_a_command_does_the_same_when_it_is_repeated(command, outcome):
 
 @pytest.mark.parametrize("field", dataclasses.fields(Config), ids=lambda field: field.name)
 def test_a_setting_is_a_flag_of_train(field):
-    """What it changes in the run, tests/train/test_config.py shows."""
+    """What it changes in the run, tests/train/models/test_config.py shows."""
     value = OTHERWISE[field.name]
     words = [str(each) for each in (value if isinstance(value, tuple) else [value])]
     config = parse(["train", f"--{field.name.replace('_', '-')}", *words]).config

@@ -13,9 +13,9 @@ from jax.ad_checkpoint import checkpoint_name
 import funcnet
 from funcnet import nn
 from funcnet._errors import ShapeError
-from funcnet.train.heatmap import heatmap
-from funcnet.train.sizes import statistics
-from funcnet.train.watch import KINDS, Place, Seen, columns, watched
+from funcnet.train.watch.heatmap import heatmap
+from funcnet.train.watch.sizes import statistics
+from funcnet.train.watch.step import KINDS, Place, Seen, columns, watched
 
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.in_turns(2)]
 

@@ -10,13 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from funcnet._errors import CheckpointError, ParameterError
-
-CONFIG_FILE = "config.json"
-
-T = TypeVar("T")
+from funcnet.train.settings import as_object, read_as
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ class Config:
         Raises:
             CheckpointError: the text is no JSON, or its fields are not those of a configuration.
         """
-        values = _object(text)
+        values = as_object(text)
         later = {field.name: field.default for field in fields(cls) if field.name in _LATER}
         values = later | values
         found, expected = set(values), {field.name for field in fields(cls)}
@@ -154,34 +151,7 @@ def read_config(folder: str | Path) -> Config:
     Raises:
         CheckpointError: there is no run, or its config.json is damaged.
     """
-    return _read(folder, Config.from_json)
-
-
-def read_settings(folder: str | Path) -> dict[str, Any]:
-    """What the config.json in a folder says, of a classifier or of any other run; see `read_config`."""
-    return _read(folder, _object)
-
-
-def _read(folder: str | Path, meaning: Callable[[str], T]) -> T:
-    path = Path(folder) / CONFIG_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{folder} holds no run: cannot read {path} ({error})") from error
-    try:
-        return meaning(text)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"the configuration is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"the configuration is a JSON {type(values).__name__}; expected an object")
-    return values
+    return read_as(Config.from_json, folder)
 
 
 def _listed(names: set[str]) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Key
 from funcnet import nn
 from funcnet._errors import ParameterError
 from funcnet._types import Params
-from funcnet.train.config import Config
+from funcnet.train.models.config import Config
 
 Shape = tuple[int, ...]
 

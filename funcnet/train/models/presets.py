@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from funcnet.train.config import Config
+from funcnet.train.models.config import Config
 
 NTM = Config(
     "copy", net="ntm", optimizer="rmsprop", learning_rate=3e-4, schedule="cosine", batch_size=1, epochs=40

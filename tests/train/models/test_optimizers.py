@@ -9,7 +9,7 @@ import pytest
 
 from funcnet.data import load
 from funcnet.train import Config, fit
-from funcnet.train.objective import OPTIMIZERS, SCHEDULES, optimizer, schedule
+from funcnet.train.models.objective import OPTIMIZERS, SCHEDULES, optimizer, schedule
 
 pytestmark = pytest.mark.usefixtures("quick")
 RATE, STEPS = 0.5, 200

@@ -14,10 +14,10 @@ from jax.sharding import AxisType
 
 from funcnet import nn, train
 from funcnet._errors import ParameterError
-from funcnet.train.canonical import in_one_order
+from funcnet.train.devices.canonical import in_one_order
 
 SPREAD = Path(__file__).with_name("spread.py")
-ROOT = SPREAD.parents[2]
+ROOT = SPREAD.parents[3]
 
 
 def on_eight_devices(*command):

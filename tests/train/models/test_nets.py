@@ -15,12 +15,12 @@ from funcnet.__main__ import main, parse
 from funcnet._errors import CheckpointError, ParameterError
 from funcnet.data import load, standardize
 from funcnet.train import Config, classifier, fit, load_run
-from funcnet.train.config import read_config
-from funcnet.train.net import evaluate, evaluate_in_chunks, forward, initial
-from funcnet.train.nets import NETS, STATISTICS, layers, wirings
-from funcnet.train.objective import transposed
-from funcnet.train.presets import PRESETS
-from funcnet.train.wiring import dot
+from funcnet.train.models.config import read_config
+from funcnet.train.models.net import evaluate, evaluate_in_chunks, forward, initial
+from funcnet.train.models.nets import NETS, STATISTICS, layers, wirings
+from funcnet.train.models.objective import transposed
+from funcnet.train.models.presets import PRESETS
+from funcnet.train.models.wiring import dot
 
 DIGITS = load("digits")
 CONVNET = Config(net="convnet", hidden=(8,), channels=(4,), batch_size=300, epochs=2)
@@ -77,7 +77,7 @@ def test_dropout_is_for_training_only():
 
 @SMALL
 def test_chunks_measure_what_the_whole_does(config, monkeypatch):
-    monkeypatch.setattr("funcnet.train.net.IMAGES", 50)
+    monkeypatch.setattr("funcnet.train.models.net.IMAGES", 50)
     params = initial(config, (8, 8, 1), 10, jax.random.key(0))
     x, y = DIGITS.validation
     x = x.reshape(-1, 8, 8, 1)

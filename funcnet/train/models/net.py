@@ -23,10 +23,11 @@ from funcnet._errors import DataError, ParameterError, ShapeError
 from funcnet._types import Params
 from funcnet.data import Split, Standardization
 from funcnet.train import checkpoint
-from funcnet.train.config import Config, read_config, read_settings
-from funcnet.train.nets import NETS, STATISTICS, example_shape
+from funcnet.train.models.config import Config, read_config
+from funcnet.train.models.nets import NETS, STATISTICS, example_shape
 from funcnet.train.program import export
 from funcnet.train.run import Run, finished, read_metrics
+from funcnet.train.settings import read_settings
 
 Inputs = Float[Array | np.ndarray, "examples *shape"]
 Labels = Integer[Array | np.ndarray, " examples"]

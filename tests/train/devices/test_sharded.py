@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from funcnet._errors import CheckpointError, MissingPackageError, WriteError
-from funcnet.train import processes
 from funcnet.train.checkpoint import named_leaves
-from funcnet.train.sharded import _checksum, in_parts, read, save
-from tests.train.spread import started
-from tests.train.test_devices import on_eight_devices
-from tests.train.test_processes import ended
+from funcnet.train.devices import processes
+from funcnet.train.devices.sharded import _checksum, in_parts, read, save
+from tests.train.devices.spread import started
+from tests.train.devices.test_devices import on_eight_devices
+from tests.train.devices.test_processes import ended
 
 TREE = {
     "params": {"layer1": {"w": jnp.arange(600.0).reshape(20, 30), "b": jnp.array([-0.0, jnp.nan, jnp.inf])}},
@@ -82,7 +82,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from funcnet._errors import CheckpointError
-from tests.train.test_sharded import METADATA, TREE, accept, read, same_bits, save
+from tests.train.devices.test_sharded import METADATA, TREE, accept, read, same_bits, save
 
 folder, rng = Path(sys.argv[1]), np.random.default_rng(0)
 save(folder, 8, TREE, METADATA)
@@ -168,7 +168,7 @@ RUNS = """
 import sys
 from pathlib import Path
 from funcnet import train
-from tests.train.spread import digest, trained
+from tests.train.devices.spread import digest, trained
 
 home = Path(sys.argv[1])
 

@@ -16,12 +16,12 @@ from funcnet._types import Params
 from funcnet.data.procedural import PROCEDURAL, Episode, copy, repeat_copy
 from funcnet.train import checkpoint
 from funcnet.train.batches import Batches, procedural
-from funcnet.train.config import Config, read_config
 from funcnet.train.loop import fit
-from funcnet.train.memory_plot import memory_use
-from funcnet.train.net import load_run
+from funcnet.train.models.config import Config, read_config
+from funcnet.train.models.memory_plot import memory_use
+from funcnet.train.models.net import load_run
+from funcnet.train.models.sequences import rmsprop, sequence_errors, sequence_loss
 from funcnet.train.run import Run, finished
-from funcnet.train.sequences import rmsprop, sequence_errors, sequence_loss
 
 CONTROLLERS = {"ntm": "feedforward", "ntm_lstm": "lstm"}
 
@@ -63,7 +63,7 @@ def machine(config: Config) -> tuple[Callable, Params, Batches, optax.GradientTr
     Raises:
         ParameterError: the data are no task of sequences, or it is trained with something else.
 
-    >>> from funcnet.train.presets import PRESETS
+    >>> from funcnet.train.models.presets import PRESETS
     >>> _, params, _, _ = machine(PRESETS["ntm"])
     >>> sum(p.size for p in jax.tree.leaves(params))
     13536

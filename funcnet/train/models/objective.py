@@ -29,11 +29,19 @@ from funcnet._types import Params
 from funcnet.data import Dataset, standardize
 from funcnet.train import checkpoint
 from funcnet.train.batches import Batches, in_memory
-from funcnet.train.config import Config
-from funcnet.train.limits import check_size
 from funcnet.train.loop import fit
-from funcnet.train.net import Net, check_labels, evaluate_in_chunks, forward, initial, metrics, precision
-from funcnet.train.nets import NETS, example_shape
+from funcnet.train.models.config import Config
+from funcnet.train.models.net import (
+    Net,
+    check_labels,
+    evaluate_in_chunks,
+    forward,
+    initial,
+    metrics,
+    precision,
+)
+from funcnet.train.models.nets import NETS, example_shape
+from funcnet.train.models.size import check_size
 from funcnet.train.run import finished
 
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {

@@ -15,9 +15,9 @@ from funcnet import nn, train
 from funcnet._errors import CheckpointError, ParameterError
 from funcnet.data import load
 from funcnet.train import Config, fit, read_config
-from funcnet.train.machine import CONTROLLERS, machine
-from funcnet.train.nets import NETS
-from funcnet.train.objective import OPTIMIZERS, SCHEDULES
+from funcnet.train.models.machine import CONTROLLERS, machine
+from funcnet.train.models.nets import NETS
+from funcnet.train.models.objective import OPTIMIZERS, SCHEDULES
 
 FIELDS = dataclasses.fields(Config)
 REFUSED = [

@@ -15,7 +15,7 @@ import numpy as np
 
 from funcnet._errors import CheckpointError
 from funcnet._files import write_atomically
-from funcnet.train.watch import Seen, columns
+from funcnet.train.watch.step import Seen, columns
 
 WATCH_FILE, PICTURE_FILE = "watch.csv", "watch.png"
 
@@ -68,7 +68,8 @@ class WatchLog:
         """Writes the rows, if any were added, and draws their norms."""
         if not self.added:
             return
-        from funcnet.train import heatmap, plots  # which bring matplotlib
+        from funcnet.train import plots  # which bring matplotlib
+        from funcnet.train.watch import heatmap  # which bring matplotlib
 
         self.save()
         rows = [[float(cell or "nan") for cell in line.rstrip("\n").split(",")] for line in self.lines]

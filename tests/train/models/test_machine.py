@@ -12,15 +12,15 @@ from funcnet._errors import ParameterError
 from funcnet.data import load
 from funcnet.data.procedural import PROCEDURAL
 from funcnet.train import Config, fit
-from funcnet.train.machine import LONGER, fit_machine, machine, read_machine, task
-from funcnet.train.presets import PRESETS
+from funcnet.train.models.machine import LONGER, fit_machine, machine, read_machine, task
+from funcnet.train.models.presets import PRESETS
 
 SMALL = replace(PRESETS["ntm"], hidden=(10,), epochs=1)
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr("funcnet.train.machine.EPOCH", 120)
+    monkeypatch.setattr("funcnet.train.models.machine.EPOCH", 120)
 
 
 def size(config):

@@ -22,7 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from funcnet._errors import ParameterError, came
 from funcnet._types import Params
-from funcnet.train.canonical import CHUNKS, DATA
+from funcnet.train.devices.canonical import CHUNKS, DATA
 
 Tree = TypeVar("Tree")
 Layout = Literal["replicated", "zero1", "zero3"]
@@ -34,7 +34,7 @@ class Devices(NamedTuple):
     Attributes:
         mesh: its axis "data" is that of the batch; None for wherever the arrays are.
         shardings: where the leaves of the next state are; empty for wherever XLA puts them.
-        reproducible: whether gradients are added in one order (`funcnet.train.canonical`).
+        reproducible: whether gradients are added in one order (`funcnet.train.devices.canonical`).
     """
 
     mesh: Mesh | None = None

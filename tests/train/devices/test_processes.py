@@ -6,10 +6,10 @@ import signal
 import pytest
 
 from funcnet._errors import CheckpointError, ParameterError
-from funcnet.train import processes
+from funcnet.train.devices import processes
 from funcnet.train.folder import RunFolder
-from tests.train.spread import started
-from tests.train.test_devices import on_eight_devices
+from tests.train.devices.spread import started
+from tests.train.devices.test_devices import on_eight_devices
 
 
 def ended(runs):
@@ -60,7 +60,7 @@ SAVED_ON_EIGHT = """
 import shutil, sys
 from pathlib import Path
 from funcnet import train
-from tests.train.spread import digest, trained
+from tests.train.devices.spread import digest, trained
 
 home = Path(sys.argv[1])
 

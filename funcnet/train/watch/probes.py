@@ -25,7 +25,7 @@ from jaxtyping import Array
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable
 from funcnet.backprop.program import evaluate, read, step
-from funcnet.train.sizes import ROW, packed
+from funcnet.train.watch.sizes import ROW, packed
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 """What has the name of the parameter that it reads."""

@@ -2,9 +2,9 @@
 
     value, gradients, seen = watched(funcnet.value_and_grad)(loss)(params, batch)
 
-It is the gradient of the same loss with probes in it (`funcnet.train.probes`), so it works with any engine,
-in a scan over steps and under vmap, and costs a pass over what is measured. Vanishing and exploding gradients
-are seen in the norms by layer (Glorot and Bengio 2010, figures 6 and 7).
+It is the gradient of the same loss with probes in it (`funcnet.train.watch.probes`), so it works with any
+engine, in a scan over steps and under vmap, and costs a pass over what is measured. Vanishing and exploding
+gradients are seen in the norms by layer (Glorot and Bengio 2010, figures 6 and 7).
 """
 
 import functools
@@ -23,8 +23,8 @@ from funcnet import _jax
 from funcnet.backprop import value_and_grad
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.loss import takes_params_alone
-from funcnet.train.probes import Label, Probed
-from funcnet.train.sizes import ROW, Statistics, packed, unpacked, whole
+from funcnet.train.watch.probes import Label, Probed
+from funcnet.train.watch.sizes import ROW, Statistics, packed, unpacked, whole
 
 KINDS = ("parameter", "activation", "gradient")
 """What is measured: gradients of the parameters, named values, and the gradients of these."""

@@ -33,9 +33,9 @@ from funcnet._errors import NonFiniteError, ParameterError
 from funcnet._types import Params
 from funcnet.data import Dataset, Split, Standardization, standardize
 from funcnet.train.batches import in_memory
-from funcnet.train.config import Config
-from funcnet.train.net import Metrics, Net, evaluate, initial, precision
-from funcnet.train.objective import OPTIMIZERS, check_trainable, penalty, schedule
+from funcnet.train.models.config import Config
+from funcnet.train.models.net import Metrics, Net, evaluate, initial, precision
+from funcnet.train.models.objective import OPTIMIZERS, check_trainable, penalty, schedule
 from funcnet.train.state import init
 from funcnet.train.steps import advance
 

@@ -1,7 +1,9 @@
-"""Runs of small nets on a mesh: `python tests/train/spread.py --net mlp --devices 1 8` prints their hashes.
+"""Runs of small nets on a mesh.
+
+`python tests/train/devices/spread.py --net mlp --devices 1 8` prints their hashes.
 
 The hash is that of parameters and moments after the last step. As one of several processes, which
-`funcnet.train.processes` knows by its environment, it has a mesh of all their devices.
+`funcnet.train.devices.processes` knows by its environment, it has a mesh of all their devices.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import numpy as np
 import optax
 
 from funcnet import nn, train
-from funcnet.train.processes import join
+from funcnet.train.devices.processes import join
 
 EXAMPLES, CLASSES = 256, 10
 
@@ -122,7 +124,7 @@ def started(*arguments, count=1, devices=1):
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
         "NPROC": "16",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
     }
     return [
         subprocess.Popen(

@@ -27,7 +27,7 @@ from jaxtyping import Array, UInt32
 
 from funcnet._errors import CheckpointError, MissingPackageError, WriteError
 from funcnet.train.checkpoint import describe, named_leaves, nested, refuse_others
-from funcnet.train.mesh import on_the_host
+from funcnet.train.devices.mesh import on_the_host
 
 Tree = TypeVar("Tree")
 

@@ -8,8 +8,8 @@ import pytest
 from funcnet import nn
 from funcnet.data import load, standardize
 from funcnet.train import Config, advance, classifier, fit, init, step
-from funcnet.train.net import evaluate, precision
-from funcnet.train.objective import objective, transposed
+from funcnet.train.models.net import evaluate, precision
+from funcnet.train.models.objective import objective, transposed
 
 SPIRAL, _ = standardize(load("spiral"))
 X, Y = SPIRAL.train  # 300 examples

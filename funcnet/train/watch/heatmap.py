@@ -14,8 +14,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from funcnet._errors import ShapeError
-from funcnet.train.sizes import Statistics
-from funcnet.train.watch import Seen, rows
+from funcnet.train.watch.sizes import Statistics
+from funcnet.train.watch.step import Seen, rows
 
 TITLES = {
     "activation": "activations",
@@ -37,7 +37,7 @@ def heatmap(seen: Seen, steps: Sequence[int] | None = None) -> Figure:
     Raises:
         ShapeError: there is one step only, without an axis for steps, or `steps` has another length.
 
-    >>> from funcnet.train.watch import Place
+    >>> from funcnet.train.watch.step import Place
     >>> twenty_steps = Seen(np.ones((20, 3, 17)), tuple(Place(kind, "first") for kind in TITLES))
     >>> [axes.get_title(loc="left") for axes in heatmap(twenty_steps).axes[:3]]
     ['activations', 'gradients of activations', 'gradients of parameters']
