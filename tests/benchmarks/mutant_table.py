@@ -133,7 +133,7 @@ MUTANTS = (
         "the gradient of the padding is the sum of all less the sum of the inside, which cancels",
         Edit(
             "funcnet/rules/shapes.py",
-            "    elsewhere = lax.pad(lax.full(x.shape, False), np.True_, padding_config)\n"
+            "    elsewhere = lax.pad(lax.full_like(x, False, bool), np.True_, padding_config)\n"
             "    return x_bar, _sum(lax.select(elsewhere, y_bar, _zeros(y_bar)), range(y_bar.ndim))\n",
             "    return x_bar, _sum(y_bar, range(y_bar.ndim)) - _sum(x_bar, range(x.ndim))\n",
         ),
@@ -394,8 +394,8 @@ MUTANTS = (
     ),
     mutant(
         "partial_chunk",
-        "the means over an epoch's last chunk, which is shorter, are taken over a full one",
-        Edit("funcnet/train/loop.py", "slice(reached - begin)", "slice(None)"),
+        "the means over an epoch are taken over all steps of its chunk",
+        Edit("funcnet/train/loop.py", "slice(first - begin, last - begin)", "slice(None)"),
     ),
     mutant(
         "sweep_mask",
