@@ -143,6 +143,7 @@ from funcnet._jax.values import (
     symbolic_zero,
     type_of,
     varies_like,
+    varying,
     weak,
     with_shape,
     zero_tangent,

@@ -101,13 +101,13 @@ def add(x: Any, y: Any) -> Any:
 
 
 def zeros(aval: Any) -> Any:
-    """Zeros of this type, varying over the same mesh axes."""
-    if not is_of_numbers(aval):
-        return ad.zeros_like_aval(aval.to_ct_aval())
-    array = jax.lax.full(aval.shape, 0, aval.dtype)
-    array = weak(array) if aval.weak_type else array
-    axes = tuple(getattr(aval, "vma", ()))
-    return jax.lax.pcast(array, axes, to="varying") if axes else array
+    """Zeros of this type, where one of it lies and varying over the same mesh axes."""
+    return ad.zeros_like_aval(aval if is_of_numbers(aval) else aval.to_ct_aval())
+
+
+def varying(aval: Any) -> frozenset[str]:
+    """The mesh axes over which arrays of this type differ inside a `shard_map` that says so."""
+    return getattr(getattr(aval, "manual_axis_type", None), "varying", frozenset())
 
 
 def lying_as(x: Any, aval: Any) -> Any:
@@ -146,5 +146,4 @@ def internal_zero(aval: Any) -> Any:
 
 def varies_like(x: Any, other: Any) -> bool:
     """Whether one array varies over all mesh axes over which another does."""
-    over, also = (getattr(getattr(jax.typeof(one), "mat", None), "varying", ()) for one in (other, x))
-    return set(over) <= set(also)
+    return varying(jax.typeof(other)) <= varying(jax.typeof(x))

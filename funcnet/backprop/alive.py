@@ -20,7 +20,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from funcnet import _jax
 from funcnet.rules._table import like
+from funcnet.rules.collectives import COLLECTIVE
 
 
 @jax.tree_util.register_pytree_node_class
@@ -70,7 +72,8 @@ class Alive:
 
     def part(self, x_bar: Any) -> Any:
         """What is alive of a gradient of this shape, and 0 elsewhere."""
-        return lax.select(self.array, x_bar, lax.full_like(x_bar, 0))
+        mask = _jax.lying_as(self.array, jax.typeof(x_bar))
+        return lax.select(mask, x_bar, lax.full_like(x_bar, 0))
 
     def of_whole(self, x: Any) -> "Alive | None":
         """The same bool for all of x, if there is an x."""
@@ -123,14 +126,29 @@ def of_mask(mask: Any) -> Alive | None:
 
 
 def parted(
-    y_bars: Sequence[Any], lives: Lives, x_bars: Sequence[Any], sent: Lives
+    eqn: _jax.Equation, y_bars: Sequence[Any], lives: Lives, x_bars: Sequence[Any], sent: Lives
 ) -> tuple[list[Any], Lives]:
-    """What has been sent back, and where that is alive; 0, where one bool says that nothing is that came."""
+    """What an equation has sent back, and where that is alive; 0, where one bool says that nothing came.
+
+    Between devices, or the examples of a `vmap`, that is said for each: what comes from the others is alive.
+    """
     live = of_all(y_bars, lives)
-    if live is None or not live.whole:
+    if live is None or not live.whole or _between_devices(eqn):
         return list(x_bars), sent
     sent = list(map(live.of_whole, x_bars))
     return [alive and alive.part(x_bar) for alive, x_bar in zip(sent, x_bars, strict=True)], sent
+
+
+def _between_devices(eqn: _jax.Equation) -> bool:
+    """Whether an equation is a collective, or holds one; a `shard_map` is among devices of its own."""
+    name = eqn.primitive.name
+    within = name != "shard_map" and any(_holds_collectives(jaxpr) for jaxpr, _ in _jax.programs(eqn))
+    return within or name in COLLECTIVE
+
+
+@functools.lru_cache(maxsize=512)
+def _holds_collectives(jaxpr: _jax.Jaxpr) -> bool:
+    return any(map(_between_devices, jaxpr.eqns))
 
 
 def routed(

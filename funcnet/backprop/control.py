@@ -103,7 +103,7 @@ def cond(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         results = iter(switch(eqn, which, back, xs, extras, list(y_bars), masks))
         x_bars = [None, *(next(results) if one else None for one in gives)]
         sent = [None, *(of_mask(next(results)) if one else None for one in parts(masks))]
-        return parted(y_bars, lives, x_bars, sent)
+        return parted(eqn, y_bars, lives, x_bars, sent)
 
     def backward(stash: Any, y_bars: Sequence[Any]) -> list[Any]:
         return masked(stash, y_bars, [None] * len(y_bars))[0]

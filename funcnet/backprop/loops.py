@@ -103,7 +103,7 @@ def scan(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
         totals = dict(zip((i for _, i in summed), sums, strict=True))
         x_bars = [*(totals.get(i) for i in range(n)), *first, *x_bars]
         sent = list(map(of_mask, [*anywhere, *[None] * carries, *sent]))
-        return parted(y_bars, lives, x_bars, sent)
+        return parted(eqn, y_bars, lives, x_bars, sent)
 
     gives = (*staged.gives[:n], *carried, *staged.gives[n + carries :])
     return dataclasses.replace(_for_those_asked(gives, asked, forward, masked), always=True)
@@ -152,7 +152,7 @@ def while_loop(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> 
         )
         totals = dict(zip(summed, sums, strict=True))
         x_bars = [*[None] * m, *(totals.get(i) for i in range(n)), *first]
-        return parted(y_bars, lives, x_bars, [None] * len(x_bars))
+        return parted(eqn, y_bars, lives, x_bars, [None] * len(x_bars))
 
     gives = ((False,) * m) + (*plan.gives[:n], *given)
     return _for_those_asked(gives, asked, forward, masked)

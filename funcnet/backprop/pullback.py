@@ -187,7 +187,8 @@ def _spare(
     if use.rule.forward:
         return list(map(live.part, pullback.backward(stash, y_bars))), [live]
     n = len(use.outs)
-    x_bars = sparing().backward([*stash[:n], live.array, *stash[n:]], y_bars)
+    mask = _jax.lying_as(live.array, use.outs[0])
+    x_bars = sparing().backward([*stash[:n], mask, *stash[n:]], y_bars)
     return x_bars[1:], list(map(live.along, use.ins))
 
 

@@ -1,7 +1,7 @@
 """shard_map: the same program on every device, each on its own part of the arrays.
 
 The sweeps run inside shard_maps of their own. What the forward one puts aside on each device leaves it
-under a new leading axis, one entry for each device, and comes back to the same device.
+under a new leading axis, one entry for each device among which it differs, and comes back to the same device.
 
 An input that all devices share gets the sum of what they send back. With `check_vma=True` the types
 say which values differ between devices, and the program itself holds the step from shared to
@@ -33,19 +33,27 @@ def shard_map(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> P
     jaxpr, consts = _jax.open_jaxpr(params["jaxpr"])
     in_specs, out_specs = list(params["in_specs"]), list(params["out_specs"])
     mesh, axes, checked = params["mesh"], params["newly_manual_axes"], params["check_vma"]
-    everywhere = PartitionSpec(tuple(name for name in mesh.axis_names if name in axes))
+    manual = [name for name in mesh.axis_names if name in axes]
     on_devices = functools.partial(jax.shard_map, mesh=mesh, axis_names=axes, check_vma=checked)
     found: list[Staged] = []
 
-    def ahead(*xs: Any) -> Any:
+    def staging(*xs: Any) -> list[Any]:
         found.append(stage(engine.kept_plan(jaxpr, asked, given), given))
-        ys, extras = found[-1].forward([*consts, *xs])
-        return ys, [lax.expand_dims(extra, [0]) for extra in extras]
+        return found[-1].forward([*consts, *xs])[0]
 
-    run = on_devices(ahead, in_specs=tuple(in_specs), out_specs=(out_specs, everywhere))
-    jax.eval_shape(run, *(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars))
+    jax.eval_shape(
+        on_devices(staging, in_specs=tuple(in_specs), out_specs=out_specs), *(v.aval for v in eqn.invars)
+    )
     staged = found[-1]
     reads = staged.reads[len(consts) :]
+    apart = [_jax.varying(v.aval) if checked else manual for v in staged.extras]
+    aside = [PartitionSpec(tuple(name for name in manual if name in names) or None) for names in apart]
+
+    def ahead(*xs: Any) -> Any:
+        ys, extras = staged.forward([*consts, *xs])
+        return ys, [lax.expand_dims(extra, [0]) for extra in extras]
+
+    run = on_devices(ahead, in_specs=tuple(in_specs), out_specs=(out_specs, aside))
 
     def back(xs: Sequence[Any], extras: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         held, bars = iter(xs), iter(y_bars)
@@ -72,7 +80,7 @@ def shard_map(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> P
         xs, extras = stash
         held = [(x, spec) for x, spec, one in zip(xs, in_specs, reads, strict=True) if one]
         bars = [(bar, spec) for bar, spec in zip(y_bars, out_specs, strict=True) if bar is not None]
-        specs = ([spec for _, spec in held], everywhere, [spec for _, spec in bars])
+        specs = ([spec for _, spec in held], aside, [spec for _, spec in bars])
         to = [spec for spec, one in zip(in_specs, staged.gives, strict=True) if one]
         run_back = on_devices(back, in_specs=specs, out_specs=to)
         x_bars = iter(run_back([x for x, _ in held], extras, [bar for bar, _ in bars]))

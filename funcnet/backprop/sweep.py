@@ -238,7 +238,7 @@ class Plan:
         if pullback.masked is not None:
             return pullback.masked(stash, y_bars, lives)
         x_bars = pullback.backward(stash, y_bars)
-        return parted(y_bars, lives, x_bars, nowhere) if pullback.dense else (x_bars, nowhere)
+        return parted(eqn, y_bars, lives, x_bars, nowhere) if pullback.dense else (x_bars, nowhere)
 
     def stash(self, i: int, values: Mapping[_jax.Var, Any]) -> list[Any]:
         """What the rule of an equation reads of its outputs and inputs, or what these are made of again."""

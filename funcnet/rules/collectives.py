@@ -25,6 +25,14 @@ from jax import lax
 
 from funcnet.rules._table import rule
 
+COLLECTIVE = frozenset(
+    {
+        *("psum", "psum_invariant", "pvary", "all_gather", "all_gather_invariant", "reduce_scatter"),
+        *("ppermute", "all_to_all", "pbroadcast", "pbroadcast_dynamic"),
+    }
+)
+"""All of them."""
+
 JEP = "JAX JEP 17111 (2023), Efficient transposition of replication-inducing collectives"
 
 

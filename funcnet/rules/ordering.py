@@ -12,12 +12,14 @@ import numpy as np
 from jax import lax
 
 from funcnet.rules._table import rule
+from funcnet.rules.products import sharding_of
 
 _PERMUTATION = "Blondel, Teboul, Berthet and Djolonga 2020, abstract: a sort is piecewise linear"
 
 
 def _sort_and_order(*xs, dimension, is_stable, num_keys):
-    positions = lax.broadcasted_iota(np.int32, xs[0].shape, dimension)
+    lies = sharding_of(xs[0], range(xs[0].ndim))
+    positions = lax.broadcasted_iota(np.int32, xs[0].shape, dimension, out_sharding=lies)
     *ys, order = lax.sort((*xs, positions), dimension, is_stable, num_keys)
     return tuple(ys), order
 

@@ -27,6 +27,7 @@ from tests.backprop import (
     border_results,
     border_returns,
     border_settings,
+    border_sharded,
     border_sparse,
     border_staged,
     border_values,
@@ -53,6 +54,7 @@ FILES = [
     border_values,
     border_mixed,
     border_settings,
+    border_sharded,
 ]
 KINDS: Sequence[Kind] = [kind for file in FILES for kind in vars(file).values() if isinstance(kind, Kind)]
 

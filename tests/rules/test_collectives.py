@@ -16,8 +16,15 @@ from jax.sharding import AxisType, PartitionSpec
 import funcnet
 from funcnet import RULES
 from funcnet._errors import MissingRuleError
+from funcnet.rules.collectives import COLLECTIVE, JEP
 
 CYCLE = [(0, 1), (1, 3), (2, 0), (3, 2)]
+
+
+def one_takes(y):
+    """y for one member and 0 for the others, whose own cotangents come back to all from that one."""
+    return jnp.where(lax.axis_index("i") == 1, y, 0.0)
+
 
 # Each a function of x[2, 4], of which every member has its own, and of w[4, 3], which all share.
 EVERYWHERE = {
@@ -32,6 +39,13 @@ EVERYWHERE = {
     "axis_index": lambda x, w: x * x * (1.0 + lax.axis_index("i")),
     "shared weights": lambda x, w: lax.dot(x * x, w * w),
     "a loss that all share": lambda x, w: lax.psum(lax.dot(x, w) ** 2, "i"),
+    "psum, taken by one": lambda x, w: one_takes(lax.psum(jnp.sin(x), "i") * x),
+    "all_gather, taken by one": lambda x, w: one_takes(lax.all_gather(jnp.sin(x), "i")),
+    "ppermute, taken by one": lambda x, w: one_takes(lax.ppermute(jnp.sin(x), "i", CYCLE) * x),
+    "psum in a scan, taken by one": lambda x, w: one_takes(
+        lax.scan(lambda c, _: (jnp.sin(lax.psum(c, "i")) * x, None), x, length=2)[0]
+    ),
+    "weights that all share, taken by one": lambda x, w: one_takes(lax.dot(jnp.sin(x), w * w)),
 }
 REFUSED_BY_JAX = {"all_to_all": lambda x, w: lax.all_to_all(x * x, "i", 1, 0)}
 ON_DEVICES = {
@@ -108,6 +122,10 @@ def test_broadcast_sends_the_sum_back_to_its_source(name):
     y_bars = jnp.arange(8.0).reshape(4, 2)
     expected = jnp.zeros((4, 2)).at[2].set(y_bars.sum(0))
     np.testing.assert_array_equal(jax.vmap(x_bar, axis_name="i")(y_bars), expected)
+
+
+def test_all_of_them_are_known_to_be_between_devices():
+    assert {name for name, one in RULES.items() if one.source == JEP} == COLLECTIVE
 
 
 def test_largest_over_devices_is_refused():
