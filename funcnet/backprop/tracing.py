@@ -323,8 +323,14 @@ def trace_function(
 
 
 def _step(primitive: Any, tracers: Sequence[Any], params: dict[str, Any]) -> Step:
-    """How the values of an operation come about."""
-    return Step(lambda *xs: _listed(primitive, primitive.bind(*xs, **params)), tracers)
+    """How the values of an operation come about, on the mesh that is set now."""
+    mesh = jax.sharding.get_abstract_mesh()
+
+    def run(*xs: Any) -> list[Any]:
+        with jax.sharding.use_abstract_mesh(mesh):
+            return _listed(primitive, primitive.bind(*xs, **params))
+
+    return Step(run, tracers)
 
 
 def _listed(primitive: Any, outs: Any) -> list[Any]:

@@ -67,6 +67,9 @@ LYING = {
     "vmap": lambda x, w: jax.vmap(lambda row: jnp.sin(row).sum() * row)(x),
     "checkpoint": lambda x, w: jax.checkpoint(lambda x: jnp.sin(jnp.cos(x)))(x),
     "a custom_vjp": custom,
+    "rows that are looked up": lambda x, w: w.at[
+        jax.device_put(np.int32([[1, 2], [0, 1]]), P("d", None))
+    ].get(out_sharding=P("d", None, None)),
     "shard_map": lambda x, w: jax.shard_map(jnp.sin, out_specs=P("d", None))(x),
     "shard_map of a constant too": lambda x, w: jax.shard_map(
         lambda x, c: jnp.sin(x) * c, out_specs=P("d", None)
