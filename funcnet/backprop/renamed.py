@@ -61,11 +61,11 @@ def _sigmoid(atom: Any, makers: Makers) -> tuple[str, Any] | None:
     eqn = None if _jax.is_literal(atom) else makers.get(atom)
     if eqn is None:
         return None
-    if eqn.primitive.name == "logistic":
-        return "sigmoid", eqn.invars[0]
-    first = eqn.invars[0]
-    is_rest = eqn.primitive.name == "sub" and _jax.is_literal(first) and bool(np.all(first.val == 1))
-    of = _sigmoid(eqn.invars[-1], makers) if is_rest or eqn.primitive.name == "neg" else None
+    name, operands = eqn.primitive.name, eqn.invars  # none of iota
+    if name == "logistic":
+        return "sigmoid", operands[0]
+    is_rest = name == "sub" and _jax.is_literal(operands[0]) and bool(np.all(operands[0].val == 1))
+    of = _sigmoid(operands[-1], makers) if is_rest or name == "neg" else None
     return ("1-sigmoid" if is_rest else "-sigmoid", of[1]) if of and of[0] == "sigmoid" else None
 
 

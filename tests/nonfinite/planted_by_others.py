@@ -76,3 +76,8 @@ def length_jvp(x, x_dot):
 
 def length_with_a_jvp(p):
     return length(p)  # here
+
+
+def positions_of_iota(p):
+    rows = jnp.take(jnp.ones((3, 2)) * p, jnp.arange(2), axis=0)  # a call whose operand is made of nothing
+    return jnp.sqrt(jnp.sum(rows * 0))  # here
