@@ -75,7 +75,7 @@ def find_nonfinite(
                 return _of_source(values.source(bad, test), values, bad[0], asked)
         if not any(asked):
             return None
-        return _of_gradients(Values(with_calls(program, RULES), (), xs, Where(), names), asked, names, rules)
+        return _of_gradients(values, asked, names, rules)
 
     return found
 
@@ -149,9 +149,9 @@ def first_use(jaxpr: _jax.Jaxpr, v: _jax.Var, where: Where) -> str:
 
 def _of_gradients(values: Values, asked: Mask, names: Sequence[str], rules: Table) -> Gate | None:
     """The gate that sends back the first gradient that is not finite: by our rules, or as JAX takes them."""
-    program = values.jaxpr
+    program = with_calls(values.jaxpr, RULES)
     xs = [values.value(v) for v in program.invars]
-    results = [values.value(atom) for atom in program.outvars]
+    results = [values.value(atom) for atom in values.jaxpr.outvars]
     y_bars = [jnp.ones_like(y) if differentiable(jax.typeof(y)) else None for y in results]
     for engine, masked in zip(engines(rules), (False, True), strict=True):
         gradients = Gradients(engine, (program, ()), xs, asked, y_bars, [None] * len(y_bars), Where(), names)

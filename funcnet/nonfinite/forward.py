@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnet import _jax
 from funcnet.backprop.activity import differentiable
@@ -30,13 +31,27 @@ Test = Callable[[Any], Any]
 
 
 def has(test: Test, x: Any) -> bool:
-    """Whether an array of floats has elements that pass the test; None and all else have none."""
-    return x is not None and differentiable(jax.typeof(x)) and bool(jnp.any(test(x)))
+    """Whether an array of floats has elements that pass the test; None and all else have none.
+
+    NumPy looks, which has nothing to compile for each shape, unless a part of the array is elsewhere.
+    """
+    if x is None or not differentiable(jax.typeof(x)):
+        return False
+    is_here = getattr(x, "is_fully_addressable", True)
+    return bool(ON_THE_HOST[test](np.asarray(x)).any() if is_here else jnp.any(test(x)))
 
 
 def not_finite(x: Any) -> Any:
     """Where an array is NaN or infinite."""
     return ~jnp.isfinite(x)
+
+
+ON_THE_HOST: dict[Test, Test] = {
+    jnp.isnan: np.isnan,
+    jnp.isinf: np.isinf,
+    not_finite: lambda x: ~np.isfinite(x),
+}
+"""The tests, as NumPy has them."""
 
 
 class Values:

@@ -228,7 +228,7 @@ def _chunks(
             good, metrics = jax.device_get((are_sound(after, losses), measured))
         if good and begin == started:
             check_trains(task, state, after)
-        state = after if good else last_finite(task, state, data, begin, stop, turns)
+        state = after if good else last_finite(task, state, data, begin, stop, turns, losses)
         if record:  # of the first bad step as well
             reached = slice(min(int(state.step) + 1, stop) - begin)
             record.add(jax.tree.map(operator.itemgetter(reached), metrics[WATCHED]), begin)

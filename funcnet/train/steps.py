@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Integer, Key
+from jaxtyping import Array, Bool, Integer, Key
 
 from funcnet._errors import GradientError, NonFiniteError
 from funcnet.backprop import value_and_grad
@@ -116,13 +116,18 @@ def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool 
         begin += count
 
 
-def last_finite(task: Task, state: State, data: Any, step: int, stop: int, turns: int) -> State:
+def last_finite(
+    task: Task, state: State, data: Any, step: int, stop: int, turns: int, losses: Array
+) -> State:
     """The state that has no finite next step, of those from a finite one at `step` to `stop`, which is not.
 
-    The program that was run is run again on halves of them, so its bits are those of the run.
+    The program that was run is run again, so its bits are those of the run: to where the first loss is none,
+    or the step before has made the parameters so; if it was neither, on halves of them.
     """
+    first = step + int(np.argmin(np.isfinite(np.append(losses, np.nan))))
+    likely = first - 1, first, first + 1
     while step + 1 < stop:
-        middle = (step + stop) // 2
+        middle = next((each for each in likely if step < each < stop), (step + stop) // 2)
         after, losses, _ = take_steps(task, copied(state), data, step, middle - step, turns)
         if are_sound(after, losses):
             state, step = after, middle
@@ -137,8 +142,13 @@ _first = jax.jit(lambda n, rows: jax.tree.map(lambda x: x[:n], rows), static_arg
 copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
 """The same state in arrays of its own."""
 
-are_sound = jax.jit(is_sound)
-"""`is_sound`, compiled."""
+_jitted_is_sound = jax.jit(is_sound)
+_largest = jax.jit(lambda losses: jnp.max(jnp.abs(losses)))
+
+
+def are_sound(state: State, losses: Array) -> Bool[Array, ""]:
+    """`is_sound`, compiled once for any number of steps: many arrays take seconds."""
+    return _jitted_is_sound(state, _largest(losses))
 
 
 def check_trains(task: Task, before: State, after: State) -> None:
