@@ -109,6 +109,7 @@ from funcnet._jax.lines import (
     readable,
     scope,
     source_line,
+    with_users_line,
 )
 from funcnet._jax.processes import (
     put_word,

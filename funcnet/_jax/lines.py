@@ -5,6 +5,7 @@ import inspect
 import itertools
 import os
 import re
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jax.extend import core, source_info_util
 from funcnet._jax.jaxprs import Equation, Jaxpr, called, called_by, open_jaxpr, with_programs
 
 _PACKAGE, _JAX = Path(__file__).parents[1], Path(jax.__file__).parent
+_LIBRARIES = [_PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "scripts"))]
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
     _PACKAGE / "rules",
@@ -50,6 +52,13 @@ def line_with_library(eqn: Equation, around: str = "") -> str:
     return f"{readable(own)}{INSIDE}{_importable(lines[0])}" if own else readable(lines[0])
 
 
+def with_users_line(line: str) -> str:
+    """A line of a library beside that of the user's which runs now and has led to it; any other as it is."""
+    running = source_info_util.summarize(source_info_util.current(), 100).splitlines()[::-1]
+    own = next(itertools.filterfalse(_is_in_a_library, running), "") if _is_in_a_library(line) else ""
+    return f"{readable(own)}{INSIDE}{_importable(line)}" if own else line
+
+
 INSIDE = ", inside "
 """Between the user's line and that of a library."""
 
@@ -69,7 +78,8 @@ def _importable(line: str) -> str:
 
 def _is_in_a_library(line: str) -> bool:
     path = Path(line)
-    return path.is_relative_to(_PACKAGE) or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    return installed or any(map(path.is_relative_to, _LIBRARIES))
 
 
 def blamed_line(eqn: Equation) -> str:

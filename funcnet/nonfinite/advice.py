@@ -158,20 +158,38 @@ def hint_of(direction: str, eqn: _jax.Equation, inputs: Sequence[Any]) -> str:
         return place and f"The jvp of this custom_jvp makes it, {place}: look at its divisions and roots"
     if is_whole(eqn):
         return WHOLE[_jax.function_name(eqn)]
-    if eqn.primitive.name != "gather" or eqn.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
+    if (found := _outside(eqn, inputs)) is None:
         return ""
+    place, index, axis, last = found
+    return (
+        f"Index {index}, number {place} of the indices, is outside of axis {axis}, where there are 0 to "
+        f"{last}, and what is read there is NaN: as of a label that is no class, or a token that the table "
+        f"does not have"
+    )
+
+
+def index_of(eqn: _jax.Equation, inputs: Sequence[Any], made: Any) -> int | None:
+    """The index that is outside of an axis, or the label that is no class, which made a gate's NaN."""
+    if eqn.primitive.name == "gather":
+        found = _outside(eqn, inputs)
+        return found and found[1]
+    labels = [x for x in inputs if jnp.issubdtype(jnp.result_type(x), jnp.integer) and x.shape == made.shape]
+    missing = np.isnan(np.asarray(made)) if labels and _jax.is_gate(eqn) else np.zeros(0, bool)
+    return int(np.asarray(labels[0])[missing][0]) if missing.any() else None
+
+
+def _outside(eqn: _jax.Equation, inputs: Sequence[Any]) -> tuple[list[int], int, int, int] | None:
+    """Where among the indices of a gather one is that is outside, it, the axis, and the last one there."""
+    if eqn.primitive.name != "gather" or eqn.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
+        return None
     x, indices = map(np.asarray, inputs)
     axes = list(eqn.params["dimension_numbers"].start_index_map)
     last = np.array([x.shape[axis] - eqn.params["slice_sizes"][axis] for axis in axes])
     outside = np.argwhere((indices < 0) | (indices > last))
     if not outside.size:
-        return ""
-    *place, k = outside[0]
-    return (
-        f"Index {indices[*place, k]}, number {[int(i) for i in place]} of the indices, is outside of axis "
-        f"{axes[k]}, where there are 0 to {last[k]}, and what is read there is NaN: as of a label that is no "
-        f"class, or a token that the table does not have"
-    )
+        return None
+    *place, k = map(int, outside[0])
+    return place, int(indices[*place, k]), axes[k], int(last[k])
 
 
 def _is_zero_at(places: Any, y_bar: Any) -> bool:

@@ -132,6 +132,8 @@ class Gradients:
             return search_loop(self.engine, loop, pullback.gives, y_bars, where, loop.names(names))
         if name == "custom_vjp_call" and not _jax.is_gate(eqn):
             return self.in_backward(eqn, xs, y_bars, pullback.gives, j, where)
+        if name == "custom_jvp_call":
+            return self.in_jvp(eqn, xs, j, where)
         if name not in TRANSPARENT and name != "cond":
             return None
         found = opened(eqn, xs)
@@ -165,10 +167,21 @@ class Gradients:
         jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(backward)(stash, y_bars))
         where = dataclasses.replace(where, within=(*where.within[:-1], f"the backward of {where.within[-1]}"))
         xs = jax.tree.leaves((stash, y_bars))
-        made = Values(jaxpr, consts, xs, where, [""] * len(xs))
-        test = jnp.isnan if has(jnp.isnan, made.value(jaxpr.outvars[0])) else jnp.isinf
-        gate = made.source(jaxpr.outvars, test).gate
-        return gate and dataclasses.replace(gate, direction="backward")
+        return _first_of(Values(jaxpr, consts, xs, where, [""] * len(xs)))
+
+    def in_jvp(self, eqn: _jax.Equation, xs: Sequence[Any], j: int, where: Where) -> Gate | None:
+        """The gate in the jvp of a user's custom_jvp that makes the slope by operand j, without its line.
+
+        JAX traces a jvp once, in the place of its call.
+        """
+
+        def slopes(x: Any) -> Any:
+            return jax.jvp(lambda x: _jax.bind(eqn, [*xs[:j], x, *xs[j + 1 :]]), (x,), (jnp.ones_like(x),))[1]
+
+        jaxpr, consts = _jax.open_jaxpr(jax.make_jaxpr(slopes)(xs[j]))
+        jvp = ", ".join(filter(None, (f"the jvp of {where.within[-1]}", _jax.jvp_place(eqn))))
+        where = dataclasses.replace(where, within=(*where.within[:-1], jvp))
+        return _first_of(Values(jaxpr, consts, [xs[j]], where, [""]))
 
     def gate(self, i: int, j: int) -> Gate:
         """What is known of a gate that sends this back to its operand j."""
@@ -204,6 +217,16 @@ class Gradients:
     def name(self, atom: Any) -> str:
         """How an operand is called, if it is one of the program's own."""
         return "" if _jax.is_literal(atom) else self.names.get(atom, "")
+
+
+def _first_of(made: Values) -> Gate | None:
+    """The gate that makes the first NaN or infinity in what a user's rule sends back."""
+    for test in (jnp.isnan, jnp.isinf):
+        bad = [atom for atom in made.jaxpr.outvars if has(test, made.value(atom))]
+        if bad:
+            gate = made.source(bad, test).gate
+            return gate and dataclasses.replace(gate, direction="backward")
+    return None
 
 
 def formula_of(eqn: _jax.Equation, rules: Table) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from funcnet import _jax
 from funcnet.drawing.diagram.arrays import is_numeric, plain
 from funcnet.drawing.render.numbers import array_type, not_finite, number
-from funcnet.nonfinite.advice import advice, hint_of, written_advice
+from funcnet.nonfinite.advice import advice, hint_of, index_of, written_advice
 
 Direction = Literal["forward", "backward"]
 
@@ -45,6 +45,7 @@ class Gate:
         masked: whether this is no gradient of the function, but 0 · ∞ where a select took another branch.
         written: whether it only takes what is written in the code.
         hint: what to do, where that is not to be seen from primitive and values.
+        index: the index that is outside of an axis, or the label that is no class, where one made it.
     """
 
     direction: Direction
@@ -61,6 +62,7 @@ class Gate:
     masked: bool = False
     written: bool = False
     hint: str = ""
+    index: int | None = None
 
     @property
     def advice(self) -> str:
@@ -148,8 +150,11 @@ class Where:
         scopes = (scope for scope in _jax.scope(eqn).split("/") if scope and "()" not in scope)
         around = (*self.within, *scopes)
         name = eqn.primitive.name
-        hint = hint_of(direction, eqn, [one.value for one in inputs])
-        return Gate(direction, name_of(eqn), name, self.line_of(eqn), around, inputs, made, hint=hint, **more)
+        xs = [one.value for one in inputs]
+        more |= {"hint": hint_of(direction, eqn, xs)}
+        if direction == "forward":
+            more |= {"index": index_of(eqn, xs, made)}
+        return Gate(direction, name_of(eqn), name, self.line_of(eqn), around, inputs, made, **more)
 
 
 def name_of(eqn: _jax.Equation) -> str:

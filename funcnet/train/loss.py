@@ -178,17 +178,27 @@ def takes_key(loss: Loss) -> bool:
     return keyed
 
 
-def takes_params_alone(grad: Callable) -> bool:
-    """Whether `grad` makes value and gradients by any one argument, as `jax.value_and_grad` does.
+def is_of_the_whole(grad: Callable) -> bool:
+    """Whether `grad` makes the gradient of a loss of the batch, as it is, as `jax.value_and_grad` does.
 
-    One that is made for batches needs more, and its loss may be that of one example.
+    One of your own may make a gradient for each example, or for a part of the batch, look into the
+    parameters, or clip what it has: then it makes another of a large and a small slope.
 
-    >>> takes_params_alone(jax.value_and_grad), takes_params_alone(lambda loss, has_aux: lambda w, batch: w)
+    >>> def for_each(loss, has_aux):
+    ...     return jax.vmap(jax.value_and_grad(loss, has_aux=has_aux), in_axes=(None, 0, None))
+    >>> is_of_the_whole(jax.value_and_grad), is_of_the_whole(for_each)
     (True, False)
     """
-    x = jax.ShapeDtypeStruct((), jnp.float32)
+    slopes, handed = (2.0**100, 2.0**-100), []
+
+    def loss(w: Any, batch: Any, key: Any) -> Any:
+        handed.append(batch.shape)
+        return w[0] * slopes[0] + w[1] * slopes[1], ({}, {})
+
     try:
-        (value, _), gradient = jax.eval_shape(lambda x: grad(lambda x: (x**2, ()), has_aux=True)(x), x)
-    except Exception:  # whatever a function of the user's says of arguments that are not there
+        with jax.ensure_compile_time_eval():
+            w, batch, key = (jnp.float32(0), jnp.float32(0)), jnp.zeros(2), jax.random.key(0)
+            _, gradients = grad(loss, has_aux=True)(w, batch, key)
+            return {*handed} == {(2,)} and tuple(map(float, gradients)) == slopes
+    except Exception:  # whatever a function of the user's says of such arguments
         return False
-    return (value.shape, gradient.shape) == ((), ())

@@ -5,21 +5,23 @@ find the first bad one, and that one with every value and gradient looked at (`B
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool
 
+from funcnet import _jax
 from funcnet._errors import NonFiniteError
 from funcnet.backprop import value_and_grad
 from funcnet.nonfinite import Gate, find_nonfinite
 from funcnet.nonfinite.advice import DATA, PARAMETER
 from funcnet.nonfinite.finding import first_place
 from funcnet.train.gradients import checked
-from funcnet.train.loss import Metrics, completed, evaluated, floats, takes_params_alone
+from funcnet.train.loss import Metrics, completed, evaluated, floats, is_of_the_whole
 from funcnet.train.update import updated
 
 SMALL = 10_000
@@ -127,12 +129,13 @@ class Broken:
         if bad and not bad.primitive:
             return str(replace(bad, hint=PARAMETER))
         settings = "Look at the optimizer's settings: eps, the learning rate and its schedule."
-        return f"loss and gradients are finite, but the update is not. {bad} {settings}" if bad else ""
+        told = bad and replace(bad, line=_jax.with_users_line(bad.line))
+        return f"loss and gradients are finite, but the update is not. {told} {settings}" if bad else ""
 
     @functools.cached_property
     def _by_funcnet(self) -> bool:
         """Whether `grad` takes gradients of the loss as a whole, as funcnet can too."""
-        return takes_params_alone(self.grad)
+        return is_of_the_whole(self.grad)
 
     @property
     def _given(self) -> tuple[Any, Any]:
@@ -172,12 +175,23 @@ class Broken:
         return differentiated
 
     def _told(self, found: Gate) -> str:
-        """A finding, and which example of the data it is that is not finite, if it came with the batch."""
+        """A finding, and the example of the data that is not finite, or has the index that is outside."""
         came = found.came or (None if found.primitive else found.inputs[0])
         leaves = [leaf for leaf in jax.tree.leaves(self.batch) if came and leaf is came.value]
         if came and leaves and not found.primitive:
             found = replace(found, hint=DATA)
-        if not came or not any(leaf.ndim and len(leaf) == len(self.rows) for leaf in leaves):
+        by_row = [leaf for leaf in jax.tree.leaves(self.batch) if leaf.ndim and len(leaf) == len(self.rows)]
+        if came and any(leaf is came.value for leaf in by_row):
+            row = first_place(came.value)[0]
+        elif found.index is not None and (bad := list(_holders(by_row, found.index))):
+            row = bad[0]
+        else:
             return str(found)
-        row = first_place(came.value)[0]
         return f"{found} Row {row} of the batch is example {self.rows[row]} of the data."
+
+
+def _holders(leaves: Sequence[Any], index: int) -> Iterator[int]:
+    """The rows of arrays of integers that hold this one."""
+    for leaf in leaves:
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            yield from np.argwhere(np.asarray(leaf) == index)[:, 0].tolist()

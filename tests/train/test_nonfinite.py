@@ -265,6 +265,33 @@ def test_the_example_that_is_not_finite_is_named(make):
         fit(lambda w, x: jnp.mean(x @ w), np.ones(2), make(data, 4), optimizer=optax.sgd(0.1), steps=5)
 
 
+def scores_of_optax(w, batch):
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(batch[0] @ w, batch[1]))
+
+
+def scores_of_ours(w, batch):
+    return jnp.mean(nn.softmax_loss(batch[0] @ w, batch[1]))
+
+
+def rows_of_a_table(w, batch):
+    return jnp.mean(jnp.take(w, batch[1], axis=0) * batch[0])
+
+
+@pytest.mark.parametrize("loss", [scores_of_optax, scores_of_ours, rows_of_a_table])
+def test_the_example_whose_index_is_outside_is_named(loss):
+    x, y = np.ones((20, 2), np.float32), np.arange(20) % 2
+    y[13] = 7
+    with pytest.raises(NonFiniteError, match=r"Row \d of the batch is example 13 of the data\.$"):
+        fit(loss, np.ones((2, 2)), in_memory((x, y), 4), optimizer=optax.sgd(0.1), steps=5)
+
+
+def test_an_optimizer_of_a_library_is_named_beside_the_line_that_trains():
+    loss = lambda w, x: jnp.sum((x[:, :1] * w[0]) ** 2)  # noqa: E731
+    words = r"the update is not. .*div makes NaN at .*test_nonfinite\.py:\d+.*, inside optax/_src/transform"
+    with pytest.raises(NonFiniteError, match=words):
+        fit(loss, np.ones(2), in_memory(np.ones((4, 2)), 2), optimizer=optax.adam(0.1, eps=0.0), steps=3)
+
+
 def safe(w, x):
     """Finite by funcnet's rules at 0, NaN by JAX's."""
     return jnp.sum(jnp.where(w != 0, jnp.sin(w) / w, 1.0)) + jnp.sum((w - x) ** 2)

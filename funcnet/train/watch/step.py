@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool
 from funcnet import _jax
 from funcnet.backprop import value_and_grad
 from funcnet.train.checkpoint import named_leaves
-from funcnet.train.loss import takes_params_alone
+from funcnet.train.loss import is_of_the_whole
 from funcnet.train.watch.probes import Label, Probed
 from funcnet.train.watch.sizes import ROW, Statistics, packed, unpacked, whole
 
@@ -83,8 +83,8 @@ def watched(
     """Makes what `grad` makes, a function to value and gradients, that returns what was seen beside them.
 
     Args:
-        grad: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options. Of one that is made for
-            batches, as of a gradient for each example, the gradients of parameters are measured alone.
+        grad: `funcnet.value_and_grad`, `jax.value_and_grad`, or one with options. Of one that changes
+            gradients, or has one for each example, those of the parameters are measured alone.
         full: whether more is measured than norms; under jit it may be a value, as `step % 100 == 0`, and
             there are two programs then, of which one runs.
 
@@ -113,7 +113,7 @@ def watched(
             closed, shapes = jax.make_jaxpr(lambda *xs: loss(*tree.unflatten(xs)), return_shape=True)(*leaves)
             probed = Probed.of(*_jax.open_jaxpr(closed), names)
 
-            def with_rows(both: Any) -> Any:
+            def with_rows(both: Any, *args: Any) -> Any:
                 params, rows = both
                 ys = probed(jax.tree.leaves((params, *args)), rows)
                 return jax.tree.unflatten(jax.tree.structure(shapes), ys)
@@ -121,7 +121,7 @@ def watched(
             def run(full: bool) -> tuple[Any, Any, Array]:
                 width = ROW if full else 1
                 rows = [(jnp.zeros((*lengths, width), jnp.float32),) * 2 for _, lengths in probed.places]
-                value, (gradients, sizes) = grad(with_rows, has_aux=has_aux)((params, rows))
+                value, (gradients, sizes) = grad(with_rows, has_aux=has_aux)((params, rows), *args)
                 found = [packed(g, full) for g in jax.tree.leaves(gradients)]
                 found += [of_value for of_value, _ in sizes] + [of_gradient for _, of_gradient in sizes]
                 return value, gradients, whole(jnp.concatenate([each.reshape(-1, width) for each in found]))
@@ -136,7 +136,7 @@ def watched(
                 places += map(Place, [kind] * len(labels), labels, lengths)
             return value, gradients, Seen(numbers, tuple(places))
 
-        return measured if takes_params_alone(grad) else of_parameters
+        return measured if is_of_the_whole(grad) else of_parameters
 
     return of
 

@@ -179,6 +179,29 @@ def test_metrics_of_the_loss_come_through():
     assert seen.parameters[""].norm == pytest.approx(norm(gradient))
 
 
+def of_your_own(change):
+    def grad(loss, has_aux):
+        def gradients(params, batch, key):
+            value, gradients = jax.value_and_grad(jax.checkpoint(loss), has_aux=has_aux)(params, batch, key)
+            return value, jax.tree.map(change, gradients)
+
+        return gradients
+
+    return grad
+
+
+@pytest.mark.parametrize(("change", "named"), [(lambda g: g, 4), (lambda g: jnp.clip(g, -0.1, 0.1), 0)])
+def test_gradients_by_a_function_of_your_own(change, named):
+    """Values are named where it changes nothing: what a probe has measured comes as a gradient too."""
+    params, key = nn.init_mlp(jax.random.key(0), (5, 4, 3)), jax.random.key(1)
+    loss = lambda params, batch, key: (mlp_loss(params, *batch), ({}, {}))  # noqa: E731
+    _, gradients, seen = jax.jit(watched(of_your_own(change))(loss, has_aux=True))(params, (X, Y), key)
+    assert len(seen.gradients) == len(seen.activations) == named
+    expected = jax.tree.map(change, jax.grad(mlp_loss)(params, X, Y))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), gradients, expected)
+    assert seen.parameters["layer1/w"].norm == pytest.approx(norm(expected["layer1"]["w"]), rel=1e-5)
+
+
 @pytest.mark.parametrize("grad", [funcnet.value_and_grad, jax.value_and_grad])
 def test_a_loss_that_prints_still_does(grad, capfd):
     def loss(params, x, y):
