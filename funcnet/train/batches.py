@@ -17,7 +17,7 @@ import hashlib
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Integer, Key
 
-from funcnet._errors import ParameterError, ShapeError
+from funcnet._errors import ParameterError, ShapeError, came
 from funcnet._memory import check_memory
 from funcnet.train.checkpoint import named_leaves
 from funcnet.train.devices.mesh import replicated
@@ -116,6 +116,7 @@ def in_memory(arrays: Any, size: int) -> Batches:
     >>> bool((x**2 == y).all())
     True
     """
+    check_pytree("in_memory", arrays)
     check_numbers(arrays)
     slices = Slices.of(rows_of(arrays), size)
     elsewhere = [leaf for leaf in jax.tree.leaves(arrays) if isinstance(leaf, np.ndarray)]
@@ -309,6 +310,15 @@ def digest(tree: Any) -> str:
         sha.update(f"{name} {array.dtype} {np.shape(leaf)}".encode())
         sha.update(array.reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
+
+
+def check_pytree(name: str, data: Any) -> None:
+    """Nothing, unless data are a mapping in whose arrays JAX does not look, as of a file."""
+    if isinstance(data, Mapping) and jax.tree_util.all_leaves([data]):
+        raise ParameterError(
+            f"{name}: got {came(data)}, which has {', '.join(map(str, itertools.islice(data, 4)))} by name; "
+            f"expected one of these, or a dictionary of what is to be a batch: dict(…) of it is one"
+        )
 
 
 def is_traced(tree: Any) -> bool:

@@ -17,9 +17,19 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
-from funcnet._errors import ParameterError, ShapeError
+from funcnet._errors import ParameterError, ShapeError, came
 from funcnet._memory import check_memory
-from funcnet.train.batches import OF_A_LOADER, Batches, Seed, Slices, Step, is_traced, orders, rows_of
+from funcnet.train.batches import (
+    OF_A_LOADER,
+    Batches,
+    Seed,
+    Slices,
+    Step,
+    check_pytree,
+    is_traced,
+    orders,
+    rows_of,
+)
 from funcnet.train.devices.canonical import DATA
 from funcnet.train.limits import check_numbers
 
@@ -33,10 +43,10 @@ def from_source(source: Any, size: int) -> Batches:
     """Batches of so many examples of a source on the host, shuffled anew in each epoch.
 
     Args:
-        source: a tuple, dictionary or other pytree of numpy arrays with one leading axis, which may be memory
-            maps; or anything with a length whose [i] is an example, a pytree of arrays of the same shapes for
-            each i: a list, a data set of PyTorch's or Hugging Face's, a `MapDataset` of grain. Examples that
-            PyTorch would read together (`__getitems__`) are read together.
+        source: a tuple, dictionary or other pytree of arrays with one leading axis, of numpy, which may be
+            memory maps, or in files, of h5py and zarr; or anything with a length whose [i] is an example, a
+            pytree of arrays of the same shapes for each i: a list, a data set of PyTorch's or Hugging Face's,
+            a `MapDataset` of grain. Examples that PyTorch would read together (`__getitems__`) are.
         size: examples in a batch; all of them, if there are fewer.
 
     Raises:
@@ -48,8 +58,14 @@ def from_source(source: Any, size: int) -> Batches:
     >>> from_source(squares, 4)(step=0)["x"].shape
     (4,)
     """
+    check_pytree("from_source", source)
     leaves = [] if issubclass(type(source), list | Iterator) else jax.tree.leaves(source)
-    mapped = bool(leaves) and all(isinstance(leaf, np.ndarray) for leaf in leaves)
+    mapped = bool(leaves) and all(isinstance(leaf, np.ndarray) or hasattr(leaf, "chunks") for leaf in leaves)
+    if hasattr(source, "to_numpy"):
+        raise ParameterError(
+            f"from_source: got {came(source)}, whose [i] is no example; expected arrays of its rows. Take "
+            f"to_numpy() of the columns, in a tuple or a dictionary."
+        )
     if not mapped and not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise ParameterError(
             f"from_source: got a {type(source).__name__}; expected examples by number, with a length and "
@@ -65,7 +81,7 @@ def from_source(source: Any, size: int) -> Batches:
 
     def read(rows: np.ndarray) -> Any:
         if mapped:
-            return jax.tree.map(lambda array: array[rows], source)
+            return jax.tree.map(lambda array: _rows(array, rows), source)
         examples = [jax.tree.map(np.asarray, each, is_leaf=_is_row) for each in _examples(source, rows)]
         try:
             return jax.tree.map(lambda *each: np.stack(each), *examples)
@@ -99,6 +115,14 @@ def from_source(source: Any, size: int) -> Batches:
         load, _of_stack, turns, slices.per_epoch, lambda: slices.describe(sample), reads=True, rows=visited
     )
     return replace(whole, over=lambda mesh: replace(whole, load=functools.partial(load, mesh=mesh)))
+
+
+def _rows(array: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array; of one in a file they are read in the order in which they are there."""
+    if isinstance(array, np.ndarray):
+        return array[rows]
+    order = np.argsort(rows)
+    return np.asarray(array[rows[order]])[np.argsort(order)]
 
 
 def _examples(source: Any, rows: np.ndarray) -> list[Any]:

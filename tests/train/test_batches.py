@@ -1,6 +1,7 @@
 """Batches by step: every example once an epoch, the same whoever asks, of every kind of source."""
 
 import re
+from collections import UserDict, UserList
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +180,16 @@ class Endless(Squares):
         return 2**63 - 1
 
 
+class InFile(UserDict):
+    """As h5py's File, numpy's NpzFile and a DatasetDict are: no dictionary."""
+
+
+class Frame(UserList):
+    """As pandas' and polars' are."""
+
+    to_numpy = None
+
+
 SOURCES = [
     (
         iter([{"x": X[0]}]),
@@ -193,11 +204,15 @@ SOURCES = [
     ),
     ([{"x": X[0]}, {"y": X[0]}], ShapeError, "examples differ in shape or structure"),
     ((jnp.ones((9, 2)), jnp.ones((9, 2))), ParameterError, "got arrays of type .*; expected numpy's. Take"),
+    (InFile({"x": X}), ParameterError, r"got an InFile, which has x by name; expected .* dict\(…\) of it"),
+    (Frame([X[0]]), ParameterError, r"got a Frame, whose \[i\] is no example; .* Take to_numpy\(\) of"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("source", "error", "words"), SOURCES, ids=["iterator", "endless", "shape", "names", "jax"]
+    ("source", "error", "words"),
+    SOURCES,
+    ids=["iterator", "endless", "shape", "names", "jax", "file", "table"],
 )
 def test_a_source_that_is_none(source, error, words):
     with pytest.raises(error, match=words):
@@ -255,6 +270,31 @@ NO_BATCHES = [
 def test_what_makes_no_batches(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_a_file_of_arrays_is_no_pytree(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=X)
+    with np.load(tmp_path / "a.npz") as file:
+        with pytest.raises(ParameterError, match="in_memory: got a NpzFile, which has x, y by name"):
+            in_memory(file, 4)
+        assert set(in_memory(dict(file), 4)(0)) == {"x", "y"}
+
+
+class Chunked:
+    """An array in a file, as h5py's: rows in rising order alone."""
+
+    shape, dtype, chunks = X.shape, X.dtype, (7, 1)
+
+    def __getitem__(self, rows):
+        assert (np.diff(rows) > 0).all()
+        return X[rows]
+
+
+@pytest.mark.parametrize("source", [Chunked(), (Chunked(), X)], ids=["alone", "beside one in memory"])
+def test_arrays_in_files_give_the_rows_of_those_in_memory(source):
+    like = jax.tree.map(lambda _: X, source)
+    for step in (0, 9):
+        jax.tree.map(np.testing.assert_array_equal, from_source(source, 8)(step), in_memory(like, 8)(step))
 
 
 class Missing(Squares):
