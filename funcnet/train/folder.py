@@ -22,7 +22,7 @@ from typing import Any
 
 import jax
 
-from funcnet._errors import CheckpointError
+from funcnet._errors import CheckpointError, WriteError
 from funcnet._files import remove_folder, write_atomically
 from funcnet.train import checkpoint
 from funcnet.train.checkpoint import with_keys, without_keys
@@ -82,7 +82,11 @@ class RunFolder:
                 f"another folder."
             )
         self.discard()
-        return self._begin(state, Log())
+        try:
+            return self._begin(state, Log())
+        except WriteError:  # a full disk has room for the settings alone
+            self.discard()
+            raise
 
     def _has_no_step(self, found: set[str]) -> bool:
         """Whether these files are of a run that ended before it saved a step: nothing is lost with them."""
@@ -182,7 +186,7 @@ def opened(
         path.mkdir(parents=True, exist_ok=True)
         file = open(lock, "a+")  # noqa: SIM115 — closed below, whatever happens
     except OSError as error:
-        raise CheckpointError(f"cannot make the folder {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot make the folder {path}, or write there: {error.strerror}") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

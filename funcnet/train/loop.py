@@ -23,7 +23,7 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from funcnet._errors import NonFiniteError, ParameterError, came
+from funcnet._errors import CheckpointError, NonFiniteError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches
 from funcnet.train.devices.mesh import Layout, on_one_device, on_the_host, spread_state
@@ -146,6 +146,8 @@ def fit(
     )
     if resume and folder is None:
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
+    if resume and folder is not None and not Path(folder).is_dir():
+        raise CheckpointError(f"{folder} holds no run: there is no such folder. Start a new one there.")
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
     task = Task.of(Way(hashable(loss), optimizer, grad, devices), batches, seed, watch)
     log, disk, interrupted, record = Log(), None, bool, None

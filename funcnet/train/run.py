@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from funcnet._errors import CheckpointError
@@ -92,7 +93,7 @@ def read_metrics(folder: Path) -> tuple[Row, ...]:
         raise CheckpointError(f"{path} is missing or damaged: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A trained pytree of parameters.
 
@@ -105,6 +106,13 @@ class Run:
     params: Any
     history: tuple[Row, ...] = ()
     optimizer_state: Any = None
+
+    def __repr__(self) -> str:
+        arrays = jax.tree.leaves(self.params)
+        last = f", {self.history[-1]!r}" if self.history else ""
+        return (
+            f"{type(self).__name__}({sum(x.size for x in arrays)} parameters in {len(arrays)} arrays{last})"
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the parameters to a safetensors file, each under its path in the tree: "layer1/w".

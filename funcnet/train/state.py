@@ -94,6 +94,8 @@ def _check_arrays(params: dict[str, Any]) -> None:
     numbers = 0
     for name, leaf in params.items():
         numbers += (number := isinstance(leaf, int | float | complex) and not hasattr(leaf, "dtype"))
+        if not number and hasattr(leaf, "params"):  # a Run, or a module that holds them
+            raise ParameterError(f"{name or 'params'} is {came(leaf)}; expected arrays. Take its params")
         if not number and not hasattr(leaf, "dtype"):
             raise ParameterError(
                 f"the parameter {name!r} is {came(leaf)}; expected arrays. Split off what is not trained "

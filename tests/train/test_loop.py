@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from funcnet._errors import CheckpointError, GradientError, NonFiniteError, ParameterError
+from funcnet._errors import CheckpointError, GradientError, NonFiniteError, ParameterError, WriteError
 from funcnet.backprop import value_and_grad
 from funcnet.train import StopTraining, fit, from_source, in_memory, init, load_run
 from funcnet.train.checkpoint import read
@@ -262,6 +262,27 @@ def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path):
     with pytest.raises(CheckpointError, match=r"is not empty \(it has weights.safetensors\).*choose"):
         train(folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_a_folder_that_is_not_there_is_not_made_to_resume(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere holds no run: there is no such folder"):
+        train(folder=tmp_path / "nowhere", resume=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_run_that_a_full_disk_has_kept_from_beginning_begins_anew(tmp_path, monkeypatch):
+    def full(*args):
+        raise WriteError("No space left on device")
+
+    with monkeypatch.context() as disk, pytest.raises(WriteError):
+        disk.setattr("funcnet.train.checkpoint.save", full)
+        train(folder=tmp_path)
+    assert_equal(train(folder=tmp_path), train())
+
+
+def test_a_run_is_told_in_a_line():
+    run = fit(loss, np.zeros(2, np.float32), in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3)
+    assert re.fullmatch(r"Run\(2 parameters in 1 arrays, Row\(epoch=1, step=3, .*\)\)", repr(run))
 
 
 def failing(*args):

@@ -14,7 +14,7 @@ import pytest
 
 from funcnet._errors import GradientError, ParameterError
 from funcnet.backprop import value_and_grad
-from funcnet.train import advance, init, procedural, step
+from funcnet.train import Run, advance, init, procedural, step
 from funcnet.train.batches import in_memory
 from funcnet.train.state import step_key
 
@@ -284,6 +284,7 @@ def deleted():
 
 
 REFUSED = [
+    (init, (Run(jnp.ones(2)), ADAM), r"params is a Run; expected arrays\. Take its params"),
     (init, ({"f": jnp.tanh}, ADAM), "the parameter 'f' is a .*; expected arrays. Split off"),
     (init, ({}, ADAM), "there are no parameters; expected a pytree of arrays"),
     (init, ({"a": W["w"], 1: W["b"]}, ADAM), "a dictionary's keys have no order: .* Name all by texts"),

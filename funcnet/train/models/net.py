@@ -118,7 +118,7 @@ def precision(config: Config) -> AbstractContextManager:
     return jax.enable_x64(True) if config.dtype == "float64" else nullcontext()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Net(Run):
     """A trained net.
 
