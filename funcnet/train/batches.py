@@ -1,7 +1,7 @@
 """Batches: a function of the step number and a seed, whatever they are made of.
 
     in_memory(arrays, size)      arrays on the device, gathered there
-    procedural(draw)             draw(key) makes a batch on the device: copy tasks, toy sets
+    procedural(draw)             draw(key[, step]) makes a batch on the device: copy tasks, curricula
     from_source(source, size)    on the host, anything with a length and [i] (`funcnet.train.source`)
 
 An epoch e visits all examples in the order `orders(key of the seed, examples, e, 1)[0]`, and its s-th step
@@ -163,10 +163,10 @@ def procedural(draw: Callable[[Key[Array, ""]], Any]) -> Batches:
     """Batches that are made where they are used, each from a key of its own.
 
     Args:
-        draw: a jittable function of a key to a batch.
+        draw: a jittable function, draw(key) or draw(key, step), to a batch.
 
     Raises:
-        ParameterError: it is no function of one argument.
+        ParameterError: it is a function of other arguments.
 
     >>> batches = procedural(lambda key: jax.random.normal(key, (8, 2)))
     >>> batches(3).shape
@@ -174,10 +174,11 @@ def procedural(draw: Callable[[Key[Array, ""]], Any]) -> Batches:
     """
     signature = inspect.signature(draw)
     try:
-        signature.bind(None)
+        signature.bind(None, **_of_step(draw, None))
     except TypeError as error:
         raise ParameterError(
-            f"the function that makes batches takes {signature}; expected a random key, and a batch returned"
+            f"the function that makes batches takes {signature}; expected a random key, and a step if it has "
+            f"such an argument, and a batch returned"
         ) from error
     if inspect.isgeneratorfunction(draw):
         raise ParameterError(
@@ -206,10 +207,11 @@ class Drawn(NamedTuple):
     def __call__(self, data: Any, key: Key[Array, ""], step: Step) -> Any:
         """The batch."""
         try:
-            return self.draw(jax.random.fold_in(jax.random.fold_in(key, 3), step))
+            key = jax.random.fold_in(jax.random.fold_in(key, 3), step)
+            return self.draw(key, **_of_step(self.draw, step))
         except Exception as error:
             error.add_note(
-                "The function that makes batches is handed a random key, not the number of a step."
+                "The function that makes batches is handed a random key, and the number of a step as `step`."
             )
             if isinstance(error, jax.errors.JAXTypeError):
                 error.add_note(
@@ -217,6 +219,11 @@ class Drawn(NamedTuple):
                     "index: take jax.numpy.asarray(array)[rows], or from_source for what is read on the host."
                 )
             raise
+
+
+def _of_step(draw: Callable, step: Step | None) -> dict[str, Step | None]:
+    """The step, for a function that asks for it."""
+    return {"step": step} if "step" in inspect.signature(draw).parameters else {}
 
 
 class Slices(NamedTuple):

@@ -84,8 +84,8 @@ def refuse_others(found: dict[str, str], like: Any, path: str | Path) -> None:
         if expected.get(name) != found.get(name):
             raise CheckpointError(
                 f"{path} does not fit: {name} is {found.get(name, 'absent')}, expected "
-                f"{expected.get(name, 'no such array')}. Was it written with another configuration, or another "
-                f"optimizer?"
+                f"{expected.get(name, 'no such array')}. Was it written with another configuration, or "
+                f"another optimizer?"
             )
 
 

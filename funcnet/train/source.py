@@ -82,6 +82,12 @@ def from_source(source: Any, size: int) -> Batches:
     def read(rows: np.ndarray) -> Any:
         if mapped:
             return jax.tree.map(lambda array: _rows(array, rows), source)
+        if len(source) != slices.examples:
+            raise ParameterError(
+                f"from_source: the source has {len(source)} examples now, and had {slices.examples}; "
+                f"expected one that stays. What a run collects, as a replay buffer, is an entry of the "
+                f"parameters that the loss keeps."
+            )
         examples = [jax.tree.map(np.asarray, each, is_leaf=_is_row) for each in _examples(source, rows)]
         try:
             return jax.tree.map(lambda *each: np.stack(each), *examples)

@@ -6,16 +6,19 @@ from collections import UserDict, UserList
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from funcnet._errors import ParameterError, ShapeError
-from funcnet.train import from_source, in_memory, procedural
+from funcnet.train import advance, from_source, in_memory, init, procedural
 from funcnet.train.batches import orders
 
 pytestmark = pytest.mark.in_turns(2)
 
 X = np.arange(300, dtype=np.float32).reshape(300, 1)
 Y = np.arange(300)
+OF_1 = optax.sgd(0.5)
+"""A step leads to the mean of a batch, by squares."""
 
 
 class Squares:
@@ -219,8 +222,8 @@ def test_a_source_that_is_none(source, error, words):
         from_source(source, 2)
 
 
-def of_step(step):
-    return X[step * 2 :]
+def of_number(k):
+    return X[k * 2 :]
 
 
 def generator(key):
@@ -235,6 +238,11 @@ class OfRows:
 
 NO_BATCHES = [
     (lambda: procedural(lambda: X), ParameterError, r"takes \(\); expected a random key"),
+    (
+        lambda: procedural(lambda step: X),
+        ParameterError,
+        r"takes \(step\); expected a random key, and a step",
+    ),
     (lambda: procedural(generator), ParameterError, "a generator's batches cannot be read again"),
     (
         lambda: in_memory((X, np.full(300, "cat")), 4),
@@ -272,6 +280,23 @@ def test_what_makes_no_batches(make, error, words):
         make()
 
 
+def test_batches_of_a_curriculum_know_their_step():
+    batches = procedural(lambda key, step: jnp.minimum(jax.random.uniform(key, (4,)) * 9, step))
+    assert [float(batches(step).max()) for step in (0, 1, 2)] == [0, 1, 2]
+    (params, _, step), metrics = advance(lambda w, x: jnp.mean((w - x) ** 2), OF_1, batches)(
+        init(0.0, OF_1), 3
+    )
+    assert (int(step), float(metrics["loss"][0]), params.item()) == (3, 0, batches(2).mean().item())
+
+
+def test_a_source_that_grows_is_told():
+    source = [X[0]] * 20
+    batches = from_source(source, 4)
+    source.append(X[1])
+    with pytest.raises(ParameterError, match=r"has 21 examples now, and had 20; .* as a replay buffer, is"):
+        batches(0)
+
+
 def test_a_file_of_arrays_is_no_pytree(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, y=X)
     with np.load(tmp_path / "a.npz") as file:
@@ -305,7 +330,7 @@ class Missing(Squares):
 @pytest.mark.parametrize(
     ("make", "error", "note"),
     [
-        (lambda: procedural(of_step)(0), TypeError, "handed a random key, not the number of a step"),
+        (lambda: procedural(of_number)(0), TypeError, "handed a random key, not the number of a step"),
         (
             lambda: jax.jit(procedural(lambda key: X[jax.random.randint(key, (4,), 0, 300)]))(0),
             jax.errors.TracerArrayConversionError,

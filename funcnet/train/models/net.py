@@ -219,7 +219,7 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
     """The finished run in a folder: a `Net` if `fit(config, dataset)` trained it, else a `Run`.
 
     Args:
-        folder: where the run was written.
+        folder: where the run was written, or the file in which `Run.save` has put parameters.
         like: parameters of the structure that was trained, arrays or shapes; without them a `Run` has nested
             dictionaries of the arrays' paths, which is what flax's linen and haiku have.
 
@@ -227,15 +227,17 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
         CheckpointError: the folder holds no run, an unfinished or a damaged one, or one of other parameters.
     """
     folder = Path(folder)
-    read_settings(folder)
-    path = finished(folder)
+    is_file = folder.suffix == ".safetensors"
+    if not is_file:
+        read_settings(folder)
+    path = folder if is_file else finished(folder)
     arrays, metadata = checkpoint.read(path)
     if "classes" not in metadata:
         if like is None:
             params = checkpoint.nested(arrays, metadata.get("paths"))
         else:
             params = checkpoint.arrange(arrays, like, path)
-        return Run(jax.tree.map(jnp.asarray, params), read_metrics(folder))
+        return Run(jax.tree.map(jnp.asarray, params), () if is_file else read_metrics(folder))
     config, features, classes = read_config(folder), len(arrays["input/mean"]), len(metadata["classes"])
     image_shape = metadata["image_shape"] and tuple(metadata["image_shape"])
     shape = example_shape(config, features, image_shape)
