@@ -525,9 +525,11 @@ def test_a_watched_run_is_the_same_run_and_is_drawn(tmp_path):
     assert np.isfinite(sizes.maximum).tolist() == [True] + 9 * [False]
     assert (folder / "watch.png").read_bytes().startswith(b"\x89PNG")
     header, *rows = csv.reader((folder / "watch.csv").read_text().splitlines())
-    assert header == ["step", *(f"parameter//{what}" for what in ("norm", "maximum", "zeros"))]
+    kinds = ("parameter", "activation", "gradient")
+    measures = ("norm", "maximum", "zeros")
+    assert header == ["step", *(f"{kind}/params/{what}" for kind in kinds for what in measures)]
     assert [int(row[0]) for row in rows] == [*range(25)]
-    norms = np.concatenate([chunk.parameters[""].norm for chunk in chunks])
+    norms = np.concatenate([chunk.parameters["params"].norm for chunk in chunks])
     np.testing.assert_allclose([float(row[1]) for row in rows], norms, rtol=1e-5)
     assert [int(row[0]) for row in rows if row[2]] == [0, 10, 20]
 

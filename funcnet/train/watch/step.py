@@ -104,12 +104,12 @@ def watched(
                 jnp.where(full, whole(packed(g, True)), whole(packed(g, False)))
                 for g in jax.tree.leaves(gradients)
             ]
-            places = tuple(Place("parameter", name) for name in named_leaves(gradients))
+            places = tuple(Place("parameter", name) for name in _named(gradients))
             return value, gradients, Seen(jnp.stack(rows), places)
 
         def measured(params: Any, *args: Any) -> tuple[Any, Any, Seen]:
             leaves, tree = jax.tree.flatten((params, *args))
-            names = [*named_leaves(params), *[""] * len(jax.tree.leaves(args))]
+            names = [*_named(params), *[""] * len(jax.tree.leaves(args))]
             closed, shapes = jax.make_jaxpr(lambda *xs: loss(*tree.unflatten(xs)), return_shape=True)(*leaves)
             probed = Probed.of(*_jax.open_jaxpr(closed), names)
 
@@ -131,7 +131,7 @@ def watched(
             )
             labels = list(_unique([label for label, _ in probed.places]))
             lengths = [lengths for _, lengths in probed.places]
-            places = [Place("parameter", name) for name in named_leaves(gradients)]
+            places = [Place("parameter", name) for name in _named(gradients)]
             for kind in ("activation", "gradient"):
                 places += map(Place, [kind] * len(labels), labels, lengths)
             return value, gradients, Seen(numbers, tuple(places))
@@ -139,6 +139,11 @@ def watched(
         return measured if is_of_the_whole(grad) else of_parameters
 
     return of
+
+
+def _named(params: Any) -> list[str]:
+    """The names of parameters; of one that is alone, `params`."""
+    return [name or "params" for name in named_leaves(params)]
 
 
 def _unique(labels: Sequence[Label]) -> Iterator[str]:

@@ -69,8 +69,8 @@ def test_gradients_of_each_example_are_watched_by_parameter():
     np.testing.assert_allclose(values, jnp.sin(X @ w), rtol=1e-6)
     np.testing.assert_allclose(gradients, expected, rtol=1e-5)
     assert [place.kind for place in seen.places] == ["parameter"]
-    assert seen.parameters[""].norm == pytest.approx(norm(expected), rel=1e-5)
-    assert seen.parameters[""].maximum == pytest.approx(np.abs(expected).max(), rel=1e-5)
+    assert seen.parameters["params"].norm == pytest.approx(norm(expected), rel=1e-5)
+    assert seen.parameters["params"].maximum == pytest.approx(np.abs(expected).max(), rel=1e-5)
 
 
 def test_statistics_are_numpys():
@@ -176,7 +176,7 @@ def test_metrics_of_the_loss_come_through():
     loss = lambda p, x: (jnp.sum(p * x), {"mean": jnp.mean(x)})  # noqa: E731
     (value, aux), gradient, seen = watched()(loss, has_aux=True)(jnp.ones(5), X)
     assert (value, aux["mean"]) == (jnp.sum(X), jnp.mean(X))
-    assert seen.parameters[""].norm == pytest.approx(norm(gradient))
+    assert seen.parameters["params"].norm == pytest.approx(norm(gradient))
 
 
 def of_your_own(change):
