@@ -97,15 +97,17 @@ def pytest_runtest_makereport(call: pytest.CallInfo) -> Generator[None, pytest.T
 
 
 def _check_keywords(keywords: dict[str, Any]) -> None:
+    __tracebackhide__ = True
     import funcnet
 
     parameters = inspect.signature(funcnet.check_vjp).parameters.values()
     known = [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
     for name in keywords:
         if known and name not in known:
-            (meant, *_) = difflib.get_close_matches(name, known, 1, 0) or known
+            close = difflib.get_close_matches(name, known, 1)
+            meant = f"did you mean {close[0]}=?" if close else f"which are {', '.join(known)}."
             raise pytest.UsageError(
-                f"check_vjp: got {name}=, expected keywords of funcnet.check_vjp; did you mean {meant}=?"
+                f"check_vjp: got {name}=, expected keywords of funcnet.check_vjp; {meant}"
             )
 
 

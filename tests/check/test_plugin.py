@@ -140,6 +140,10 @@ class TestMarker:
         with pytest.raises(pytest.UsageError, match=re.escape(words)):
             check_vjp(jnp.tanh, 0.5, dtype="float32")
 
+    def test_one_that_is_like_none_is_told_all_of_them(self, check_vjp):
+        with pytest.raises(pytest.UsageError, match=r"got rtol=, .*which are argnums, .*, slack\.$"):
+            check_vjp(jnp.tanh, 0.5, rtol=1e-3)
+
     @pytest.mark.check_vjp(slak=9)
     def test_a_misspelt_keyword_of_a_marker_too(self, check_vjp):
         with pytest.raises(pytest.UsageError, match=r"got slak=, .*did you mean slack="):
