@@ -7,7 +7,7 @@ A check goes down this list, and each file asks those below it:
     laws          the rows of it that need no oracle; precision: the gradient in short dtypes
     disputes      who is right where two gradients differ
     comparisons   the gradient beside its oracles: autodiff, in units of noise, and slopes of the function
-    answers       what rule and oracles say, asked once
+    answers       what rule and oracles say at a point: at the arguments, elsewhere, at short numbers
     case          the function at its arguments, which oracles sets up (subject, primal, options)
     probes        what a rule is asked and answers, in the two modes, and along which directions
     noise         what counts as equal; thresholds: every number that decides, with its reason

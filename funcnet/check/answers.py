@@ -1,6 +1,6 @@
-"""What the function under test and its oracles answer, asked when first read, and never twice.
+"""What the function under test and its oracles answer at a point, asked when first read, and never twice.
 
-    rule         the function under test: with upstream gradients of all sizes, at roundings, elsewhere
+    rule         the function under test, with one upstream gradient; at roundings of the point
     truth        autodiff of the primal there
     slopes       differences of the primal, along any direction
 
@@ -11,18 +11,18 @@ What follows from the answers is a function of them, in the files that come afte
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet.bounded.loops import is_endless
 from funcnet.bounded.rows import FUEL, Runner
 from funcnet.check.case import Case
-from funcnet.check.noise import cast, cotangent, unit, wide
+from funcnet.check.noise import cast, unit
 from funcnet.check.probes import Answer, Direction, Probe, ended
 from funcnet.check.subject import Arrays
-from funcnet.check.thresholds import FACTORS, LATE, OTHER_LOOP, POWER, TIMEOUT
+from funcnet.check.thresholds import LATE, OTHER_LOOP, TIMEOUT
 from funcnet.numerical.slopes import STEPS, Slope, sides, slope
 
 BATCH, DIRECTIONS = 4, 8
@@ -32,21 +32,33 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class Answers:
-    """What is measured for a case; with `alone` its gradient only, without linearity and noise.
+    """What is measured for a case at a point.
 
     Attributes:
-        known: what `once` has found out.
-        began: when, in seconds of the processor.
+        case: the case.
+        runner: what runs its programs.
+        probe: the point, and an upstream gradient.
+        where: what a message calls it; nothing for the arguments.
+        here: the answers at the arguments, if these are others.
         left_out: what was not checked, and why.
+        began: when, in seconds of the processor.
+        known: what `once` has found out.
     """
 
-    def __init__(self, case: Case, alone: bool = False):
-        self.case = case
-        self.alone = alone
-        self.runner = Runner(case.options.timeout, batch=1 if alone else BATCH)
-        self.known: dict[Any, Any] = {}
-        self.began, self.left_out = time.process_time(), list[str]()
+    case: Case
+    runner: Runner
+    probe: Probe
+    where: str = ""
+    here: "Answers | None" = None
+    left_out: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.process_time)
+    known: dict[Any, Any] = field(default_factory=dict, init=False)
+
+    def at(self, probe: Probe, where: str = "elsewhere") -> "Answers":
+        """The answers at another point."""
+        return replace(self, probe=probe, where=where, here=self.here or self)
 
     def is_late(self, what: str) -> bool:
         """Whether the check has taken so long that this is left out, with a note."""
@@ -58,32 +70,32 @@ class Answers:
 
     def run(
         self, at: Callable, rest: Arrays, probes: Sequence[Probe], quick: bool = False, needed: bool = True
-    ) -> list[Answer | None]:
+    ) -> list[Answer]:
         """The answers `(rest, xs, given) -> (ys, forward, found)` to probes of one type.
 
-        There is none where a loop goes on; those that are `needed` are worth all of the time.
+        Those that are `needed` are worth all of the time.
         """
         rows = [(probe.xs, probe.given) for probe in probes]
         found = self.runner.run(at, rest, rows, quick=quick, needed=needed)
-        return [None if turns is None else Answer(*one, turns=turns) for one, turns in found]
+        return [Answer(*one, turns=turns or 0, ends=turns is not None) for one, turns in found]
 
-    def ask(self, probes: Sequence[Probe], dtype: Any, needed: bool = True) -> list[Answer | None]:
+    def ask(self, probes: Sequence[Probe], dtype: Any, needed: bool = True) -> list[Answer]:
         """The answers of the function under test."""
         with self.case.at(dtype):
             return self.run(self.case.answer, self.case.subject.rest, probes, needed=needed)
 
     def true(
         self, probes: Sequence[Probe], oracle: Callable | None = None, needed: bool = True
-    ) -> list[Answer | None]:
+    ) -> list[Answer]:
         """The answers of autodiff of the primal, in the precision of the oracles."""
         case, points = self.case, list(map(self.case.widened, probes))
         with case.precise():
             return self.run(oracle or case.oracle, case.subject.rest, points, True, needed)
 
-    def slopes(self, probe: Probe, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
+    def slopes(self, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
         """The slopes of ⟨ȳ, primal⟩ along directions; no number where its loops turn much more often."""
-        case, xs, eps = self.case, self.case.widened(probe).xs, 2 * unit(self.case.grain)
-        turns = self.truth[0].turns if is_endless(case.primal.jaxpr) else 0
+        case, xs, eps = self.case, self.case.widened(self.probe).xs, 2 * unit(self.case.grain)
+        turns = (self.here or self).truth.turns if is_endless(case.primal.jaxpr) else 0
 
         def at(fixed: Any, y_bars: Any, v: Any) -> Any:
             rest, xs = fixed
@@ -100,50 +112,24 @@ class Answers:
         return found
 
     @functools.cached_property
-    def probe(self) -> Probe:
-        """The arguments, in the dtype of the exact comparison."""
-        return self.case.probe(self.case.base)
+    def rule(self) -> Answer:
+        """The function under test, in the dtype of the exact comparison."""
+        return self.ask([self.probe], self.case.base)[0]
 
     @functools.cached_property
-    def probes(self) -> list[Probe]:
-        """ȳ₁ twice, ȳ₂, α ȳ₁ + β ȳ₂, 0, and ȳ₁ far up, and far down with the other sign."""
-        if self.alone:
-            return [self.probe]
-        case, rng, first = self.case, self.case.rng("linear"), self.probe.given
-        scales = [np.abs(wide(one)) if not case.mode.is_reverse else 1.0 for one in first]
-        second = cast((cotangent(y, rng) * scale for y, scale in zip(first, scales, strict=True)), first)
-        up = self.power
-        factors = (1.0, 0.0), (1.0, 0.0), (0.0, 1.0), FACTORS, (0.0, 0.0), (up, 0.0), (-1 / up, 0.0)
-        sums = [[m * y + n * z for y, z in zip(first, second, strict=True)] for m, n in factors]
-        return [Probe(self.probe.xs, cast(one, first)) for one in sums]
-
-    @property
-    def power(self) -> float:
-        """2⁴⁰, or less where a short dtype would overflow."""
-        types = (*self.case.traced(self.case.base).ys, *self.probe.xs)
-        exponents = [jnp.finfo(kind).maxexp for kind in (self.case.grain, *(y.dtype for y in types))]
-        return 2.0 ** min(POWER, min(exponents) // 4)
-
-    @functools.cached_property
-    def rule(self) -> list[Answer]:
-        """The function under test at `probes`."""
-        return ended(self.ask(self.probes, self.case.base))
-
-    @functools.cached_property
-    def truth(self) -> list[Answer]:
-        """Autodiff at the arguments, with two upstream gradients."""
-        return ended(self.true([self.probe, *self.probes[2:3]]))
+    def truth(self) -> Answer:
+        """Autodiff."""
+        return self.true([self.probe])[0]
 
     @property
     def ends(self) -> bool:
-        """Whether function and oracle come to an end at the arguments."""
-        oracle_ends = not is_endless(self.case.primal.jaxpr) or len(self.truth) == 2 - self.alone
-        return len(self.rule) == len(self.probes) and oracle_ends
+        """Whether function and oracle come to an end there."""
+        return self.rule.ends and (not is_endless(self.case.primal.jaxpr) or self.truth.ends)
 
     @functools.cached_property
     def draws(self) -> list[Probe]:
-        """The arguments rounded at random."""
-        return [] if self.alone else self.case.draws(self.probe, "base")
+        """The point rounded at random."""
+        return self.case.draws(self.probe, "base")
 
     @functools.cached_property
     def rounded(self) -> list[Answer]:
@@ -155,28 +141,10 @@ class Answers:
         """Autodiff at the draws."""
         return ended(self.true(self.draws, needed=False))
 
-    @functools.cached_property
-    def elsewhere(self) -> dict[str, tuple[Probe, Answer, Answer]]:
-        """Points elsewhere where the function is one, with rule and autodiff: it is finite and ends there.
 
-        A loop that turns much more often than at the arguments has not converged, or runs into its cap.
-        """
-        case, found = self.case, dict[str, tuple[Probe, Answer, Answer]]()
-        points = case.options.points(case.subject, self.probe, case.rng("domain")) if case.base else {}
-        probes = list(points.values())
-        pairs = zip(self.ask(probes, case.base, needed=False), self.true(probes, needed=False), strict=True)
-        for (where, probe), (rule, truth) in zip(points.items(), pairs, strict=True):
-            if rule is None or truth is None:
-                self.left_out.append(f"not checked{where}: it does not end there, or takes much longer")
-            elif truth.is_finite and (_turns_more(rule, self.rule[0]) or _turns_more(truth, self.truth[0])):
-                self.left_out.append(f"not checked{where}: its loops turn much more often there")
-            elif truth.is_finite:
-                found[where] = probe, rule, truth
-        return found
-
-
-def _turns_more(there: Answer, here: Answer) -> bool:
-    return there.turns > OTHER_LOOP * here.turns + 2
+def answers(case: Case, batch: int = BATCH) -> Answers:
+    """The answers at the arguments."""
+    return Answers(case, Runner(case.options.timeout, batch), case.probe(case.base))
 
 
 def once(question: Callable[Concatenate[Answers, P], T]) -> Callable[Concatenate[Answers, P], T]:
@@ -189,3 +157,29 @@ def once(question: Callable[Concatenate[Answers, P], T]) -> Callable[Concatenate
         return seen.known[question, args]
 
     return asked
+
+
+@once
+def elsewhere(seen: Answers) -> list[Answers]:
+    """Points elsewhere where the function is one, with rule and autodiff: it is finite and ends there.
+
+    A loop that turns much more often than at the arguments has not converged, or runs into its cap.
+    """
+    case, found = seen.case, list[Answers]()
+    points = case.options.points(case.subject, seen.probe, case.rng("domain")) if case.base else {}
+    probes = list(points.values())
+    pairs = zip(seen.ask(probes, case.base, needed=False), seen.true(probes, needed=False), strict=True)
+    for (where, probe), (rule, truth) in zip(points.items(), pairs, strict=True):
+        if not (rule.ends and truth.ends):
+            seen.left_out.append(f"not checked{where}: it does not end there, or takes much longer")
+        elif truth.is_finite and (_turns_more(rule, seen.rule) or _turns_more(truth, seen.truth)):
+            seen.left_out.append(f"not checked{where}: its loops turn much more often there")
+        elif truth.is_finite:
+            there = seen.at(probe, where)
+            there.rule, there.truth = rule, truth
+            found.append(there)
+    return found
+
+
+def _turns_more(there: Answer, here: Answer) -> bool:
+    return there.turns > OTHER_LOOP * here.turns + 2

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from funcnet.check.answers import Answers
+from funcnet.check.answers import answers
 from funcnet.check.criteria import CRITERIA, first
 from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, raised
@@ -139,7 +139,7 @@ def check_jvp(
     """
     __tracebackhide__ = True
     chosen = reference, dtypes, 1, transforms, None, domain, elsewhere, timeout, key, slack
-    seen = Answers(set_up(fun, args, Options(check_jvp, argnums, *chosen), FORWARD))
+    seen = answers(set_up(fun, args, Options(check_jvp, argnums, *chosen), FORWARD))
     return raised(first(seen, CRITERIA) or report(seen))
 
 
@@ -148,7 +148,7 @@ def _in_orders(
 ) -> Finding | Report:
     """The check of the gradient of an order, and of its own gradient as often as asked."""
     case = set_up(fun, args, options, order=order, truth=truth)
-    seen = Answers(case)
+    seen = answers(case)
     finding = first(seen, CRITERIA)
     if finding is not None:
         return finding

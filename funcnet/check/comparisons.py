@@ -18,28 +18,29 @@ from funcnet._types import Host
 from funcnet.check.answers import Answers, once
 from funcnet.check.case import Case
 from funcnet.check.noise import Comparison, cast, compare, cotangent, largest, spread, unit, untied, wide
+from funcnet.check.options import AT_ZERO
 from funcnet.check.probes import Answer, Direction, Move, Probe, at_random, equal_groups, of_group
 from funcnet.check.thresholds import AWAY, EXACT, PRODUCT, ROUGHLY, SIGNAL
 from funcnet.numerical.slopes import KNOWN, SURE, Slope, sizes
 
 
-def floor(seen: Answers, probe: Probe, answer: Answer, i: int) -> Host:
+def floor(seen: Answers, answer: Answer, i: int) -> Host:
     """What rounding of y makes of a gradient: along a smaller one, x by its size moves y by less."""
     if not seen.case.mode.is_reverse:
         return seen.case.u * np.abs(answer.ys[i])
-    total = sum(float(np.abs(g * y).sum()) for g, y in zip(probe.given, answer.ys, strict=True))
-    return seen.case.u * total / sizes(probe.xs[i])
+    total = sum(float(np.abs(g * y).sum()) for g, y in zip(seen.probe.given, answer.ys, strict=True))
+    return seen.case.u * total / sizes(seen.probe.xs[i])
 
 
 @once
 def rule_noise(seen: Answers, i: int) -> Host:
     """For each element the spread of the rule under roundings."""
-    return _spread(seen, seen.rule[0], seen.rounded, i)
+    return _spread(seen, seen.rule, seen.rounded, i)
 
 
 def _spread(seen: Answers, center: Answer, around: Sequence[Answer], i: int) -> Host:
     """A spread, without what only a tie explains: beside the gradient, or the terms of it."""
-    terms = largest(np.asarray(floor(seen, seen.probe, seen.rule[0], i))) / seen.case.u
+    terms = largest(np.asarray(floor(seen, seen.rule, i))) / seen.case.u
     sigma = spread(center.found[i], [one.found[i] for one in around])
     return untied(sigma, max(largest(center.found[i]), terms))
 
@@ -47,15 +48,20 @@ def _spread(seen: Answers, center: Answer, around: Sequence[Answer], i: int) -> 
 @once
 def zero(seen: Answers, i: int) -> Host:
     """For each element that autodiff does not tell from 0, what a 0 is known to there; else 0."""
-    own, true = rule_noise(seen, i), _spread(seen, seen.truth[0], seen.moved, i)
-    noise = np.maximum(np.maximum(own, true), floor(seen, seen.probe, seen.rule[0], i))
-    return np.where(np.abs(wide(seen.truth[0].found[i])) <= seen.case.slack * true, noise, 0)
+    own, true = rule_noise(seen, i), _spread(seen, seen.truth, seen.moved, i)
+    noise = np.maximum(np.maximum(own, true), floor(seen, seen.rule, i))
+    return np.where(np.abs(wide(seen.truth.found[i])) <= seen.case.slack * true, noise, 0)
 
 
 @once
-def compared(seen: Answers, i: int) -> Comparison:
-    """The gradient at the arguments beside autodiff's."""
-    case, found, truth = seen.case, seen.rule[0].found[i], seen.truth[0].found[i]
+def compared(seen: Answers) -> list[Comparison]:
+    """The gradient beside autodiff's, array by array."""
+    compare_one = _at_the_arguments if seen.here is None else _elsewhere
+    return [compare_one(seen, i) for i in range(len(seen.truth.found))]
+
+
+def _at_the_arguments(seen: Answers, i: int) -> Comparison:
+    case, found, truth = seen.case, seen.rule.found[i], seen.truth.found[i]
     sigma = spread(truth, [one.found[i] for one in seen.moved])
     if case.base is not None:
         sigma = untied(sigma, largest(truth))
@@ -66,25 +72,15 @@ def compared(seen: Answers, i: int) -> Comparison:
     return compare(found, truth, sigma, dtype, case.slack, relative, zero(seen, i))
 
 
-@once
-def terms(seen: Answers, i: int) -> Host:
-    """For each element that is 0 at the arguments, the size of the terms which cancel in it."""
-    one, noise = compared(seen, i), zero(seen, i)
-    vanishes = np.maximum(np.abs(one.found), np.abs(one.truth)) <= seen.case.slack * noise
-    return np.where(vanishes, noise / seen.case.u, 0)
-
-
-def roughly(seen: Answers, rule: Answer, truth: Answer, near: Sequence[Comparison] = ()) -> list[Comparison]:
-    """The gradient elsewhere: of the noise nothing is known, only errors beside the largest elements count.
-
-    Those of the comparisons `near` are among them.
-    """
-    allowed, found = max(ROUGHLY, seen.case.exact if seen.case.by_differences else 0), []
-    for i, x in enumerate(truth.found):
-        size = max([largest(x), *(largest(one.truth) for one in near[i : i + 1])])
-        sigma = allowed * size + EXACT * largest(terms(seen, i))
-        found.append(compare(rule.found[i], x, sigma, "float32", 1.0))
-    return found
+def _elsewhere(seen: Answers, i: int) -> Comparison:
+    """Of the noise nothing is known: errors beside the largest elements count, and the terms of a 0."""
+    case, here, found, truth = seen.case, seen.here or seen, seen.rule.found[i], seen.truth.found[i]
+    size = max(map(largest, (truth, here.truth.found[i], here.rule.found[i])))
+    allowed = max(ROUGHLY, case.exact if case.by_differences else 0)
+    sigma = allowed * size + EXACT * largest(zero(here, i)) / case.u
+    if seen.where == AT_ZERO:
+        truth = np.where(np.isfinite(found), found, truth)
+    return compare(found, truth, sigma, "float32", 1.0)
 
 
 def beside(seen: Answers, probe: Probe, use: str) -> Probe:
@@ -171,13 +167,13 @@ def along(seen: Answers) -> list[Along]:
 
 def slopes_along(seen: Answers, moves: Sequence[Move]) -> list[Along]:
     """The gradient along directions."""
-    case, rule, vs = seen.case, seen.rule[0], [v for *_, v in moves]
+    case, rule, vs = seen.case, seen.rule, [v for *_, v in moves]
     given, found = case.widened(seen.probe).given, [rule.found] * len(moves)
     if not case.mode.is_reverse:
         given = tuple(cotangent(y, case.rng(f"weights {k}")) for k, y in enumerate(rule.ys))
         answers = seen.ask([Probe(seen.probe.xs, cast(v, seen.probe.xs)) for v in vs], case.base)
-        found = [one.found if one else rule.found for one in answers]
-    slopes = seen.slopes(seen.probe, [(given, v) for v in vs])
+        found = [one.found if one.ends else rule.found for one in answers]
+    slopes = seen.slopes([(given, v) for v in vs])
     return [
         Along(case, v, one, v if case.mode.is_reverse else given, slope, i, how)
         for (i, how, v), one, slope in zip(moves, found, slopes, strict=True)

@@ -24,12 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.check import words
-from funcnet.check.answers import Answers
+from funcnet.check.answers import Answers, elsewhere
 from funcnet.check.case import Case
-from funcnet.check.comparisons import along, beside, floor, roughly, zero
-from funcnet.check.disputes import rulings, rulings_elsewhere
+from funcnet.check.comparisons import along, beside, compared, floor, zero
+from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, finding, sentence
-from funcnet.check.laws import eager, linear, one_alone, outputs, sharded, vmapped
+from funcnet.check.laws import does_not_end, eager, linear, one_alone, outputs, sharded, vmapped
 from funcnet.check.precision import dtypes, shorts
 from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
@@ -82,16 +82,12 @@ def integers_have_none(case: Case, seen: Answers) -> Finding | None:
 
 def ends(case: Case, seen: Answers) -> Finding | None:
     """Every loop ends at the arguments."""
-    if seen.ends:
-        return None
-    summary = f"a loop in it does not end at these arguments in {case.options.timeout:g} seconds"
-    advice = "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"
-    return finding(case, "VACUOUS", summary, ("do", advice))
+    return None if seen.ends else does_not_end(case, "at these arguments")
 
 
 def finite(case: Case, seen: Answers) -> Finding | None:
     """The function is finite at the arguments."""
-    if seen.truth[0].is_finite:
+    if seen.truth.is_finite:
         return None
     refusal = seen.runner.patience.refusal
     lines = [] if refusal is None else [("callback", f"raised {sentence(refusal)}")]
@@ -101,7 +97,8 @@ def finite(case: Case, seen: Answers) -> Finding | None:
 
 def derivative(case: Case, seen: Answers) -> Finding | None:
     """At the arguments, and elsewhere in its domain, it is what autodiff and differences say."""
-    return words.lost(rulings(seen)) or words.lost(rulings_elsewhere(seen))
+    here = words.lost(rulings(seen))
+    return here or next(filter(None, (words.lost(rulings(there)) for there in elsewhere(seen))), None)
 
 
 def slopes(case: Case, seen: Answers) -> Finding | None:
@@ -137,7 +134,7 @@ def signal(case: Case, seen: Answers) -> Finding | None:
     """No gradient vanishes here that does not vanish everywhere: a wrong rule would pass."""
     if not case.mode.is_reverse:
         return None
-    answers = [*seen.truth, *(truth for _, _, truth in seen.elsewhere.values())]
+    answers = [one.truth for one in (seen, *elsewhere(seen))]
     for i, (ruling, depends) in enumerate(zip(rulings(seen), case.primal.depends(), strict=True)):
         one = ruling.compared
         if not depends or one.truth.size == 0 or any(line.moves(i) for line in along(seen)):
@@ -150,15 +147,16 @@ def signal(case: Case, seen: Answers) -> Finding | None:
 
 def _vanishes_everywhere(seen: Answers, i: int) -> bool:
     """Whether the i-th gradient is 0 at random arguments too, to the rounding of the values."""
-    if seen.case.u > COARSE or not any(y.size for y in seen.truth[0].ys):
+    if seen.case.u > COARSE or not any(y.size for y in seen.truth.ys):
         return False
     point, rng = seen.case.widened(seen.probe), seen.case.rng("anywhere")
-    probe = Probe(tuple((x + rng.normal(size=x.shape)).astype(x.dtype) for x in point.xs), point.given)
-    (answer,) = seen.true([probe])
-    if answer is None or not answer.is_finite:
+    there = seen.at(
+        Probe(tuple((x + rng.normal(size=x.shape)).astype(x.dtype) for x in point.xs), point.given)
+    )
+    if not (there.truth.ends and there.truth.is_finite):
         return False
-    allowed = seen.case.slack * np.maximum(floor(seen, probe, answer, i), zero(seen, i))
-    return bool((np.abs(answer.found[i]) <= allowed).all())
+    allowed = seen.case.slack * np.maximum(floor(there, there.truth, i), zero(seen, i))
+    return bool((np.abs(there.truth.found[i]) <= allowed).all())
 
 
 def short(case: Case, seen: Answers) -> Finding | None:
@@ -221,8 +219,5 @@ def _explained(seen: Answers, finding: Finding) -> Finding:
 
 
 def _is_right_beside(seen: Answers) -> bool:
-    probe = beside(seen, seen.probe, "apart")
-    (rule,), (truth,) = seen.ask([probe], seen.case.base), seen.true([probe])
-    if rule is None or truth is None:
-        return False
-    return not any(one.bad.any() for one in roughly(seen, rule, truth))
+    there = seen.at(beside(seen, seen.probe, "apart"))
+    return there.ends and not any(one.bad.any() for one in compared(there))

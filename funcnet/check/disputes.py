@@ -10,18 +10,16 @@ may not have come to its limit there, and a rule for that limit is no mistake th
 if the loop stops at a tolerance, and differences that know a slope cannot tell the rule from autodiff.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from funcnet._types import Host
-from funcnet.check.answers import Answers, once
-from funcnet.check.comparisons import compared, floor, roughly
+from funcnet.check.answers import Answers, elsewhere, once
+from funcnet.check.comparisons import compared, floor
 from funcnet.check.finding import element
 from funcnet.check.noise import Comparison, largest, wide
-from funcnet.check.options import AT_ZERO
-from funcnet.check.probes import Answer, Probe, ended
+from funcnet.check.probes import ended
 from funcnet.check.thresholds import COARSE, DECIDES, ELSEWHERE, OF_LARGEST, ROUGHLY
 from funcnet.numerical.slopes import BY_DIFFERENCES, Slope
 
@@ -31,21 +29,13 @@ class Dispute:
     """A gradient on which rule and autodiff disagree, and the slopes that decide it.
 
     Attributes:
-        probe: the point and the upstream gradient, in the precision of the oracles.
-        compared: for each x the rule's gradient beside autodiff's; `i` is the one in dispute.
-        truth: autodiff's answer, `near` those at points beside the probe, at which ties are broken.
-        where: which point that is, if not the arguments.
+        seen: the answers at the point where they do; `i` says which of the gradients it is.
         weights: the direction in which the two differ, `slope` the slope along it.
         worst: the slope along the worst element alone, `turned` along i times it, of a complex one.
     """
 
     seen: Answers
-    probe: Probe
-    compared: Sequence[Comparison]
     i: int
-    truth: Answer
-    near: Sequence[Answer]
-    where: str
     weights: Host
     slope: Slope
     worst: Slope
@@ -54,17 +44,18 @@ class Dispute:
     @property
     def one(self) -> Comparison:
         """The gradient in dispute."""
-        return self.compared[self.i]
+        return compared(self.seen)[self.i]
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether that is a point which the check has chosen."""
-        return bool(self.where) and self.where in self.seen.elsewhere
+        """Whether the point is one which the check has chosen."""
+        return self.seen.here is not None and self.seen in elsewhere(self.seen.here)
 
     @property
     def size(self) -> float:
         """How far differences moved the worst element."""
-        sizes = self.seen.case.mode.sizes(self.probe, self.i)
+        case = self.seen.case
+        sizes = case.mode.sizes(case.widened(self.seen.probe), self.i)
         return float(np.broadcast_to(sizes, self.one.truth.shape)[self.one.worst])
 
 
@@ -82,39 +73,14 @@ class Ruling:
 
 @once
 def rulings(seen: Answers) -> list[Ruling]:
-    """Who is right at the arguments."""
-    beside = [compared(seen, i) for i in range(len(seen.rule[0].found))]
-    return rulings_at(seen, seen.probe, beside, seen.truth[0], seen.moved, "")
-
-
-@once
-def rulings_elsewhere(seen: Answers) -> list[Ruling]:
-    """Who is right elsewhere, roughly."""
-    found: list[Ruling] = []
-    settled = [ruling.compared for ruling in rulings(seen)]
-    for where, (probe, rule, truth) in seen.elsewhere.items():
-        at_point = roughly(seen, rule, truth, settled)
-        if where == AT_ZERO:
-            at_point = [
-                replace(one, truth=np.where(np.isfinite(one.found), one.found, one.truth)) for one in at_point
-            ]
-        found += rulings_at(seen, probe, at_point, truth, (), where)
-    return found
-
-
-def rulings_at(
-    seen: Answers, probe: Probe, ones: Sequence[Comparison], truth: Answer, near: Sequence[Answer], where: str
-) -> list[Ruling]:
-    """A ruling on each gradient, see `Dispute`."""
-    probe, mode = seen.case.widened(probe), seen.case.mode
+    """Who is right at a point about each of the gradients, see `Dispute`."""
+    probe, mode, ones = seen.case.widened(seen.probe), seen.case.mode, compared(seen)
     wrong = {i: _weights(one, mode.sizes(probe, i)) for i, one in enumerate(ones) if one.bad.any()}
-    pairs = [mode.pair(probe, truth.ys, i, weights) for i, three in wrong.items() for weights in three]
-    slopes = iter(seen.slopes(probe, pairs))
+    pairs = [mode.pair(probe, seen.truth.ys, i, weights) for i, three in wrong.items() for weights in three]
+    slopes = iter(seen.slopes(pairs))
     rulings = list(map(Ruling, ones))
     for i, (weights, *_) in wrong.items():
-        along = next(slopes), next(slopes), next(slopes)
-        dispute = Dispute(seen, probe, ones, i, truth, near, where, weights, *along)
-        rulings[i] = _ruling(dispute)
+        rulings[i] = _ruling(Dispute(seen, i, weights, next(slopes), next(slopes), next(slopes)))
     return rulings
 
 
@@ -143,15 +109,15 @@ def _ruling(dispute: Dispute) -> Ruling:
 
 def _decide(dispute: Dispute) -> str | tuple[str, str]:
     """Why the rule is right after all, or the verdict on it and a summary."""
-    one, slope, case, where = dispute.one, dispute.slope, dispute.seen.case, dispute.where
+    one, slope, case, where = dispute.one, dispute.slope, dispute.seen.case, dispute.seen.where
     place = element(case.name(dispute.i), one.worst)
     rule, autodiff = ((g * dispute.weights)[one.bad].sum().real for g in (one.found, one.truth))
-    known, elsewhere = slope.is_known or slope.kink, dispute.is_elsewhere
+    known, chosen = slope.is_known or slope.kink, dispute.is_elsewhere
     asked_here = case.options.domain is not None or tuple(case.options.elsewhere) != ELSEWHERE
-    if elsewhere and not asked_here and case.own_rules and case.primal.iterates():
+    if chosen and not asked_here and case.own_rules and case.primal.iterates():
         return f"autodiff and rule differ{where}, where the loop in it may not have converged"
     if not np.isfinite(rule):
-        if (np.isfinite(autodiff) and (known or not elsewhere)) or dispute.worst.is_known:
+        if (np.isfinite(autodiff) and (known or not chosen)) or dispute.worst.is_known:
             return "CONTRACT", "the gradient is not finite where the function is"
         return "not finite where the function is; the differences find no slope there either"
     if not (known or np.isfinite(one.truth[one.bad]).any()):
@@ -162,7 +128,7 @@ def _decide(dispute: Dispute) -> str | tuple[str, str]:
     sure = bool(np.isfinite(slope.error)) and not slope.error >= DECIDES * abs(rule - autodiff)
     alike = possible and not slope.kink and slope.admits(autodiff, slope.tolerance)
     is_of_a_limit = case.own_rules > 0 and case.primal.stops_itself() and known and alike and not sure
-    if is_of_a_limit or (where and (alike or not sure or (elsewhere and not known))):
+    if is_of_a_limit or (where and (alike or not sure or (chosen and not known))):
         return f"autodiff and rule differ{where}, and the differences cannot tell who is right"
     if possible and sure and not alike:
         if slope.kink:
@@ -180,16 +146,17 @@ def _decide(dispute: Dispute) -> str | tuple[str, str]:
 def _is_below_rounding(dispute: Dispute) -> bool:
     """Whether all of this gradient, by either, moves the function by less than its rounding."""
     seen, one = dispute.seen, dispute.one
-    allowed = seen.case.slack * floor(seen, dispute.probe, dispute.truth, dispute.i)
+    allowed = seen.case.slack * floor(seen, seen.truth, dispute.i)
     return seen.case.u <= COARSE and bool((np.maximum(np.abs(one.found), np.abs(one.truth)) <= allowed).all())
 
 
 def _is_between_neighbours(dispute: Dispute) -> bool:
     """Whether the gradient lies among those at the points around, as that of a sort does at a tie."""
     one = dispute.one
-    if not dispute.near or np.iscomplexobj(one.found):
+    near = [] if np.iscomplexobj(one.found) else dispute.seen.moved
+    if not near:
         return False
-    around = np.array([wide(answer.found[dispute.i]) for answer in dispute.near])
+    around = np.array([wide(answer.found[dispute.i]) for answer in near])
     margin = ROUGHLY * np.abs(around).max()
     low, high = around.min(axis=0) - margin, around.max(axis=0) + margin
     return bool(((low <= one.found) & (one.found <= high))[one.bad].all())
@@ -199,6 +166,6 @@ def _has_a_second_opinion(dispute: Dispute) -> bool:
     """Whether the other autodiff, by the rules of funcnet or those of JAX, sides with the rule."""
     one, case = dispute.one, dispute.seen.case
     autodiff = next((one for one in case.mode.autodiff if one is not case.autodiff), case.mode.slow)
-    others = ended(dispute.seen.true([dispute.probe], case.mode.answer(case.primal, autodiff)))
+    others = ended(dispute.seen.true([dispute.seen.probe], case.mode.answer(case.primal, autodiff)))
     differences = [np.abs(one.found - wide(other.found[dispute.i])) for other in others]
     return any((difference <= one.tolerance)[one.bad].all() for difference in differences)

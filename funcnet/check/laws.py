@@ -23,22 +23,22 @@ from funcnet._compiled import compiled
 from funcnet._types import Host
 from funcnet.bounded.rows import stacked
 from funcnet.check import words
-from funcnet.check.answers import Answers
+from funcnet.check.answers import Answers, elsewhere, once
 from funcnet.check.case import REFUSES, Case
 from funcnet.check.comparisons import compared, floor, rule_noise, zero
 from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.hints import of_nonlinear
-from funcnet.check.noise import compare, largest, spread, unit, wide
+from funcnet.check.noise import cast, compare, cotangent, largest, spread, unit, wide
 from funcnet.check.primal import sees_zeros
-from funcnet.check.probes import Answer
-from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, OF_LARGEST, SLACK, SUMS
+from funcnet.check.probes import Answer, Probe
+from funcnet.check.thresholds import EXACT, FACTORS, LEAVES, OF_LARGEST, POWER, SLACK, SUMS
 
 _ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
 
 
 def outputs(case: Case, seen: Answers) -> Finding | None:
     """The forward pass returns what the function returns, and the function what its reference does."""
-    return other_result(seen, seen.rule[0], seen.truth[0], seen.moved)
+    return other_result(seen, seen.rule, seen.truth, seen.moved)
 
 
 def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[Answer]) -> Finding | None:
@@ -56,18 +56,41 @@ def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[An
             one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
             if one.differs:
                 name = "y" if len(ys) == 1 else f"y[{i}]"
-                return finding(case, "CONTRACT", what, *words.worst(one, name))
+                return finding(case, "CONTRACT", what, *words.worst_element(one, name))
     return None
+
+
+@once
+def multiples(seen: Answers) -> list[tuple[Probe, Answer]]:
+    """ȳ₁ twice, ȳ₂, α ȳ₁ + β ȳ₂, 0, and ȳ₁ far up, and far down with the other sign."""
+    case, rng, first = seen.case, seen.case.rng("linear"), seen.probe.given
+    scales = [np.abs(wide(one)) if not case.mode.is_reverse else 1.0 for one in first]
+    second = cast((cotangent(y, rng) * scale for y, scale in zip(first, scales, strict=True)), first)
+    up = _power(seen)
+    factors = (1.0, 0.0), (1.0, 0.0), (0.0, 1.0), FACTORS, (0.0, 0.0), (up, 0.0), (-1 / up, 0.0)
+    sums = [[m * y + n * z for y, z in zip(first, second, strict=True)] for m, n in factors]
+    probes = [Probe(seen.probe.xs, cast(one, first)) for one in sums]
+    return list(zip(probes, seen.ask(probes, case.base), strict=True))
+
+
+def _power(seen: Answers) -> float:
+    """2⁴⁰, or less where a short dtype would overflow."""
+    types = (*seen.case.traced(seen.case.base).ys, *seen.probe.xs)
+    exponents = [jnp.finfo(kind).maxexp for kind in (seen.case.grain, *(y.dtype for y in types))]
+    return 2.0 ** min(POWER, min(exponents) // 4)
 
 
 def linear(case: Case, seen: Answers) -> Finding | None:
     """It is linear in the upstream gradient, and the same when it is repeated."""
+    if not all(one.ends for _, one in multiples(seen)):
+        return does_not_end(case, f"for {case.mode.given} of all sizes")
     return next(filter(None, _nonlinear(case, seen)), None)
 
 
 def _nonlinear(case: Case, seen: Answers) -> Iterator[Finding | None]:
-    first, again, second, sums, nothing, large, small = (list(map(wide, one.found)) for one in seen.rule)
-    given, found, (a, b), up = case.mode.given, case.mode.found, FACTORS, seen.power
+    answers = [list(map(wide, one.found)) for _, one in multiples(seen)]
+    first, again, second, sums, nothing, large, small = answers
+    given, found, (a, b), up = case.mode.given, case.mode.found, FACTORS, _power(seen)
     for i, (one, other) in enumerate(zip(first, again, strict=True)):
         if not np.array_equal(one, other, equal_nan=True):
             summary = "the same call gives another gradient when it is repeated"
@@ -82,7 +105,7 @@ def _nonlinear(case: Case, seen: Answers) -> Iterator[Finding | None]:
             yield _not_linear(seen, i, what, x, np.zeros_like(x))
     for i, whole in enumerate(first):
         one, two = a * whole, b * second[i]
-        noise = rule_noise(seen, i) + floor(seen, seen.probe, seen.rule[0], i)
+        noise = rule_noise(seen, i) + floor(seen, seen.rule, i)
         least = SLACK * float(jnp.finfo(case.types(case.base)[i].dtype).tiny)
         what = f"{found}(α {given}₁ + β {given}₂) is not α {found}({given}₁) + β {found}({given}₂)"
         size, zero = np.abs(one) + np.abs(two), 4 * case.slack * noise + least
@@ -106,7 +129,7 @@ def _apart(
 
 
 def _not_linear(seen: Answers, i: int, what: str, found: Host, expected: Host) -> Finding:
-    guess, summary = of_nonlinear(found, expected, seen.rule[0].turns > 0), f"not linear: {what}"
+    guess, summary = of_nonlinear(found, expected, seen.rule.turns > 0), f"not linear: {what}"
     one = compare(found, expected, 0.0, "float64", 1.0)
     return words.differs(seen.case, "NONLINEAR", summary, i, one, "linear would be", guess)
 
@@ -114,6 +137,13 @@ def _not_linear(seen: Answers, i: int, what: str, found: Host, expected: Host) -
 def _does_not_run(case: Case, how: str, error: Exception, advice: str) -> Finding:
     what = f"the rule does not run {how}"
     return finding(case, "CONTRACT", what, ("error", sentence(error)), ("do", advice))
+
+
+def does_not_end(case: Case, where: str) -> Finding:
+    """A loop goes on, so that there is nothing to check."""
+    summary = f"a loop in it does not end {where} in {case.options.timeout:g} seconds"
+    advice = "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"
+    return finding(case, "VACUOUS", summary, ("do", advice))
 
 
 def eager(case: Case, seen: Answers) -> Finding | None:
@@ -127,15 +157,15 @@ def eager(case: Case, seen: Answers) -> Finding | None:
         except REFUSES as error:
             advice = "make it run eagerly too, or leave jit out of transforms"
             return _does_not_run(case, "without jit", error, advice)
-    return _another(seen, "without jit the gradient is another than under jit", found, seen.rule[0].found)
+    return _another(seen, "without jit the gradient is another than under jit", found, seen.rule.found)
 
 
 def vmapped(case: Case, seen: Answers) -> Finding | None:
     """The gradient under vmap is that of each example."""
     if "vmap" not in case.options.transforms or seen.is_late("under vmap"):
         return None
-    elsewhere = [(probe, rule) for probe, rule, _ in seen.elsewhere.values()]
-    examples = [(seen.probes[k], seen.rule[k]) for k in (0, 2)] + elsewhere[:1]
+    there = [(one.probe, one.rule) for one in elsewhere(seen)]
+    examples = [pair for pair in (*multiples(seen)[1:3], *there[:1]) if pair[1].ends]
     xs, given = stacked([(probe.xs, probe.given) for probe, _ in examples])
     try:
         with case.at(case.base):
@@ -155,7 +185,7 @@ def _another(
     """What is wrong if a gradient is not as expected, by its noise and 8 roundings of its largest."""
     for i, (one, other) in enumerate(zip(map(np.asarray, found), expected, strict=True)):
         kind = seen.case.coarser(one.dtype)
-        sigma = compared(seen, i).noise + SLACK * unit(kind) * largest(other) + zero(seen, i)
+        sigma = compared(seen)[i].noise + SLACK * unit(kind) * largest(other) + zero(seen, i)
         beside = compare(one, other, sigma, kind, seen.case.slack, EXACT)
         if beside.differs:
             return words.differs(seen.case, verdict, summary, i, beside, *told)
@@ -194,7 +224,7 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
         with case.at(case.base):
             (one,) = seen.run(partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
         summary, told = f"it is another where {what}", ("with all of them", _ADDS_NOTHING)
-        if one and (found := _another(seen, summary, one.found, seen.rule[0].found, "WRONG", *told)):
+        if one.ends and (found := _another(seen, summary, one.found, seen.rule.found, "WRONG", *told)):
             return found
     return None
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from funcnet._errors import GradientError
 from funcnet._types import Host
-from funcnet.check.answers import Answers
+from funcnet.check.answers import Answers, answers
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import ends, first, typed
@@ -142,7 +142,7 @@ def _in_orders(
     loss: Callable, args: Sequence[Any], options: Options, order: int = 1
 ) -> GradientReport | Finding:
     case = set_up(loss, args, options, order=order)
-    outcome = _checked(case, Answers(case, alone=True))
+    outcome = _checked(case, answers(case, batch=1))
     if order == options.order or isinstance(outcome, Finding):
         return outcome
     again = _in_orders(_product(case), args, options, order + 1)
@@ -175,7 +175,7 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
         )
     point = case.widened(seen.probe)
     moves = at_random(point.xs, case.rng("directions"))
-    for i, x_bar in enumerate(seen.rule[0].found):
+    for i, x_bar in enumerate(seen.rule.found):
         places = _elements(x_bar, case.rng(f"elements {i}"))
         moves += [(i, "", one_element(point.xs, i, place)) for place in places]
     along = slopes_along(seen, moves)

@@ -8,7 +8,7 @@ import numpy as np
 
 from funcnet._errors import ParameterError
 from funcnet.check import words
-from funcnet.check.answers import Answers, once
+from funcnet.check.answers import Answers, answers, once
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import ends, first, integers_have_none, typed
@@ -42,7 +42,7 @@ def check_contract(fun: Callable, *args: Any) -> None:
     """
     __tracebackhide__ = True
     owed = typed, integers_have_none, ends, outputs, eager, vmapped
-    raised(first(Answers(set_up(fun, args, Options(check_contract))), owed))
+    raised(first(answers(set_up(fun, args, Options(check_contract))), owed))
 
 
 def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
@@ -75,7 +75,7 @@ def check_linear(fun: Callable, *args: Any, key: Any = 0) -> None:
         'NONLINEAR'
     """
     __tracebackhide__ = True
-    raised(first(Answers(set_up(fun, args, Options(check_linear, elsewhere=(), key=key))), (ends, linear)))
+    raised(first(answers(set_up(fun, args, Options(check_linear, elsewhere=(), key=key))), (ends, linear)))
 
 
 def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
@@ -106,7 +106,7 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
         True
     """
     __tracebackhide__ = True
-    seen = Answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
+    seen = answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
     return raised(first(seen, (ends, _is_slope)) or _along(seen).slope)
 
 

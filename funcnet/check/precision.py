@@ -15,11 +15,12 @@ import numpy as np
 
 from funcnet.check import words
 from funcnet.check.answers import Answers, once
-from funcnet.check.comparisons import beside, roughly, terms
-from funcnet.check.disputes import rulings, rulings_at
+from funcnet.check.comparisons import beside, zero
+from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding
 from funcnet.check.laws import other_result
 from funcnet.check.noise import Comparison, compare, spread, unit, wide
+from funcnet.check.primal import Primal
 from funcnet.check.probes import Answer, Probe, ended, equal_groups
 
 
@@ -27,13 +28,12 @@ from funcnet.check.probes import Answer, Probe, ended, equal_groups
 class Short:
     """A gradient in a short dtype, None for that of the arguments, beside the true one, if it was compared.
 
-    `finding` is what is wrong; the notes say why it was not compared, and what was settled.
+    `finding` is what is wrong.
     """
 
     dtype: Any
     compared: Sequence[Comparison] = ()
     finding: Finding | None = None
-    notes: tuple[str, ...] = ()
 
 
 def dtypes(seen: Answers) -> list[Any]:
@@ -66,32 +66,34 @@ def _short(seen: Answers, dtype: Any) -> Short:
 def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
     """Compare the two at one point; aside, where arguments have lost their structure, with nothing else."""
     case, kind = seen.case, probe.xs[0].dtype
-    (answer,), (truth,) = seen.ask([probe], dtype), seen.true([probe])
-    (rule,) = seen.ask([case.widened(probe)], case.base) if case.base is not None else [truth]
-    if answer is None or rule is None or truth is None:
-        return Short(dtype, notes=(f"not checked in {kind}: a loop in it does not end there",))
-    if why := _elsewhere(seen, answer, truth):
-        return Short(dtype, notes=(f"not checked in {kind}: {why}",))
-    draws = case.draws(probe, str(kind))
-    around = ended(seen.true(draws, needed=False))
-    clouds = [(truth, around)]
+    there = seen.at(case.widened(probe), f", at the arguments rounded to {kind}")
+    there.draws = case.draws(probe, str(kind))
+    if case.base is None:
+        there.rule = there.truth
+    (answer,) = seen.ask([probe], dtype)
+    if why := _unseen(case.primal, answer, there):
+        seen.left_out += [f"not checked in {kind}: {why}"] * (not aside)
+        return Short(dtype)
+    clouds = [(there.truth, there.moved)]
     if case.primal.stops_itself():
-        clouds.append((answer, ended(seen.ask([one.like(probe) for one in draws], dtype, needed=False))))
+        around = seen.ask([one.like(probe) for one in there.draws], dtype, needed=False)
+        clouds.append((answer, ended(around)))
     if case.base is not None and any(ruling.note for ruling in rulings(seen)):
-        clouds.append((rule, ended(seen.ask(draws, case.base, needed=False))))
-    if other := other_result(seen, answer, truth, around):
+        clouds.append((there.rule, there.rounded))
+    if other := other_result(seen, answer, there.truth, there.moved):
         return Short(dtype, finding=other)
-    where, beside_truth = f", at the arguments rounded to {kind}", roughly(seen, rule, truth)
-    ruled = [] if aside else rulings_at(seen, probe, beside_truth, truth, around, where)
-    notes = tuple(ruling.note for ruling in ruled)
-    compared = _compared(seen, answer, rule, clouds)
+    ruled = [] if aside else rulings(there)
+    seen.left_out += [ruling.note for ruling in ruled]
+    compared = _compared(seen, answer, there.rule, clouds)
     off = (words.unstable(case, i, one, dtype) for i, one in enumerate(compared) if one.bad.any())
-    return Short(dtype, compared, words.lost(ruled) or next(off, None), notes)
+    return Short(dtype, compared, words.lost(ruled) or next(off, None))
 
 
-def _elsewhere(seen: Answers, answer: Answer, truth: Answer) -> str:
+def _unseen(primal: Primal, answer: Answer, there: Answers) -> str:
     """Why a result in a short dtype has nothing to do with that in float64, if it has not."""
-    primal, pairs = seen.case.primal, list(zip(map(wide, answer.ys), truth.ys, strict=True))
+    if not (answer.ends and there.rule.ends and there.truth.ends):
+        return "a loop in it does not end there"
+    pairs = list(zip(map(wide, answer.ys), there.truth.ys, strict=True))
     if not all(np.isfinite(y).all() for y, _ in pairs):
         return "the function overflows there"
     if all(np.allclose(y, other, rtol=0.1) for y, other in pairs):
@@ -116,6 +118,6 @@ def _compared(
         sigma = functools.reduce(np.maximum, spreads)
         expected = wide(rule.found[i])
         expected = np.where(np.isfinite(expected), expected, truth.found[i])
-        zero = unit(x.dtype) * terms(seen, i)
-        found.append(compare(x, expected, sigma, x.dtype, seen.case.slack, zero=zero))
+        least = unit(x.dtype) / seen.case.u * zero(seen, i)
+        found.append(compare(x, expected, sigma, x.dtype, seen.case.slack, zero=least))
     return found

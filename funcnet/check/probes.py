@@ -49,13 +49,14 @@ class Probe:
 class Answer:
     """What a function says at a probe: f(x), the y of its forward pass, and its gradient or tangent.
 
-    `turns` counts those of its loops.
+    `turns` counts those of its loops, if it `ends`; if not, the rest means nothing.
     """
 
     ys: tuple[Host, ...]
     forward: tuple[Host, ...]
     found: tuple[Host, ...]
     turns: int = 0
+    ends: bool = True
 
     @property
     def is_finite(self) -> bool:
@@ -63,9 +64,9 @@ class Answer:
         return all(np.isfinite(y).all() for y in self.ys)
 
 
-def ended(answers: Iterable[Answer | None]) -> list[Answer]:
+def ended(answers: Iterable[Answer]) -> list[Answer]:
     """Those that came to an end."""
-    return [one for one in answers if one is not None]
+    return [one for one in answers if one.ends]
 
 
 @dataclass(frozen=True)

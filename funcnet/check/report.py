@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from funcnet.check.answers import Answers
+from funcnet.check.answers import Answers, elsewhere
 from funcnet.check.case import Case
-from funcnet.check.disputes import rulings, rulings_elsewhere
+from funcnet.check.disputes import rulings
 from funcnet.check.noise import Comparison, largest
 from funcnet.check.precision import shorts
 from funcnet.kept.residuals import Residuals, residuals
@@ -109,8 +109,8 @@ def report(seen: Answers) -> Report:
     case, own, short = seen.case, rulings(seen), shorts(seen)
     compared = [(case.base, [one.compared for one in own]), *((one.dtype, one.compared) for one in short)]
     rows = [_row(case, i, one, dtype) for dtype, ones in compared for i, one in enumerate(ones)]
-    notes = [*case.notes, *seen.left_out, *(ruling.note for ruling in (*own, *rulings_elsewhere(seen)))]
-    notes += [note for one in short for note in one.notes]
+    ruled = [*own, *(ruling for there in elsewhere(seen) for ruling in rulings(there))]
+    notes = [*case.notes, *(ruling.note for ruling in ruled), *seen.left_out]
     flat = functools.partial(case.flat, case.subject.rest)
     kept = residuals(flat, *case.subject.at(None)) if case.mode.is_reverse else None
     name, tried = case.subject.name, (seen.runner.asked, len(seen.runner.programs))

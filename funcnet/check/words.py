@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from funcnet.check.case import Case
-from funcnet.check.comparisons import Along
+from funcnet.check.comparisons import Along, compared
 from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number
 from funcnet.check.hints import hint
@@ -33,17 +33,21 @@ def differs(
     case: Case, verdict: str, summary: str, i: int, one: Comparison, other: str = "expected", guess: str = ""
 ) -> Finding:
     """The i-th gradient is not what it is expected to be."""
-    lines = *worst(one, case.name(i), other), *[("hint", guess)] * bool(guess)
+    lines = *worst_element(one, case.name(i), other), *[("hint", guess)] * bool(guess)
     return finding(case, verdict, summary, *lines, about=(i, case.base))
 
 
-def worst(one: Comparison, name: str, expected: str = "expected") -> list[tuple[str, str]]:
-    """The worst element and its error."""
-    place, found, other = element(name, one.worst), number(one.found[one.worst]), number(one.truth[one.worst])
-    return [("worst", f"{place}: got {found}, {expected} {other}"), ("error", error_of(one))]
+def worst_element(
+    one: Comparison, name: str, expected: str = "expected", got: str = "got", told: str = ""
+) -> list[tuple[str, str]]:
+    """The worst element, its error, and how many are off."""
+    place, found, truth = element(name, one.worst), one.found[one.worst], one.truth[one.worst]
+    values = f"{place}: {got} {number(found)}, {expected} {number(truth)}{told}"
+    off = f"{int(one.bad.sum())} of {one.bad.size} elements are off"
+    return [("worst", values), ("error", f"{_error(one)}; {off}")]
 
 
-def error_of(one: Comparison) -> str:
+def _error(one: Comparison) -> str:
     """The error of the worst element, relative and in units of the rounding noise."""
     error, truth, noise = (float(abs(part[one.worst])) for part in (one.error, one.truth, one.noise))
     if not np.isfinite(error):
@@ -66,16 +70,14 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
     if np.iscomplexobj(one.found):
         slope = slope - 1j * dispute.turned.value / size
     differences = f"{slope:.9g} ± {worst.error / size:.0e}" if np.isfinite(worst.error) else "none"
-    values = f"rule {number(one.found[one.worst])}, {oracle} {number(one.truth[one.worst])}"
     advice = "if it is not meant to be asked there, say where it lives with domain=, or elsewhere=()"
     is_our_choice = dispute.is_elsewhere and case.options.domain is None
     sides = f"slopes {worst.left / size:.6g} and {worst.right / size:.6g} to either side{_tie(dispute)}"
     return finding(
         case,
         verdict,
-        summary + dispute.where,
-        ("worst", f"{element(case.name(dispute.i), one.worst)}: {values}, differences {differences}"),
-        ("error", f"{error_of(one)}; {int(one.bad.sum())} of {one.bad.size} elements are off"),
+        summary + dispute.seen.where,
+        *worst_element(one, case.name(dispute.i), oracle, "rule", f", differences {differences}"),
         ("oracles", _oracles(dispute, oracle, slope)),
         *([("kink", sides)] if worst.kink else ()),
         ("hint", CANCELS if verdict == "UNSTABLE" else _hint(dispute)),
@@ -86,7 +88,7 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
 
 def _hint(dispute: Dispute) -> str:
     case, one = dispute.seen.case, dispute.one
-    others = [other.truth for j, other in enumerate(dispute.compared) if j != dispute.i]
+    others = [other.truth for j, other in enumerate(compared(dispute.seen)) if j != dispute.i]
     stopped = max([STOPPED * largest(one.truth), *(EXACT * largest(other) for other in others)])
     if case.primal.stops_itself() and (one.error <= stopped).all():
         slopes = "a loop that stops at a tolerance has slopes of its own, which a rule for its limit has not"
@@ -99,7 +101,7 @@ def _tie(dispute: Dispute) -> str:
     case, place = dispute.seen.case, dispute.one.worst
     if not case.mode.is_reverse:
         return ""
-    name, x = case.name(dispute.i), dispute.probe.xs[dispute.i]
+    name, x = case.name(dispute.i), dispute.seen.probe.xs[dispute.i]
     equal = np.argwhere(x == x[place])
     if len(equal) < 2:
         return f", where {element(name, place)} = {number(x[place])}"
@@ -160,7 +162,6 @@ def _moved(one: Along) -> str:
 
 def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
     """Off by more than rounding explains in a short dtype."""
-    values = f"rule {number(one.found[one.worst])}, truth {number(one.truth[one.worst])}"
     guess = CANCELS
     if not np.isfinite(one.found).all():
         guess = "an intermediate value overflows, or 0/0: scale before exp, square or divide"
@@ -171,9 +172,7 @@ def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
         case,
         "UNSTABLE" if case.base is not None else "WRONG",
         f"{known} by more than rounding explains in {case.types(dtype)[i].dtype}",
-        ("worst", f"{element(case.name(i), one.worst)}: {values}"),
-        ("error", f"{error_of(one)}; allowed are {case.slack:g}"),
-        ("off", f"{int(one.bad.sum())} of {one.bad.size} elements"),
+        *worst_element(one, case.name(i), "truth", "rule", f"; allowed are {case.slack:g} × the noise"),
         ("hint", guess),
         about=(i, dtype),
     )

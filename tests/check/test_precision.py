@@ -101,7 +101,7 @@ UNSTABLE = [
         custom(normalize, normalize_gradient(lambda x: (x * x).mean() - x.mean() ** 2)),
         FAR,
         "float32",
-        (RIGHT_IN_FLOAT64 + "float32", "× the rounding noise; allowed are 8"),
+        (RIGHT_IN_FLOAT64 + "float32", "allowed are 8 × the noise"),
     ),
     # 1 − e⁻ˣ at 1e-4 has 3 of 7 digits left; the derivative 1/(eˣ − 1) needs them all.
     (
