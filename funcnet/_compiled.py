@@ -26,6 +26,13 @@ def double() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Programs are compiled, and NaN is a number inside, whatever is switched on outside to find mistakes."""
+    with np.errstate(all="ignore"), jax.disable_jit(False), jax.debug_nans(False), jax.debug_infs(False):
+        yield
+
+
 @dataclass(frozen=True)
 class _Written:
     """A program as text, and what compiles it; two of the same text are equal."""

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet._compiled import undisturbed
 from funcnet.check import words
 from funcnet.check.answers import Answers, elsewhere
 from funcnet.check.case import Case
@@ -185,7 +186,7 @@ CRITERIA: tuple[Criterion, ...] = (
 """The whole check."""
 
 
-@np.errstate(all="ignore")  # infinities and NaN are findings, not accidents
+@undisturbed()
 def first(seen: Answers, criteria: Sequence[Criterion]) -> Finding | None:
     """The first finding of some criteria."""
     found = next(filter(None, (criterion(seen.case, seen) for criterion in criteria)), None)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from funcnet._compiled import undisturbed
 from funcnet._errors import GradientError
 from funcnet._types import Host
 from funcnet.check.answers import Answers, answers
@@ -163,7 +164,7 @@ def _product(case: Case) -> Callable:
     return functools.wraps(case.subject.fun)(product)
 
 
-@np.errstate(all="ignore")
+@undisturbed()
 def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
     if lost := first(seen, (typed, ends)):
         return lost

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.errors import ConcretizationTypeError, TracerArrayConversionError, TracerIntegerConversionError
 
-from funcnet._compiled import compiled, double
+from funcnet._compiled import compiled, double, undisturbed
 from funcnet._errors import ParameterError
 from funcnet.check.case import REFUSES, Case
 from funcnet.check.finding import sentence
@@ -23,6 +23,7 @@ from funcnet.check.probes import FORWARD, REVERSE, Mode
 from funcnet.check.subject import Subject, subject
 
 
+@undisturbed()
 def set_up(
     fun: Callable,
     args: Sequence[Any],

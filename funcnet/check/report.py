@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from funcnet._compiled import undisturbed
 from funcnet.check.answers import Answers, elsewhere
 from funcnet.check.case import Case
 from funcnet.check.disputes import rulings
@@ -103,7 +102,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return shape, row.dtype, f"{row.error:.2g}", f"{row.relative:.1e}", f"{row.smallest:.1e}"
 
 
-@np.errstate(all="ignore")
+@undisturbed()
 def report(seen: Answers) -> Report:
     """What was measured."""
     case, own, short = seen.case, rulings(seen), shorts(seen)

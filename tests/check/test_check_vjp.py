@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from funcnet import VJPCheckError, check_vjp
+from funcnet import VJPCheckError, check_gradient, check_vjp
 from funcnet._errors import ParameterError
 from tests.check.functions import (
     LAYER,
@@ -262,6 +262,20 @@ def test_no_setting_is_changed(function, wide):
             assert function is not sine
         assert dict(jax.config.values) == before
         assert jnp.zeros(()).dtype == (jnp.float64 if wide else jnp.float32)
+
+
+@pytest.mark.parametrize("setting", [jax.disable_jit, jax.debug_nans, jax.debug_infs])
+def test_settings_that_look_for_mistakes_do_not_stop_a_check(setting):
+    """At eight times the arguments some logarithms are of 0, and some of negative numbers."""
+
+    def gap(x):
+        return jnp.log(16 - x * x)
+
+    with setting(True):
+        check_vjp(gap, X)
+        check_gradient(lambda params: gap(params).sum(), X)
+        with pytest.raises(VJPCheckError, match="WRONG"):
+            check_vjp(cube_times(2.0), X)
 
 
 def test_the_warnings_of_others_pass_through():
