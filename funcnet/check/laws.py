@@ -100,38 +100,38 @@ def _nonlinear(case: Case, seen: Answers) -> Iterator[Finding | None]:
     for i, x in enumerate(nothing):
         zero = "an upstream gradient of 0" if case.mode.is_reverse else "a tangent of 0"
         lost = not np.isfinite(x).all()
-        if x.any() and not (lost and not np.isfinite(first[i]).all()):
+        if not (lost and not np.isfinite(first[i]).all()):
             what = f"{zero} gives one that is not {'finite' if lost else '0'}"
-            yield _not_linear(seen, i, what, x, np.zeros_like(x))
+            yield _apart(seen, i, what, x, np.zeros_like(x), 0.0)
     for i, whole in enumerate(first):
         one, two = a * whole, b * second[i]
         noise = rule_noise(seen, i) + floor(seen, seen.rule, i)
         least = SLACK * float(jnp.finfo(case.types(case.base)[i].dtype).tiny)
         what = f"{found}(α {given}₁ + β {given}₂) is not α {found}({given}₁) + β {found}({given}₂)"
-        size, zero = np.abs(one) + np.abs(two), 4 * case.slack * noise + least
-        yield _apart(seen, i, what, sums[i], one + two, size, zero)
+        rounding = _of_sums(case, np.abs(one) + np.abs(two)) + 4 * case.slack * noise + least
+        yield _apart(seen, i, what, sums[i], one + two, rounding)
         for factor, x in ((up, large[i]), (-1 / up, small[i])):
             power = f"{'-' * (factor < 0)}2^{int(np.log2(abs(factor)))}"
             what = f"{power} {given} does not give {power} times the gradient"
-            yield _apart(seen, i, what, x / factor, whole, np.abs(whole), least / abs(factor))
+            yield _apart(seen, i, what, x / factor, whole, _of_sums(case, whole) + least / abs(factor))
+
+
+def _of_sums(case: Case, x: Host) -> Host:
+    """What sums in another order may be apart, beside their size and the largest."""
+    sums = SUMS * case.u
+    return max(EXACT, sums) * np.abs(x) + max(OF_LARGEST, sums) * largest(x)
 
 
 def _apart(
-    seen: Answers, i: int, what: str, found: Host, expected: Host, size: Host, zero: Any
+    seen: Answers, i: int, what: str, found: Host, expected: Host, rounding: Host | float
 ) -> Finding | None:
-    """That two are not the same, but for rounding and what a 0 is known to, where one is expected."""
-    case, finite = seen.case, np.isfinite(expected)
-    sums, whole = SUMS * case.u, largest(np.where(finite, size, 0))
-    tolerance = max(EXACT, sums) * size + max(OF_LARGEST, sums) * whole + zero
-    if not (finite & ~(np.abs(found - expected) <= tolerance)).any():
+    """That two are not the same but for rounding, where one is expected."""
+    one, known = compare(found, expected, rounding, "float64", 1.0), np.isfinite(expected)
+    if not one.differs:
         return None
-    return _not_linear(seen, i, what, *(np.where(finite, x, 0) for x in (found, expected)))
-
-
-def _not_linear(seen: Answers, i: int, what: str, found: Host, expected: Host) -> Finding:
-    guess, summary = of_nonlinear(found, expected, seen.rule.turns > 0), f"not linear: {what}"
-    one = compare(found, expected, 0.0, "float64", 1.0)
-    return words.differs(seen.case, "NONLINEAR", summary, i, one, "linear would be", guess)
+    loops = seen.rule.turns > 0
+    guess = of_nonlinear(np.where(known, found, 0), np.where(known, expected, 0), loops)
+    return words.differs(seen.case, "NONLINEAR", f"not linear: {what}", i, one, "linear would be", guess)
 
 
 def _does_not_run(case: Case, how: str, error: Exception, advice: str) -> Finding:
