@@ -4,7 +4,7 @@ A check goes down this list, and each file asks those below it:
 
     check_vjp     what a user asks; parts asks for one thing alone, network for a loss, leaf by leaf
     criteria      the method, in one table of functions from a case and its answers to a finding
-    laws          the rows of it that need no oracle; precision: the gradient in short dtypes
+    laws          the rows of it that need no oracle, linearity first; precision: in short dtypes
     disputes      who is right where two gradients differ
     comparisons   the gradient beside its oracles: autodiff, in units of noise, and slopes of the function
     answers       what rule and oracles say at a point: at the arguments, elsewhere, at short numbers

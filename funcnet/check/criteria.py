@@ -30,7 +30,8 @@ from funcnet.check.case import Case
 from funcnet.check.comparisons import along, beside, compared, floor, zero
 from funcnet.check.disputes import rulings
 from funcnet.check.finding import Finding, finding, sentence
-from funcnet.check.laws import does_not_end, eager, linear, one_alone, outputs, sharded, vmapped
+from funcnet.check.laws import eager, one_alone, outputs, sharded, vmapped
+from funcnet.check.linearity import linear
 from funcnet.check.precision import dtypes, shorts
 from funcnet.check.probes import Probe
 from funcnet.check.thresholds import COARSE, SIGNAL
@@ -83,7 +84,7 @@ def integers_have_none(case: Case, seen: Answers) -> Finding | None:
 
 def ends(case: Case, seen: Answers) -> Finding | None:
     """Every loop ends at the arguments."""
-    return None if seen.ends else does_not_end(case, "at these arguments")
+    return None if seen.ends else words.does_not_end(case, "at these arguments")
 
 
 def finite(case: Case, seen: Answers) -> Finding | None:

@@ -13,7 +13,8 @@ from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
 from funcnet.check.criteria import ends, first, integers_have_none, typed
 from funcnet.check.finding import Finding, raised
-from funcnet.check.laws import eager, linear, outputs, vmapped
+from funcnet.check.laws import eager, outputs, vmapped
+from funcnet.check.linearity import linear
 from funcnet.check.noise import cast
 from funcnet.check.options import Options
 from funcnet.check.oracles import set_up

@@ -17,6 +17,13 @@ from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
 
+def does_not_end(case: Case, where: str) -> Finding:
+    """A loop goes on, so that there is nothing to check."""
+    summary = f"a loop in it does not end {where} in {case.options.timeout:g} seconds"
+    advice = "check it at others, or raise timeout= or its tolerance: float64 may never reach float32's"
+    return finding(case, "VACUOUS", summary, ("do", advice))
+
+
 def vacuous(case: Case, i: int, size: float, resolved: float) -> Finding:
     """There is no gradient to see."""
     why = "the true gradient vanishes at these arguments, so a wrong rule would pass"

@@ -342,7 +342,7 @@ MUTANTS = (
         "tiny_cotangents",
         "the check of linearity no longer tries upstream gradients that are very small",
         Edit(
-            "funcnet/check/laws.py",
+            "funcnet/check/linearity.py",
             "for factor, x in ((up, large[i]), (-1 / up, small[i])):",
             "for factor, x in ((up, large[i]),):",
         ),
