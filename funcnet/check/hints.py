@@ -5,15 +5,25 @@ Each guess is a transformation of the right gradient that gives the wrong one.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
 
+UNKNOWN = "no pattern that is known: every element is wrong in its own way"
 
-def hint(found: Host, truth: Host, others: Sequence[Host] = (), counts: Collection[int] = ()) -> str:
-    """The first guess that explains a wrong gradient, or what little can be said of it.
+
+def hint(
+    found: Host,
+    truth: Host,
+    others: Sequence[Host] = (),
+    counts: Collection[int] = (),
+    dtype: Any = "float64",
+    unknown: str = UNKNOWN,
+) -> str:
+    """The first guess that explains a wrong gradient of a dtype, or what little can be said of it.
 
     `others` are the true gradients of the other arguments, `counts` what a mean may have been taken over.
 
@@ -25,14 +35,20 @@ def hint(found: Host, truth: Host, others: Sequence[Host] = (), counts: Collecti
     """
     known = np.isfinite(truth)
     with np.errstate(all="ignore"):
-        return next(_guesses(np.where(known, found, 0), np.where(known, truth, 0), others, counts))
+        found, truth = np.where(known, found, 0), np.where(known, truth, 0)
+        return next(_guesses(found, truth, others, counts, jnp.finfo(dtype).bits), unknown)
 
 
-def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collection[int]) -> Iterator[str]:
+def _guesses(
+    found: Host, truth: Host, others: Sequence[Host], counts: Collection[int], bits: int
+) -> Iterator[str]:
     if not np.isfinite(found).all():
         yield f"{int((~np.isfinite(found)).sum())} of {found.size} elements are not finite"
     if not found.any():
         yield "all zero: the argument is left out of the rule, or its gradient was returned as None"
+    if not truth.any():
+        steps = "as by rounding, or by a bisection of few steps"
+        yield f"the truth is 0: the function does not depend on this argument, or changes in steps, {steps}"
     shift = found - truth
     right = np.abs(shift) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
     if truth.size > 2 and (~right).sum() == 1:
@@ -48,9 +64,9 @@ def _guesses(found: Host, truth: Host, others: Sequence[Host], counts: Collectio
             yield "its symmetric part is right: a rule for symmetric arguments that does not take that part"
     if truth.size > 1 and np.abs(shift - shift.mean()).max() <= 1e-3 * np.abs(shift.mean()):
         yield f"the truth plus {shift.mean():.6g}: a constant added"
-    yield from _of_rounding(found, truth)
+    yield from _of_rounding(found, truth, bits)
     yield from _of_an_axis(found, truth)
-    yield _of_some(found, truth, right)
+    yield from _of_some(found, truth, right)
 
 
 def _same(a: Host, b: Host) -> bool:
@@ -100,11 +116,11 @@ def _alike(truth: Host, others: Sequence[Host]) -> Iterator[tuple[Host, str]]:
     yield np.roll(truth.ravel(), 1).reshape(truth.shape), "rolled by 1 over all elements"
 
 
-def _of_rounding(found: Host, truth: Host) -> Iterator[str]:
+def _of_rounding(found: Host, truth: Host, bits: int) -> Iterator[str]:
     if np.iscomplexobj(found) or (np.abs(found - truth) > 0.01 * np.abs(truth) + 1e-12).any():
         return
     for dtype in (jnp.bfloat16, np.float16, np.float32):
-        if np.array_equal(found, found.astype(dtype).astype(found.dtype)):
+        if jnp.finfo(dtype).bits < bits and np.array_equal(found, found.astype(dtype).astype(found.dtype)):
             yield f"every element is a {np.dtype(dtype).name} number: rounded on the way"
 
 
@@ -119,18 +135,17 @@ def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
                     yield f"a {name} over axis {axis} is {word}"
 
 
-def _of_some(found: Host, truth: Host, right: Host) -> str:
-    """What is to be said if some elements are right, or none."""
+def _of_some(found: Host, truth: Host, right: Host) -> Iterator[str]:
+    """What is to be said if some elements are right, or all of them nearly."""
     if right.all():
         guess = "a constant with too few digits, a short dtype on the way, or a rule of what it approximates"
-        return f"a relative error below 1e-6: {guess}"
-    if not right.any():
-        return "no pattern that is known: every element is wrong in its own way"
-    sizes = np.abs(found[~right])
-    if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
-        return "right where it is small: clipped, or cut off"
-    some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
-    return f"{some}: one case of the rule, a condition or a mask"
+        yield f"a relative error below 1e-6: {guess}"
+    elif right.any():
+        sizes = np.abs(found[~right])
+        if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
+            yield "right where it is small: clipped, or cut off"
+        some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
+        yield f"{some}: one case of the rule, a condition or a mask"
 
 
 def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:

@@ -9,12 +9,16 @@ from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, compared
 from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number
-from funcnet.check.hints import hint
+from funcnet.check.hints import UNKNOWN, hint
 from funcnet.check.noise import Comparison, largest, unit
 from funcnet.check.thresholds import DECIDES, EXACT, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
+
+_OWN = "a loop that stops at a tolerance has slopes of its own, which a rule for its limit has not"
+
+OF_A_LIMIT = f"{_OWN}: check it with a tighter tolerance"
 
 
 def does_not_end(case: Case, where: str) -> Finding:
@@ -94,13 +98,13 @@ def _lost(dispute: Dispute, verdict: str, summary: str) -> Finding:
 
 
 def _hint(dispute: Dispute) -> str:
-    case, one = dispute.seen.case, dispute.one
-    others = [other.truth for j, other in enumerate(compared(dispute.seen)) if j != dispute.i]
+    case, one, i = dispute.seen.case, dispute.one, dispute.i
+    others = [other.truth for j, other in enumerate(compared(dispute.seen)) if j != i]
     stopped = max([STOPPED * largest(one.truth), *(EXACT * largest(other) for other in others)])
-    if case.primal.stops_itself() and (one.error <= stopped).all():
-        slopes = "a loop that stops at a tolerance has slopes of its own, which a rule for its limit has not"
-        return f"{slopes}: check it with a tighter tolerance"
-    return hint(one.found, one.truth, others, case.counts())
+    stops = case.primal.stops_itself() and bool((one.error <= stopped).all())
+    unknown, dtype = OF_A_LIMIT if stops else UNKNOWN, case.types(case.base)[i].dtype
+    guess = hint(one.found, one.truth, others, case.counts(), dtype, unknown)
+    return f"{guess}; or {OF_A_LIMIT}" if stops and guess != unknown else guess
 
 
 def _tie(dispute: Dispute) -> str:
@@ -173,7 +177,7 @@ def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
     if not np.isfinite(one.found).all():
         guess = "an intermediate value overflows, or 0/0: scale before exp, square or divide"
     elif one.bad.all():
-        guess = hint(one.found, one.truth, counts=case.counts())
+        guess = hint(one.found, one.truth, (), case.counts(), case.types(dtype)[i].dtype, CANCELS)
     known = "right in float64, but off" if case.base is not None else "off"
     return finding(
         case,

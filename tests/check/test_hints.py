@@ -95,6 +95,7 @@ ROWS = [
         VECTOR[None, :],
         "a relative error below 1e-6: a constant with too few digits",
     ),
+    ("where there is none", VECTOR, 0 * VECTOR, "the truth is 0: the function does not depend on this"),
     ("no pattern", VECTOR**3 + np.arange(6), VECTOR, "no pattern that is known"),
 ]
 
@@ -102,6 +103,11 @@ ROWS = [
 @pytest.mark.parametrize(("found", "truth", "words"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_mistake_is_recognized(found, truth, words):
     assert words in hint(found, truth, [OTHER] if truth.shape == OTHER.shape else [])
+
+
+def test_numbers_of_a_dtype_are_not_said_to_be_rounded_to_it():
+    short = (VECTOR * (1 + 1e-3 * OTHER)).astype("float32")
+    assert hint(short, VECTOR, dtype="float32", unknown="none") == "none"
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-9, 1e9, 1e200])
