@@ -27,7 +27,8 @@ from funcnet.check.subject import Subject
 from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, DRAWS, EXACT, SUMS
 from funcnet.numerical.slopes import BY_DIFFERENCES, sizes
 
-REFUSES = (TypeError, ValueError, AttributeError, RuntimeError)
+REFUSES = Exception
+"""What code of others may raise where it is traced or run in a way that it was not written for."""
 
 _NO_TANGENT = "custom_lin"
 """What JAX writes for the tangent of a custom_vjp, and refuses no sooner than it is compiled."""
@@ -193,14 +194,16 @@ class Case:
         """The probe as the oracles see it, its numbers rounded at random by its dtypes or the function's.
 
         What computes eigenvalues or singular values is exact for a matrix whose elements are off by roundings
-        of its norm (LAPACK Users' Guide, 3rd edition, sections 4.7 and 4.9).
+        of its norm (LAPACK Users' Guide, 3rd edition, sections 4.7 and 4.9). And a gradient is summed in the
+        dtype of its argument, also where that is shorter than the result.
         """
         rng, point, decomposes = self.rng(f"draws {use}"), self.widened(probe), self.primal.decomposes()
+        least = min(unit(x.dtype) for x in probe.xs)
 
         def rounded(x: Host, kind: Any) -> Host:
             whole = np.linalg.norm(x, axis=(-2, -1), keepdims=True) if x.ndim > 1 and decomposes else 0
-            steps = unit(self.coarser(kind.dtype)) * signs(x, rng) * np.maximum(np.abs(x), whole)
-            return np.asarray(x + steps, x.dtype)
+            steps = max(least, unit(self.coarser(kind.dtype))) * np.maximum(np.abs(x), whole)
+            return np.asarray(x + steps * signs(x, rng), x.dtype)
 
         pairs = (point.xs, probe.xs), (point.given, probe.given)
         return [Probe(*(tuple(map(rounded, *pair)) for pair in pairs)) for _ in range(DRAWS)]

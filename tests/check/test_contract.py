@@ -65,7 +65,19 @@ def cosine_under_jit_alone(x):
     return jnp.cos(x) * (1.0 if isinstance(x, Tracer) else 1.001)
 
 
+def for_float64_alone(args, y_bar):
+    assert y_bar.dtype == "float64", "wide numbers are needed"
+    return (y_bar * jnp.cos(args[0]),)
+
+
 ROWS = [
+    Refused(
+        "an assertion that fails in the rule",
+        custom(sine, for_float64_alone),
+        (X,),
+        "CONTRACT",
+        ("its gradient cannot be traced in float32", "AssertionError: wide numbers are needed"),
+    ),
     Refused(
         "a shorter dtype",
         custom(sine, lambda args, y_bar: ((jnp.cos(args[0]) * y_bar).astype("float16"),)),

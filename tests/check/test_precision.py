@@ -244,6 +244,12 @@ def test_mixed_precision_is_accepted(function, args):
     check_vjp(function, *args, transforms=())
 
 
+def test_a_gradient_is_summed_in_the_dtype_of_its_argument(x64):
+    """The table makes the result float64; the two gradients of x that nearly cancel are float32."""
+    table, x = np.random.default_rng(0).normal(size=(2, 64)), jnp.ones(64, "float32")
+    check_vjp(lambda x: jnp.stack([x, x]) * table, x, transforms=())
+
+
 def test_a_wrong_factor_is_seen_through_float32_inside():
     Refused(
         "1 % off",
