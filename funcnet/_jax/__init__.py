@@ -110,6 +110,7 @@ from funcnet._jax.lines import (
     scope,
     source_line,
     with_users_line,
+    written,
 )
 from funcnet._jax.processes import (
     put_word,

@@ -126,8 +126,17 @@ def function_info(f: Callable) -> str:
     return f"{f.__name__} at {code.co_filename}:{code.co_firstlineno}" if code else repr(f)
 
 
+def written(function: Any) -> Any:
+    """The function that a user gave to `jax.custom_gradient`, of what that made of it; others as they are."""
+    made = getattr(function, "fun", None)
+    if inspect.isfunction(made) and made.__module__ == jax.custom_gradient.__module__:
+        return inspect.getclosurevars(made).nonlocals.get("fun", function)
+    return function
+
+
 def definition(function: Any) -> str:
     """File and line of a function, of one with a rule those of the rule; "" where Python has none."""
+    function = written(function)
     for name in ("bwd", "jvp", "func", "fun", "__wrapped__"):
         inner = getattr(function, name, None)
         is_of_jax = getattr(inner, "__module__", "") == jax.custom_jvp.__module__  # what defjvps makes

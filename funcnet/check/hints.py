@@ -12,8 +12,6 @@ import numpy as np
 
 from funcnet._types import Host
 
-UNKNOWN = "no pattern that is known: every element is wrong in its own way"
-
 
 def hint(
     found: Host,
@@ -21,11 +19,12 @@ def hint(
     others: Sequence[Host] = (),
     counts: Collection[int] = (),
     dtype: Any = "float64",
-    unknown: str = UNKNOWN,
+    unknown: str = "",
 ) -> str:
     """The first guess that explains a wrong gradient of a dtype, or what little can be said of it.
 
-    `others` are the true gradients of the other arguments, `counts` what a mean may have been taken over.
+    `others` are the true gradients of the other arguments, `counts` what a mean may have been taken over,
+    `unknown` is what to say if no pattern of the whole is known.
 
     >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
     >>> hint(1.003 * truth, truth)
@@ -36,7 +35,8 @@ def hint(
     known = np.isfinite(truth)
     with np.errstate(all="ignore"):
         found, truth = np.where(known, found, 0), np.where(known, truth, 0)
-        return next(_guesses(found, truth, others, counts, jnp.finfo(dtype).bits), unknown)
+        guesses = _guesses(found, truth, others, counts, jnp.finfo(dtype).bits)
+        return next(guesses, unknown) or _of_some(found, truth)
 
 
 def _guesses(
@@ -49,8 +49,7 @@ def _guesses(
     if not truth.any():
         steps = "as by rounding, or by a bisection of few steps"
         yield f"the truth is 0: the function does not depend on this argument, or changes in steps, {steps}"
-    shift = found - truth
-    right = np.abs(shift) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
+    shift, right = found - truth, _right(found, truth)
     if truth.size > 2 and (~right).sum() == 1:
         (place,) = np.argwhere(~right)
         zero = "" if found[tuple(place)] else ": it is 0"
@@ -66,7 +65,10 @@ def _guesses(
         yield f"the truth plus {shift.mean():.6g}: a constant added"
     yield from _of_rounding(found, truth, bits)
     yield from _of_an_axis(found, truth)
-    yield from _of_some(found, truth, right)
+
+
+def _right(found: Host, truth: Host) -> Host:
+    return np.abs(found - truth) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
 
 
 def _same(a: Host, b: Host) -> bool:
@@ -135,17 +137,19 @@ def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
                     yield f"a {name} over axis {axis} is {word}"
 
 
-def _of_some(found: Host, truth: Host, right: Host) -> Iterator[str]:
-    """What is to be said if some elements are right, or all of them nearly."""
+def _of_some(found: Host, truth: Host) -> str:
+    """What is to be said if some elements are right, or none."""
+    right = _right(found, truth)
     if right.all():
         guess = "a constant with too few digits, a short dtype on the way, or a rule of what it approximates"
-        yield f"a relative error below 1e-6: {guess}"
-    elif right.any():
-        sizes = np.abs(found[~right])
-        if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
-            yield "right where it is small: clipped, or cut off"
-        some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
-        yield f"{some}: one case of the rule, a condition or a mask"
+        return f"a relative error below 1e-6: {guess}"
+    if not right.any():
+        return "no pattern that is known: every element is wrong in its own way"
+    sizes = np.abs(found[~right])
+    if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
+        return "right where it is small: clipped, or cut off"
+    some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
+    return f"{some}: one case of the rule, a condition or a mask"
 
 
 def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:
@@ -153,6 +157,8 @@ def of_nonlinear(found: Host, truth: Host, loops: bool) -> str:
 
     It may be that it `loops` until it decides itself to stop.
     """
+    if not np.isfinite(found).all():
+        return "0/0, or ∞/∞: the upstream gradient is divided by its own size"
     if not truth.any():
         return "the upstream gradient is ignored, or something is added to it"
     if loops:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet import _jax
 from funcnet._errors import ParameterError
 from funcnet._types import Host
 from funcnet.backprop import argument_names
@@ -47,7 +48,7 @@ class Subject:
     @property
     def name(self) -> str:
         """How the function is called."""
-        inner = self.fun.func if isinstance(self.fun, functools.partial) else self.fun
+        inner = _jax.written(self.fun.func if isinstance(self.fun, functools.partial) else self.fun)
         return getattr(inner, "__name__", type(inner).__name__)
 
     def floats(self, function: Callable) -> Callable[..., tuple[Any, ...]]:
@@ -114,7 +115,7 @@ def subject(fun: Callable, args: Sequence[Any], argnums: int | Sequence[int] | N
 
     others_given, given = split(args)
     rest = tuple(x if _is_float(x) else jnp.asarray(x) for x in others_given)
-    named = argument_names(fun, [path for path, _ in paths])
+    named = argument_names(_jax.written(fun), [path for path, _ in paths])
     names, at = tuple(named[i] for i in floats), tuple(places[i] for i in floats)
     scalar = jnp.result_type(float, *(jnp.result_type(x) for x in given if _is_array(x)))
     dtypes = tuple(_dtype(x, scalar) for x in given)

@@ -9,7 +9,7 @@ from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, compared
 from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number
-from funcnet.check.hints import UNKNOWN, hint
+from funcnet.check.hints import hint
 from funcnet.check.noise import Comparison, largest, unit
 from funcnet.check.thresholds import DECIDES, EXACT, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
@@ -102,7 +102,7 @@ def _hint(dispute: Dispute) -> str:
     others = [other.truth for j, other in enumerate(compared(dispute.seen)) if j != i]
     stopped = max([STOPPED * largest(one.truth), *(EXACT * largest(other) for other in others)])
     stops = case.primal.stops_itself() and bool((one.error <= stopped).all())
-    unknown, dtype = OF_A_LIMIT if stops else UNKNOWN, case.types(case.base)[i].dtype
+    dtype, unknown = case.types(case.base)[i].dtype, OF_A_LIMIT if stops else ""
     guess = hint(one.found, one.truth, others, case.counts(), dtype, unknown)
     return f"{guess}; or {OF_A_LIMIT}" if stops and guess != unknown else guess
 

@@ -32,6 +32,7 @@ ROWS = [
         "not finite at 0",
         lambda y_bar: y_bar * y_bar / y_bar,
         "an upstream gradient of 0 gives one that is not finite",
+        "0/0, or ∞/∞: the upstream gradient is divided by its own size",
     ),
     refused("clipped", lambda y_bar: jnp.clip(y_bar, -0.5, 0.5), "worst      x[", "clipped, or ignored"),
     refused(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from funcnet import VJPCheckError, check_vjp
+from funcnet import VJPCheckError, _jax, check_vjp
 from funcnet._errors import FuncnetError
 from tests.check.functions import (
     LAYER,
@@ -237,6 +237,11 @@ def slope_wise(x):
     return x**3
 
 
+@jax.custom_gradient
+def with_gradient(x):
+    return x**3, lambda y_bar: (2.9 * x**2 * y_bar,)
+
+
 SLOPE_WISE = jax.custom_jvp(slope_wise)
 SLOPE_WISE.defjvps(lambda x_dot, y, x: 2.9 * x**2 * x_dot)
 
@@ -248,8 +253,9 @@ SLOPE_WISE.defjvps(lambda x_dot, y, x: 2.9 * x**2 * x_dot)
         (jax.jit(of_a_cube), shrunk),
         (of_two_cubes, of_two_cubes),
         (SLOPE_WISE, slope_wise),
+        (with_gradient, _jax.written(with_gradient)),
     ],
-    ids=["its own", "the only one that it calls", "one of two", "of slopes, one for each argument"],
+    ids=["its own", "the only one that it calls", "one of two", "one for each argument", "a custom_gradient"],
 )
 def test_the_line_is_that_of_the_rule(function, place):
     with pytest.raises(VJPCheckError) as caught:

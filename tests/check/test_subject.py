@@ -26,6 +26,10 @@ class Module:
 
 
 # function, arguments, names of the floats, their dtypes, how many other arrays
+def doubled(x):
+    return 2 * x, lambda y_bar: (2 * y_bar,)
+
+
 SORTED = [
     (lambda x, y: x, (X, X), ["x", "y"], ["float32"] * 2, 0),
     (
@@ -43,6 +47,7 @@ SORTED = [
     (lambda x: x, (np.linspace(0, 1, 3),), ["x"], ["float32"], 0),
     (lambda x: x, (0.5,), ["x"], ["float32"], 0),
     (lambda x, *more: x, (X, X), ["x", "more[0]"], ["float32"] * 2, 0),
+    (jax.custom_gradient(doubled), (X,), ["x"], ["float32"], 0),
     (Module(), (X, 2.0), ["x", "scale"], ["float32"] * 2, 0),
     (functools.partial(lambda a, x: x, X), (X,), ["x"], ["float32"], 0),
 ]
@@ -76,6 +81,7 @@ def test_arguments_are_put_back_where_they_came_from():
         (functools.partial(jnp.add, 1.0), "add"),
         (Module(), "Module"),
         (lambda x: x, "<lambda>"),
+        (jax.custom_gradient(doubled), "doubled"),
     ],
 )
 def test_a_function_is_called_by_its_name(function, name):
