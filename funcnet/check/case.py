@@ -90,7 +90,7 @@ class Case:
         fun, calls = self.subject.fun, custom_rules(self.program.jaxpr)
         called = {_jax.backward_function(eqn) if "bwd" in eqn.params else None for eqn in calls}
         is_own = hasattr(fun, "bwd") or hasattr(fun, "jvp") or len(called) != 1
-        return _jax.definition(fun if is_own else called.pop() or fun)
+        return _jax.definition(fun if is_own else called.pop() or fun) or _jax.definition(fun)
 
     @property
     def slack(self) -> float:

@@ -242,6 +242,10 @@ def with_gradient(x):
     return x**3, lambda y_bar: (2.9 * x**2 * y_bar,)
 
 
+def of_one_with_gradient(x):
+    return with_gradient(2 * x)
+
+
 SLOPE_WISE = jax.custom_jvp(slope_wise)
 SLOPE_WISE.defjvps(lambda x_dot, y, x: 2.9 * x**2 * x_dot)
 
@@ -254,8 +258,16 @@ SLOPE_WISE.defjvps(lambda x_dot, y, x: 2.9 * x**2 * x_dot)
         (of_two_cubes, of_two_cubes),
         (SLOPE_WISE, slope_wise),
         (with_gradient, _jax.written(with_gradient)),
+        (of_one_with_gradient, of_one_with_gradient),
     ],
-    ids=["its own", "the only one that it calls", "one of two", "one for each argument", "a custom_gradient"],
+    ids=[
+        "its own",
+        "the only one that it calls",
+        "one of two",
+        "one for each argument",
+        "a custom_gradient",
+        "of a custom_gradient",
+    ],
 )
 def test_the_line_is_that_of_the_rule(function, place):
     with pytest.raises(VJPCheckError) as caught:
