@@ -95,7 +95,8 @@ class Options:
         elif self.elsewhere:
             scaled = {f", at {n:g} × the arguments": [n * x for x in probe.xs] for n in self.elsewhere}
             found = {**scaled, AT_ZERO: [_with_a_zero(x, i) for i, x in enumerate(probe.xs)]}
-        return {where: Probe(cast(xs, probe.xs), probe.given) for where, xs in found.items()}
+        own = {where: cast(xs, subject.at(None)) for where, xs in found.items()}  # a rule may count on those
+        return {where: Probe(cast(xs, probe.xs), probe.given) for where, xs in own.items()}
 
 
 def _is_number(x: Any) -> bool:

@@ -105,6 +105,17 @@ reduced.defvjp(
 )
 
 
+@jax.custom_vjp
+def stashed_short(x, w):
+    return x * w
+
+
+stashed_short.defvjp(
+    lambda x, w: (x * w, (x.astype("bfloat16"), w)),
+    lambda stash, y_bar: (y_bar * stash[1], y_bar * stash[0].astype(y_bar.dtype)),
+)
+
+
 def taken(table, rows):
     return table[rows]
 
@@ -192,6 +203,7 @@ RIGHT = [
     ("rank 0, at 0", sine, (0.0,), {}),
     ("bfloat16", sine, (BF16,), SHORT_DTYPES),
     ("float16", sine, (F16,), SHORT_DTYPES),
+    ("a stash in the dtype of the arguments", stashed_short, (BF16 / 3, BF16), {}),
     ("a result in float32, whatever comes", squares_times(1.0), (X,), FULL),
     ("a result in float32 of bfloat16", squares_times(1.0), (BF16,), SHORT_DTYPES),
     ("short dtypes asked for", sine, (X,), {"dtypes": ("float32", "bfloat16", jnp.float16)}),
