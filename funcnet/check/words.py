@@ -139,6 +139,9 @@ def off_slope(one: Along, where: str) -> Finding:
     case, slope = one.case, one.slope
     summary = "is not between the slopes to either side of the kink" if slope.kink else "is not the slope"
     seen = f"differences {number(slope.value)} ± {slope.error:.0e}, forward mode {number(slope.tangent)}"
+    guess = "a stop_gradient in the primal, or a tie rule that the function does not have"
+    if "random_gamma" in case.primal.primitives:  # Figurnov et al. 2018, Implicit reparameterization
+        guess = "the gradient of a gamma variate is one of its distribution, and not of what this key draws"
     return finding(
         case,
         "KINK" if slope.kink else "WRONG",
@@ -146,7 +149,7 @@ def off_slope(one: Along, where: str) -> Finding:
         ("along v", f"⟨x̄, v⟩ {number(one.rule)}, {seen}"),
         ("kink", _sides(one)) if slope.kink else ("moved", _moved(one)),
         ("oracles", "differences disagree with the rule; autodiff of the primal agrees with it"),
-        ("hint", "a stop_gradient in the primal, or a tie rule that the function does not have"),
+        ("hint", guess),
         about=(one.i, case.base) if one.i is not None and case.mode.is_reverse else None,
     )
 

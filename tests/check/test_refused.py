@@ -174,6 +174,14 @@ WRONG = [
         ("is not the slope", "a stop_gradient in the primal", "forward mode"),
     ),
     Refused(
+        "a gamma variate",
+        lambda shape: jax.random.gamma(jax.random.key(0), shape),
+        (array(1.5),),
+        "WRONG",
+        ("is not the slope", "one of its distribution, and not of what this key draws"),
+        {"dtypes": (), "elsewhere": ()},
+    ),
+    Refused(
         "a rule that is not a number",
         custom(cube, lambda args, y_bar: (3 * args[0] ** 2 * y_bar * array(1, 1, jnp.nan, 1),)),
         (X,),
