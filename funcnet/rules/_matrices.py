@@ -3,8 +3,10 @@
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def transpose(x: Any) -> Any:
@@ -26,7 +28,15 @@ def dot(a: Any, b: Any) -> Any:
     """The product ab. A factorization amplifies the rounding of what it is given, so at full precision."""
     batch = tuple(range(a.ndim - 2))
     dimensions = (((a.ndim - 1,), (a.ndim - 2,)), (batch, batch))
-    return lax.dot_general(a, b, dimensions, precision=lax.Precision.HIGHEST)
+    return lax.dot_general(a, b, dimensions, precision=lax.Precision.HIGHEST, out_sharding=_lies(a, b))
+
+
+def _lies(a: Any, b: Any) -> NamedSharding | None:
+    """Where a product lies, if types say so: its rows as those of a, its columns as those of b."""
+    mesh, of_a, of_b = jax.typeof(a).sharding.mesh, jax.typeof(a).sharding.spec, jax.typeof(b).sharding.spec
+    if AxisType.Explicit not in mesh.axis_types:
+        return None
+    return NamedSharding(mesh, PartitionSpec(*of_a[:-1], of_b[-1]))
 
 
 def columns(x: Any, start: int, stop: int) -> Any:

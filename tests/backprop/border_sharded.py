@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import P, lax
+from jax.scipy.linalg import solve_triangular
 from jax.sharding import AxisType
 
 from tests.backprop.border import OLDER, Kind, vjp_of
@@ -80,6 +81,12 @@ if not OLDER:  # whose own sort of integers beside floats ends in an error there
 
 for name, function in LYING.items():
     EXPLICIT.add(name, lying(function))
+
+EXPLICIT.add(
+    "equations with right-hand sides",
+    lying(lambda x, w: solve_triangular(jax.sharding.reshard(x[:3], P(None, None)) + 2, w, lower=True)),
+    ulps=64,  # a product of two solutions, whose rounding the matrix's condition amplifies
+)
 
 
 VARYING = Kind("what differs between the devices of a shard_map, and what does not")
