@@ -6,6 +6,7 @@ of a reference, in float64; its derivative by autodiff; and its differences.
 
 import contextlib
 import functools
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ from funcnet._types import Host
 from funcnet.backprop.undecorated import custom_rules
 from funcnet.check.noise import cast, cotangent, signs, unit, wide
 from funcnet.check.options import Options
-from funcnet.check.primal import Primal
+from funcnet.check.primal import Primal, longest_sum
 from funcnet.check.probes import Mode, Probe
 from funcnet.check.subject import Subject
-from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, DRAWS, EXACT, SUMS
+from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, DRAWS, EXACT, SUMMED, SUMS
 from funcnet.numerical.slopes import BY_DIFFERENCES, sizes
 
 REFUSES = Exception
@@ -35,7 +36,7 @@ _NO_TANGENT = "custom_lin"
 
 
 class Traced(NamedTuple):
-    """A derivative as JAX traces it in some dtype: the types of y and of what is found.
+    """A derivative as JAX traces it in some dtype: the types of y and of what is found, and its longest sum.
 
     `refusal` is the error under which it cannot be traced.
     """
@@ -43,6 +44,7 @@ class Traced(NamedTuple):
     ys: Sequence[Any] = ()
     found: Sequence[Any] = ()
     refusal: Exception | None = None
+    longest: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,10 @@ class Case:
         The noise is that of the arguments; the operations after them, which round too, are twice as many.
         """
         return float(self.options.slack) * self.order
+
+    def slack_in(self, dtype: Any) -> float:
+        """The same in a short dtype, where a dot product rounds its partial sums too."""
+        return self.slack * max(1.0, math.sqrt(self.traced(dtype).longest / SUMMED))
 
     @functools.cached_property
     def grain(self) -> Any:
@@ -179,7 +185,7 @@ class Case:
                 raise TypeError("forward mode does not go through a custom_vjp")
         except REFUSES as error:
             return Traced(refusal=error)
-        return Traced(ys, found)
+        return Traced(ys, found, longest=longest_sum(program.jaxpr))
 
     def probe(self, dtype: Any) -> Probe:
         """The arguments in a dtype, with a random upstream gradient, or a tangent of their size."""

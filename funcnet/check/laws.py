@@ -30,10 +30,12 @@ _ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the
 
 def outputs(case: Case, seen: Answers) -> Finding | None:
     """The forward pass returns what the function returns, and the function what its reference does."""
-    return other_result(seen, seen.rule, seen.truth, seen.moved)
+    return other_result(seen, seen.rule, seen.truth, seen.moved, case.slack)
 
 
-def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[Answer]) -> Finding | None:
+def other_result(
+    seen: Answers, answer: Answer, truth: Answer, near: Sequence[Answer], slack: float
+) -> Finding | None:
     """What returns something else than it should; forward may round otherwise, as the function does."""
     case = seen.case
     pairs = [("forward returns another result than the function", answer.forward, answer.ys)]
@@ -45,7 +47,7 @@ def other_result(seen: Answers, answer: Answer, truth: Answer, near: Sequence[An
             sigma = spread(truth.ys[i], [one.ys[i] for one in near])
             if ys is answer.forward:
                 sigma = np.maximum(sigma, largest(wide(other) - truth.ys[i]))
-            one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), case.slack, relative)
+            one = compare(y, other, sigma, case.coarser(answer.ys[i].dtype), slack, relative)
             if one.differs:
                 name = "y" if len(ys) == 1 else f"y[{i}]"
                 return finding(case, "CONTRACT", what, *words.worst_element(one, name))

@@ -80,11 +80,12 @@ def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
         clouds.append((answer, ended(around)))
     if case.base is not None and any(ruling.note for ruling in rulings(seen)):
         clouds.append((there.rule, there.rounded))
-    if other := other_result(seen, answer, there.truth, there.moved):
+    slack = case.slack_in(dtype)
+    if other := other_result(seen, answer, there.truth, there.moved, slack):
         return Short(dtype, finding=other)
     ruled = [] if aside else rulings(there)
     seen.left_out += [ruling.note for ruling in ruled]
-    compared = _compared(seen, answer, there.rule, clouds)
+    compared = _compared(seen, answer, there.rule, clouds, slack)
     off = (words.unstable(case, i, one, dtype) for i, one in enumerate(compared) if one.bad.any())
     return Short(dtype, compared, words.lost(ruled) or next(off, None))
 
@@ -104,7 +105,11 @@ def _unseen(primal: Primal, answer: Answer, there: Answers) -> str:
 
 
 def _compared(
-    seen: Answers, answer: Answer, rule: Answer, clouds: Sequence[tuple[Answer, Sequence[Answer]]]
+    seen: Answers,
+    answer: Answer,
+    rule: Answer,
+    clouds: Sequence[tuple[Answer, Sequence[Answer]]],
+    slack: float,
 ) -> list[Comparison]:
     """The gradient beside the rule's own in float64, with the spread of some answers around others.
 
@@ -119,5 +124,5 @@ def _compared(
         expected = wide(rule.found[i])
         expected = np.where(np.isfinite(expected), expected, truth.found[i])
         least = unit(x.dtype) / seen.case.u * zero(seen, i)
-        found.append(compare(x, expected, sigma, x.dtype, seen.case.slack, zero=least))
+        found.append(compare(x, expected, sigma, x.dtype, slack, zero=least))
     return found

@@ -1,6 +1,7 @@
 """The same function without its own rules, as a program: what autodiff and differences are taken of."""
 
 import functools
+import math
 from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,19 @@ def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
         eqn.params.get("symbolic_zeros") is True or _jax.is_foreign(eqn.primitive)
         for eqn in _jax.all_equations(jaxpr)
     )
+
+
+def longest_sum(jaxpr: _jax.Jaxpr) -> int:
+    """How many products the longest of its dot products and convolutions adds up, one after the other."""
+    longest = 1
+    for eqn in _jax.all_equations(jaxpr):
+        if eqn.primitive.name == "dot_general":
+            (axes, _), _ = eqn.params["dimension_numbers"]
+            longest = max(longest, math.prod(eqn.invars[0].aval.shape[axis] for axis in axes))
+        elif eqn.primitive.name == "conv_general_dilated":
+            kernel, (features, *_) = eqn.invars[1].aval, eqn.params["dimension_numbers"].rhs_spec
+            longest = max(longest, kernel.size // max(kernel.shape[features], 1))
+    return longest
 
 
 def _carried(eqn: _jax.Equation) -> Sequence[_jax.Var]:

@@ -142,6 +142,8 @@ def off_slope(one: Along, where: str) -> Finding:
     guess = "a stop_gradient in the primal, or a tie rule that the function does not have"
     if "random_gamma" in case.primal.primitives:  # Figurnov et al. 2018, Implicit reparameterization
         guess = "the gradient of a gamma variate is one of its distribution, and not of what this key draws"
+    elif not case.own_rules and not slope.kink and abs(slope.tangent - slope.value) <= one.tolerance:
+        guess = "forward mode is right: a transpose that is none, of a linear_call or custom_linear_solve"
     return finding(
         case,
         "KINK" if slope.kink else "WRONG",
@@ -186,7 +188,9 @@ def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
         case,
         "UNSTABLE" if case.base is not None else "WRONG",
         f"{known} by more than rounding explains in {case.types(dtype)[i].dtype}",
-        *worst_element(one, case.name(i), "truth", "rule", f"; allowed are {case.slack:g} × the noise"),
+        *worst_element(
+            one, case.name(i), "truth", "rule", f"; allowed are {case.slack_in(dtype):.3g} × the noise"
+        ),
         ("hint", guess),
         about=(i, dtype),
     )

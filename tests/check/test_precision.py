@@ -244,6 +244,16 @@ def test_mixed_precision_is_accepted(function, args):
     check_vjp(function, *args, transforms=())
 
 
+def matmul(a, b):
+    return a @ b
+
+
+def test_long_dot_products_round_their_partial_sums_too():
+    a, b = (jnp.asarray(rng.normal(size=(400, 400)), "float32") for _ in range(2))
+    rule = custom(matmul, lambda args, y_bar: (y_bar @ args[1].T, args[0].T @ y_bar))
+    check_vjp(rule, a, b, transforms=(), elsewhere=())
+
+
 def test_a_gradient_is_summed_in_the_dtype_of_its_argument(x64):
     """The table makes the result float64; the two gradients of x that nearly cancel are float32."""
     table, x = np.random.default_rng(0).normal(size=(2, 64)), jnp.ones(64, "float32")

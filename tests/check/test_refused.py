@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.custom_derivatives import linear_call
 
 from funcnet import VJPCheckError, _jax, check_vjp
 from funcnet._errors import FuncnetError
@@ -172,6 +173,14 @@ WRONG = [
         (X,),
         "WRONG",
         ("is not the slope", "a stop_gradient in the primal", "forward mode"),
+    ),
+    Refused(
+        "a transpose that is none",
+        lambda x: linear_call(lambda _, x: 3 * x, lambda _, y_bar: 2 * y_bar, (), x),
+        (X,),
+        "WRONG",
+        ("is not the slope", "forward mode is right: a transpose that is none, of a linear_call"),
+        {"transforms": ()},
     ),
     Refused(
         "a gamma variate",
