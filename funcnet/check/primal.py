@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet import _jax
+from funcnet._errors import MissingRuleError
 from funcnet.backprop.activity import active, is_in
 from funcnet.backprop.program import evaluate
 from funcnet.backprop.undecorated import run, run_equation
@@ -95,7 +96,11 @@ class Primal:
         return range(self.others, len(self.jaxpr.invars))
 
     def _moved_by(self, places: Container[int]) -> frozenset[_jax.Var]:
-        return active(self.jaxpr, tuple(i in places for i in range(len(self.jaxpr.invars))), RULES)
+        asked = tuple(i in places for i in range(len(self.jaxpr.invars)))
+        try:
+            return active(self.jaxpr, asked, RULES)
+        except MissingRuleError:  # some go through a mutable array: it may be any
+            return frozenset(v for eqn in self.jaxpr.eqns for v in eqn.outvars)
 
 
 def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:

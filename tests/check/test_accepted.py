@@ -116,6 +116,12 @@ stashed_short.defvjp(
 )
 
 
+def in_a_mutable_array(x):
+    y = jax.new_ref(x * x)
+    y[0] = 3 * x[1]
+    return y[...] * x
+
+
 def taken(table, rows):
     return table[rows]
 
@@ -203,6 +209,7 @@ RIGHT = [
     ("rank 0, at 0", sine, (0.0,), {}),
     ("bfloat16", sine, (BF16,), SHORT_DTYPES),
     ("float16", sine, (F16,), SHORT_DTYPES),
+    ("a mutable array", in_a_mutable_array, (X,), {}),
     ("a stash in the dtype of the arguments", stashed_short, (BF16 / 3, BF16), {}),
     ("a result in float32, whatever comes", squares_times(1.0), (X,), FULL),
     ("a result in float32 of bfloat16", squares_times(1.0), (BF16,), SHORT_DTYPES),
