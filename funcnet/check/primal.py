@@ -112,7 +112,7 @@ def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
 
 
 def longest_sum(jaxpr: _jax.Jaxpr) -> int:
-    """How many products the longest of its dot products and convolutions adds up, one after the other."""
+    """How many terms a dot product, a convolution or a scatter adds up, one after the other, at the most."""
     longest = 1
     for eqn in _jax.all_equations(jaxpr):
         if eqn.primitive.name == "dot_general":
@@ -121,6 +121,9 @@ def longest_sum(jaxpr: _jax.Jaxpr) -> int:
         elif eqn.primitive.name == "conv_general_dilated":
             kernel, (features, *_) = eqn.invars[1].aval, eqn.params["dimension_numbers"].rhs_spec
             longest = max(longest, kernel.size // max(kernel.shape[features], 1))
+        elif eqn.primitive.name == "scatter-add":
+            summed, _, terms = eqn.invars
+            longest = max(longest, terms.aval.size // max(summed.aval.size, 1))
     return longest
 
 

@@ -21,8 +21,8 @@ SUMS = 16
 """How many roundings of a short dtype sums in another order may be apart, beside their size."""
 
 SUMMED = 64
-"""A dot product of more terms rounds its partial sums, which grow as the root of their number, by more than
-roundings of the terms show: 12 units in products of 400 x 400, where 8 √(400 / 64) = 20 are allowed."""
+"""A dot product or a scatter of more terms rounds its partial sums, which grow as the root of their number.
+Roundings of the terms do not show that: 12 units in products of 400 x 400, of which √400 are allowed."""
 
 PRODUCT = 100
 """The same of ⟨x̄, v⟩, a sum over all elements."""

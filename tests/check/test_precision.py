@@ -254,6 +254,13 @@ def test_long_dot_products_round_their_partial_sums_too():
     check_vjp(rule, a, b, transforms=(), elsewhere=())
 
 
+def test_rows_that_are_taken_a_thousand_times_add_as_many_gradients():
+    rows = jnp.asarray(rng.integers(0, 4, 4096))
+    for key in range(3):
+        table = jnp.asarray(rng.normal(size=(4, 16)), "float32")
+        check_vjp(lambda table: table[rows], table, transforms=(), elsewhere=(), key=key)
+
+
 def test_a_gradient_is_summed_in_the_dtype_of_its_argument(x64):
     """The table makes the result float64; the two gradients of x that nearly cancel are float32."""
     table, x = np.random.default_rng(0).normal(size=(2, 64)), jnp.ones(64, "float32")
