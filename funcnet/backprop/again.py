@@ -5,8 +5,8 @@ twice the memory, so y is made of x once more when its cotangent has come.
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -22,6 +22,18 @@ CHEAP = frozenset({"tanh", "logistic", "sin", "cos", "erf"})
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 """Primitives beside whose way back such a run costs little."""
+
+
+class Made(NamedTuple):
+    """How a value is made on the way back.
+
+    Attributes:
+        inputs: of which variables of the program.
+        of: `of(xs, y_bar)`, the value, of theirs and a cotangent that has come.
+    """
+
+    inputs: tuple[_jax.Var, ...]
+    of: Callable[[Sequence[Any], Any], Any]
 
 
 def computed_again(
@@ -49,8 +61,19 @@ def computed_again(
     return {eqn.outvars[0]: eqn for eqn in cheap if eqn.outvars[0] not in held}
 
 
+def made_by(eqn: _jax.Equation) -> Made:
+    """How the value of an equation of one input is made again."""
+    params = tuple(sorted(eqn.params.items()))
+
+    def of(xs: Sequence[Any], y_bar: Any) -> Any:
+        types = map(jax.typeof, (*xs, y_bar))
+        return _maker(eqn.primitive, params, *types, _jax.trace_context()).as_call([*xs, y_bar])[0]
+
+    return Made((eqn.invars[0],), of)
+
+
 @functools.lru_cache(maxsize=512)
-def maker(primitive: Any, params: tuple[tuple[str, Any], ...], x: Any, y_bar: Any, context: Any) -> Program:
+def _maker(primitive: Any, params: tuple[tuple[str, Any], ...], x: Any, y_bar: Any, context: Any) -> Program:
     """How y = f(x) is made again once a cotangent has come, from the two."""
 
     def again(x: Any, y_bar: Any) -> Any:

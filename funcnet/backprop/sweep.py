@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-import jax
-
 from funcnet import _jax
 from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in, those_in
-from funcnet.backprop.again import computed_again, maker
+from funcnet.backprop.again import Made, computed_again, made_by
 from funcnet.backprop.alive import Alive, Lives, parted
 from funcnet.backprop.composed import with_calls
 from funcnet.backprop.program import read, step
 from funcnet.backprop.pullback import Pullback, by_rule
+from funcnet.backprop.rests import Rests
 from funcnet.rules import REFUSED, Table, rule_name
 
 Bars = dict[_jax.Var, tuple[Any, Alive | None]]
@@ -93,16 +92,20 @@ class Engine:
         jaxpr = with_calls(_jax.without_local_refs(jaxpr), self.rules)
         moved = active(jaxpr, asked, self.rules)
         reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(moved, v)}
-        pullbacks, given_to = {}, {}
+        pullbacks, given_to, remade = {}, {}, {}
+        rests = Rests(jaxpr, self.rules)
         for i, eqn in reversed(list(enumerate(jaxpr.eqns))):
             has = tuple(map(reached.__contains__, eqn.outvars))
             if any(has):
-                pullbacks[i], given_to[i] = self.pullback(eqn, has, those_in(moved, eqn.invars)), has
+                serving, made = rests.rereading(eqn)
+                pullbacks[i], given_to[i] = self.pullback(serving, has, those_in(moved, eqn.invars)), has
+                read = compress(enumerate(made), pullbacks[i].reads)
+                remade |= {(i, k): part.whole for k, part in read if part}
                 reached.update(compress(eqn.invars, pullbacks[i].gives))
         gives = tuple(one and v in reached for v, one in zip(jaxpr.invars, asked, strict=True))
         wanted = wanted or (True,) * len(jaxpr.outvars)
         again = computed_again(jaxpr, pullbacks, wanted) if _jax.is_writing() else {}
-        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted, again, known)
+        return Plan(jaxpr, pullbacks, given_to, gives, given, wanted, again, known, remade)
 
     @functools.lru_cache(maxsize=512)  # noqa: B019 — an engine lives as long as its table of rules
     def kept_plan(self, jaxpr: _jax.Jaxpr, asked: Mask, given: Mask) -> "Plan":
@@ -125,6 +128,8 @@ class Plan:
         again: the values that are not kept for rules that read them, with the equations that make them again.
         known: for a program that runs once more, the variables whose values were kept of its first run. What
             has an effect does not have it again. None for the first run.
+        rests: by the numbers of an equation and of one of its outputs and inputs: how that is made for its
+            rule, which must not read what rounding has left of it.
     """
 
     jaxpr: _jax.Jaxpr
@@ -135,6 +140,7 @@ class Plan:
     wanted: Mask
     again: Mapping[_jax.Var, _jax.Equation]
     known: Sequence[_jax.Var] | None = None
+    rests: Mapping[tuple[int, int], Made] = dataclasses.field(default_factory=dict)
 
     def forward(
         self, consts: Sequence[Any], xs: Sequence[Any], known: Sequence[Any] = ()
@@ -242,34 +248,47 @@ class Plan:
 
     def stash(self, i: int, values: Mapping[_jax.Var, Any]) -> list[Any]:
         """What the rule of an equation reads of its outputs and inputs, or what these are made of again."""
-        return [None if atom is None else read(values, atom) for atom in self.kept[i]]
+
+        def kept(atom: Any) -> Any:
+            return [read(values, v) for v in atom] if isinstance(atom, tuple) else read(values, atom)
+
+        return [None if atom is None else kept(atom) for atom in self.kept[i]]
 
     @functools.cached_property
     def kept(self) -> dict[int, list[Any]]:
-        """What is kept for the rule of each equation, for each of its outputs and inputs."""
+        """What is kept for the rule of each equation, for each of its outputs and inputs.
+
+        Of what is made again it is all that this is made of.
+        """
         kept = {i: self._read_by(i) for i, pullback in self.pullbacks.items() if not pullback.forward}
         for i, again in self._made_again.items():
-            kept[i] = [eqn.invars[0] if eqn else v for eqn, v in zip(again, kept[i], strict=True)]
+            kept[i] = [made.inputs if made else v for made, v in zip(again, kept[i], strict=True)]
         return kept
 
     @functools.cached_property
-    def _made_again(self) -> dict[int, list[_jax.Equation | None]]:
-        """By which equations what a rule reads is made again, for the rules that read any such value."""
+    def _made_again(self) -> dict[int, list[Made | None]]:
+        """How the values that a rule reads are made again, for the rules that read any such value."""
         found = {}
         for i, pullback in self.pullbacks.items():
-            if self.again and not pullback.forward:
-                eqns = [self.again[v] if is_in(self.again, v) else None for v in self._read_by(i)]
-                found |= {i: eqns} if any(eqns) else {}
+            if (self.again or self.rests) and not pullback.forward:
+                made = [self._how_made(i, k, v) for k, v in enumerate(self._read_by(i))]
+                found |= {i: made} if any(made) else {}
         return found
+
+    def _how_made(self, i: int, k: int, v: Any) -> Made | None:
+        if (i, k) in self.rests:
+            return self.rests[i, k]
+        return made_by(self.again[v]) if is_in(self.again, v) else None
 
     def kept_for(self, i: int) -> set[_jax.Var]:
         """The variables that are kept for the rule of an equation."""
-        return {v for v in self.kept[i] if v is not None and not _jax.is_literal(v)}
+        atoms = [v for atom in self.kept[i] for v in (atom if isinstance(atom, tuple) else [atom])]
+        return {v for v in atoms if v is not None and not _jax.is_literal(v)}
 
     def made_again_for(self, i: int) -> list[_jax.Var]:
         """The variables that are made again for the rule of an equation."""
-        eqns = self._made_again.get(i)
-        return [v for eqn, v in zip(eqns, self._read_by(i), strict=True) if eqn] if eqns else []
+        made = self._made_again.get(i)
+        return [v for one, v in zip(made, self._read_by(i), strict=True) if one] if made else []
 
     def _read_by(self, i: int) -> list[Any]:
         """The outputs and inputs of an equation that its rule reads, and None for the others."""
@@ -279,12 +298,7 @@ class Plan:
     def _with_values_again(self, i: int, stash: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
         """The stash, with values in it that are made again now that a cotangent has come."""
         y_bar = next(bar for bar in y_bars if bar is not None)
-
-        def made(eqn: _jax.Equation, x: Any) -> Any:
-            params, types = tuple(sorted(eqn.params.items())), map(jax.typeof, (x, y_bar))
-            return maker(eqn.primitive, params, *types, _jax.trace_context()).as_call([x, y_bar])[0]
-
-        return [made(eqn, x) if eqn else x for eqn, x in zip(self._made_again[i], stash, strict=True)]
+        return [made.of(x, y_bar) if made else x for made, x in zip(self._made_again[i], stash, strict=True)]
 
     @property
     def schedule(self) -> list[tuple[int, bool, set[_jax.Var]]]:

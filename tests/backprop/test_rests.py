@@ -1,0 +1,158 @@
+"""Divisions by what a gate leaves of 1: first and second order beside closed forms at 60 digits."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from jax import lax
+from jax.scipy import special, stats
+
+from funcnet import RULES, grad, hessian, trace
+from funcnet.backprop.engine import engine
+
+sigmoid = jax.nn.sigmoid
+
+AROUND = {
+    "plain": lambda f: f,
+    "jit": jax.jit,
+    "vmap": jax.vmap,
+    "checkpoint": jax.checkpoint,
+    "scan": lambda f: lambda x: lax.scan(lambda c, x: (c, f(x)), 0.0, x)[1],
+    "cond": lambda f: lambda x: lax.cond(x[0] < 9, f, jnp.sin, x),
+}
+
+
+def likeliest(x, f):
+    """A function of the probability of the first of three scores, x, 0 and 1."""
+    return f(jnp.stack([x, 0 * x, 1 + 0 * x], axis=-1))[..., 0]
+
+
+def share(t):
+    return 1 / (1 + (1 + mpmath.e) * mpmath.exp(-t))
+
+
+def sig(t):
+    return 1 / (1 + mpmath.exp(-t))
+
+
+ROWS = {
+    "logit σ": (lambda x: special.logit(sigmoid(x)), lambda t: t),
+    "logit clip σ": (lambda x: special.logit(jnp.clip(sigmoid(x), 1e-6, 1 - 1e-6)), lambda t: t),
+    "artanh tanh": (lambda x: jnp.arctanh(jnp.tanh(x)), lambda t: t),
+    "artanh clip tanh": (lambda x: jnp.arctanh(jnp.clip(jnp.tanh(x), -1 + 1e-6, 1 - 1e-6)), lambda t: t),
+    "artanh (½ tanh)": (
+        lambda x: jnp.arctanh(0.96875 * jnp.tanh(x)),
+        lambda t: mpmath.atanh(0.96875 * mpmath.tanh(t)),
+    ),
+    "arcsin tanh": (lambda x: jnp.arcsin(jnp.tanh(x)), lambda t: mpmath.atan(mpmath.sinh(t))),
+    "arccos tanh": (lambda x: jnp.arccos(jnp.tanh(x)), lambda t: -mpmath.atan(mpmath.sinh(t))),
+    "erf⁻¹ tanh": (lambda x: special.erfinv(jnp.tanh(x)), lambda t: mpmath.erfinv(mpmath.tanh(t))),
+    "Φ⁻¹ σ": (
+        lambda x: special.ndtri(sigmoid(x)),
+        lambda t: mpmath.sqrt(2) * mpmath.erfinv(mpmath.tanh(t / 2)),
+    ),
+    "odds": (lambda x: sigmoid(x) / (1 - sigmoid(x)), mpmath.exp),
+    "log odds": (lambda x: (lambda p: jnp.log(p / (1 - p)))(sigmoid(x)), lambda t: t),
+    "odds with ε": (
+        lambda x: (lambda p: jnp.log(p / (2**-20 + 1 - p)))(sigmoid(x)),
+        lambda t: mpmath.log(sig(t) / (sig(-t) + mpmath.mpf(2) ** -20)),
+    ),
+    "1/(σ − 1)": (lambda x: 1 / (sigmoid(x) - 1), lambda t: -1 - mpmath.exp(t)),
+    "1/(σ (1 − σ))": (lambda x: (lambda p: 1 / (p * (1 - p)))(sigmoid(x)), lambda t: 2 + 2 * mpmath.cosh(t)),
+    "1/(1 − tanh²)": (lambda x: 1 / (1 - jnp.tanh(x) ** 2), lambda t: mpmath.cosh(t) ** 2),
+    "1/√(1 − tanh²)": (lambda x: lax.rsqrt(1 - jnp.square(jnp.tanh(x))), mpmath.cosh),
+    "√(1 − tanh²)": (lambda x: (lambda u: jnp.sqrt(1 - u * u))(jnp.tanh(x)), mpmath.sech),
+    "½ log (1 + tanh)/(1 − tanh)": (
+        lambda x: (lambda u: 0.5 * jnp.log((1 + u) / (1 - u)))(jnp.tanh(x)),
+        lambda t: t,
+    ),
+    "focal": (
+        lambda x: -((1 - sigmoid(x)) ** 0.5) * jnp.log(sigmoid(x)),
+        lambda t: mpmath.sqrt(sig(-t)) * mpmath.log1p(mpmath.exp(-t)),
+    ),
+    "log(−log(1 − σ))": (
+        lambda x: jnp.log(-jnp.log(1 - sigmoid(x))),
+        lambda t: mpmath.log(mpmath.log1p(mpmath.exp(t))),
+    ),
+    "(1 − exp(−x²))^1.5": (
+        lambda x: (1 - jnp.exp(-x * x / 16)) ** 1.5,
+        lambda t: (-mpmath.expm1(-t * t / 16)) ** 1.5,
+    ),
+    "1/(1 − erf)": (lambda x: 1 / (1 - lax.erf(x / 4)), lambda t: 1 / mpmath.erfc(t / 4)),
+    "1/(1 − Φ)": (lambda x: 1 / (1 - stats.norm.cdf(x / 4)), lambda t: 2 / mpmath.erfc(t / mpmath.sqrt(32))),
+    "log1p(−clip σ)": (
+        lambda x: 1 / jnp.log1p(-jnp.clip(sigmoid(x), 1e-6, 1 - 1e-6)),
+        lambda t: -1 / mpmath.log1p(mpmath.exp(t)),
+    ),
+    "1/(1 − softmax)": (
+        lambda x: 1 / (1 - likeliest(x, jax.nn.softmax)),
+        lambda t: 1 / (1 - share(t)),
+    ),
+    "1/(1 − exp log_softmax)": (
+        lambda x: 1 / (1 - jnp.exp(likeliest(x, jax.nn.log_softmax))),
+        lambda t: 1 / (1 - share(t)),
+    ),
+    "1/log(1 − exp log_softmax)": (
+        lambda x: 1 / jnp.log1p(-jnp.exp(likeliest(x, jax.nn.log_softmax))),
+        lambda t: 1 / mpmath.log(1 - share(t)),
+    ),
+}
+"""Each with what it is."""
+
+X = np.float32([-4, -0.75, 0.5, 4, 7])
+
+
+def truths(closed_form, x=X):
+    with mpmath.workdps(60):
+        return np.array(
+            [[mpmath.diff(closed_form, mpmath.mpf(float(x)), n) for x in x] for n in (1, 2)], float
+        )
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+@pytest.mark.parametrize(("f", "closed_form"), ROWS.values(), ids=ROWS)
+def test_it_has_all_digits(f, closed_form, around):
+    """Of a second derivative as many as its two terms have, which are as large as the first."""
+    first = grad(lambda x: around(f)(x).sum())
+    slopes, curvatures = truths(closed_form)
+    np.testing.assert_allclose(first(X), slopes, rtol=2e-6)
+    error = np.abs(grad(lambda x: first(x).sum())(X) - curvatures)
+    assert np.all(error <= 4e-6 * (np.abs(slopes) + np.abs(curvatures))), error
+
+
+@pytest.mark.parametrize("row", ["odds", "1/(1 − tanh²)", "1/(1 − softmax)"])
+def test_the_graph_and_a_budget_give_the_same(row):
+    f, closed_form = ROWS[row]
+    x = np.float32(7)
+    graph = trace(f)(x)
+    (slope,), _ = truths(closed_form, [x])
+    np.testing.assert_allclose(graph.backward(graph.forward(x), np.float32(1))[0], slope, rtol=1e-6)
+    w = jnp.eye(9)
+    deep = lambda h: functools.reduce(lambda h, _: f(jnp.sin(h @ w)), range(8), h).sum()  # noqa: E731
+    many = jnp.linspace(0.1, 3, 900).reshape(100, 9)
+    np.testing.assert_allclose(grad(deep, budget=0.6)(many), grad(deep)(many), rtol=1e-6)
+
+
+def test_a_gate_with_a_rule_of_ones_own_is_taken_as_it_is():
+    rules = RULES | {"logistic": lambda y_bar, y, x: (7 * y_bar,)}
+    x = np.float32(12)
+    odds = lambda x: (lambda p: p / (1 - p))(sigmoid(x))  # noqa: E731
+    p = sigmoid(x)
+    np.testing.assert_allclose(grad(odds, rules=rules)(x), 7 / (1 - p) ** 2, rtol=1e-6)
+
+
+def test_what_only_multiplies_is_not_made_again():
+    """As in a gated recurrent unit, h + (1 − z)(c − h): that keeps 1 − z, and costs nothing."""
+    step = jax.make_jaxpr(lambda a, h, c: h + (1 - sigmoid(a)) * (c - h))(*np.ones(3, np.float32)).jaxpr
+    assert not engine(RULES).plan(step, (True,) * 3, (True,)).rests
+
+
+def test_where_1_less_a_gate_is_rounded_to_0_the_slope_is_that_of_the_function():
+    """Its value is infinite."""
+    x = np.float32(30)
+    odds = lambda x: sigmoid(x) / (1 - sigmoid(x))  # noqa: E731
+    np.testing.assert_allclose([grad(odds)(x), hessian(odds)(x)], np.exp(np.float64(30)), rtol=1e-6)
+    np.testing.assert_allclose(grad(lambda x: special.logit(sigmoid(x)))(x), 1, rtol=1e-6)
