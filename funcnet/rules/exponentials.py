@@ -117,7 +117,8 @@ def cosh(y_bar, y, x):
 @slope(lambda s, x: hyperbolic_sine(x))
 def hyperbolic_cosine(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return lax.cosh(x)
+        a, b = lax.real(x), lax.imag(x)
+        return lax.complex(hyperbolic_cosine(a) * lax.cos(b), hyperbolic_sine(a) * lax.sin(b))
     e = lax.exp(lax.abs(x) - 1)
     far = math.e / 2 * e + 0.5 / math.e / e
     return lax.select(lax.abs(x) < 1, _series(x, first=2), far)
@@ -126,7 +127,8 @@ def hyperbolic_cosine(x: Any) -> Any:
 @slope(lambda s, x: hyperbolic_cosine(x))  # pyright: ignore[reportGeneralTypeIssues]
 def hyperbolic_sine(x: Any) -> Any:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return lax.sinh(x)
+        a, b = lax.real(x), lax.imag(x)
+        return lax.complex(hyperbolic_sine(a) * lax.cos(b), hyperbolic_cosine(a) * lax.sin(b))
     e = lax.exp(lax.abs(x) - 1)
     far = math.e / 2 * e - 0.5 / math.e / e
     return lax.select(lax.abs(x) < 1, x * _series(x, first=3), lax.select(x < 0, -far, far))

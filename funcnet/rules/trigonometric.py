@@ -56,13 +56,13 @@ def _sqrt_1_minus_square(x):
 
 @rule("atan", formula="x̄ = ȳ / (1 + x²)", source="NIST DLMF §4.24(ii)")
 def atan(y_bar, y, x):
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return (y_bar / (1 - 1j * x) / (1 + 1j * x),)
     return (y_bar * _over_1_plus_square(x),)
 
 
 @slope(lambda s, x: -2 * x * s * s)
 def _over_1_plus_square(x):
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return 1 / (1 - 1j * x) / (1 + 1j * x)
     return 1 / (1 + x * x)
 
 
@@ -75,8 +75,6 @@ def asinh(y_bar, y, x):
 
 @rule("acosh", formula="x̄ = ȳ / √((x − 1)(x + 1))", source="NIST DLMF §4.38(ii)")
 def acosh(y_bar, y, x):
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return (y_bar / (lax.sqrt(x - 1) * lax.sqrt(x + 1)),)
     return (y_bar / _sqrt_square_minus_1(x),)
 
 
@@ -87,6 +85,8 @@ def _sqrt_1_plus_square(x):
 
 @slope(lambda root, x: x / root)
 def _sqrt_square_minus_1(x):
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return lax.sqrt(x - 1) * lax.sqrt(x + 1)
     return _unless_far(x, lax.sqrt((x - 1) * (x + 1)))
 
 
@@ -98,7 +98,7 @@ def _unless_far(size, root):
 @rule("atanh", formula="x̄ = ȳ / ((1 − x)(1 + x))", source="NIST DLMF §4.38(ii)")
 def atanh(y_bar, y, x):
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return (y_bar / (1 - x) / (1 + x),)
+        return (y_bar * _over_1_plus_square(1j * x),)
     return (y_bar / _1_minus_square(x),)
 
 

@@ -113,3 +113,20 @@ def test_the_slope_is_1_over_x_where_the_square_of_x_is_infinite(function):
 def test_complex_slopes_keep_their_digits_near_branch_points_and_far_out(function, x, slope):
     found = vjp(function, np.complex64(x))[1](np.complex64(1))[0]
     assert abs(found - slope) <= 1e-5 * abs(slope)
+
+
+@pytest.mark.parametrize(
+    ("function", "second"),
+    [
+        (lax.atan, lambda x: -2 * x),
+        (lax.atanh, lambda x: 2 * x),
+        (lax.acosh, lambda x: 1j * x),
+        (lax.sinh, lambda x: x),
+    ],
+    ids=["atan", "atanh", "acosh", "sinh"],
+)
+def test_complex_second_derivatives_keep_their_digits_near_0(function, second):
+    """The first terms of their series; of acosh below the real axis."""
+    x = np.complex64(1e-5 - 2e-5j)
+    found = grad(grad(function, holomorphic=True), holomorphic=True)(x)
+    assert abs(found - second(x)) <= 1e-6 * abs(x)
