@@ -7,13 +7,15 @@ each becomes a call, for which the table has a rule:
     logsumexp    log Σ e
     gelu         as `jax.nn.gelu` is written, in both forms
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
-    Φ, log B, Li₂    as `jax.scipy.special.ndtr`, `betaln` and `spence` are written
+    Φ, log Φ     as `jax.scipy.special.ndtr` is written, and its logarithm
+    log B, Li₂   as `jax.scipy.special.betaln` and `spence` are written
     log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²), log(1 − e)    with log or log1p
     log(1 − σ + ε), log(1 − tanh² + ε), log(1 − clip(σ)), log(σ (1 − σ)), log(σ − σ) of two numbers
 
-The difference d = x − max x stays outside: the way back through it is right as it stands. Φ, log B and Li₂
-choose among expressions by comparisons, which need not be in the program: where x is known they are values.
-Those of Φ are arguments of the call. Those of the others may be any: they choose among forms of one function.
+The difference d = x − max x stays outside: the way back through it is right as it stands. Φ, log Φ, log B
+and Li₂ choose among expressions by comparisons, which need not be in the program: where x is known they are
+values. Those of Φ and its logarithm are arguments of the call. Those of the others may be any: they choose
+among forms of one function.
 """
 
 import functools
@@ -138,10 +140,11 @@ def _gelu(name: str, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None
     return call(THROUGH[name], eqn.outvars[0].aval) if is_product else None
 
 
-def _ndtr(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+def _ndtr(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     is_half = eqn.primitive.name == "mul" and _jax.is_literal(eqn.invars[0])
     x = eqn.outvars[0].aval
-    return call(_forms.ndtr, x, *2 * [_jax.bools(x)]) if is_half else None
+    is_last = eqn.primitive.name == "log" if form is _forms.log_ndtr else is_half
+    return call(form, x, *2 * [_jax.bools(x)]) if is_last else None
 
 
 def _betaln(scalars: tuple[bool, bool], eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
@@ -181,7 +184,8 @@ _GUESSES = [
     (("exp", "reduce_sum", "log"), _logsumexp),
     (("tanh", "mul"), functools.partial(_gelu, "jax.nn.gelu")),
     (("erfc", "mul"), functools.partial(_gelu, "jax.nn.gelu(approximate=False)")),
-    (("erf", "erfc", "select_n", "mul"), _ndtr),
+    (("erf", "erfc", "select_n", "mul"), functools.partial(_ndtr, _forms.ndtr)),
+    (("erf", "erfc", "select_n", "log"), functools.partial(_ndtr, _forms.log_ndtr)),
     *(
         (("lgamma", "log1p", "integer_pow"), functools.partial(_betaln, scalars))
         for scalars in ((False, False), (False, True), (True, False))

@@ -41,7 +41,12 @@ def ndtr(x: Any, central: Any, right: Any) -> Any:
     return x.dtype.type(0.5) * lax.select(central, x.dtype.type(1) + lax.erf(w), tails)
 
 
-_NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1, "ndtr": ndtr}
+@jax.jit
+def log_ndtr(x: Any, central: Any, right: Any) -> Any:
+    return jnp.log(ndtr.__wrapped__(x, central, right))
+
+
+_NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1, "ndtr": ndtr, "log_ndtr": log_ndtr}
 FORMS = {f"funcnet.rules._forms.{name}": form for name, form in _NAMED.items()}
 """By where they are defined."""
 

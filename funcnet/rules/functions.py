@@ -72,6 +72,7 @@ DEFINED = {
     "funcnet.rules._forms.i0": ["jax.numpy.i0"],
     "funcnet.rules._forms.i1": ["jax.scipy.special.i1"],
     "funcnet.rules._forms.ndtr": ["jax.scipy.special.ndtr"],
+    "funcnet.rules._forms.log_ndtr": ["jax.numpy.log(ndtr)"],
     "funcnet.rules._forms.logarithm": [*_forms.LOGARITHMS],
 }
 """By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
@@ -80,6 +81,7 @@ THROUGH = {
     **_forms.LOGARITHMS,
     "jax.scipy.special.xlogx": jax.scipy.special.entr,
     "jax.scipy.special.ndtr": _forms.ndtr,
+    "jax.numpy.log(ndtr)": _forms.log_ndtr,
     "jax.scipy.special.betaln": lambda a, b: jax.jit(jax.scipy.special.betaln)(a, b),
     "jax.scipy.special.spence": lambda x: jax.jit(jax.scipy.special.spence)(x),
     "jax.nn.gelu": lambda x: jax.jit(jax.nn.gelu)(x),

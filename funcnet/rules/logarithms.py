@@ -1,6 +1,7 @@
-"""Logarithms of σ and tanh, and of what these and eˣ leave of 1.
+"""Logarithms of σ and Φ, and of what σ, tanh and eˣ leave of 1.
 
     log σ(x)                 σ(−x)
+    log Φ(x)                 φ(x)/Φ(x)
     log(1 − σ(x))           −σ(x)
     log(σ(x) (1 − σ(x)))    −tanh(x/2)
     k log σ(x)               k σ(−x), and −log(1 + e⁻ˣ) in k; k log(1 − σ(x)) alike
@@ -27,6 +28,7 @@ from jax import lax
 from funcnet.rules._forms import LOGARITHMS
 from funcnet.rules._table import rule, slope
 from funcnet.rules.exponentials import sech2, twice_sech2
+from funcnet.rules.special import log_ndtr_slope
 
 _SOURCE = "NIST DLMF §4.7(i), §4.34"
 _PLAIN = [name for name in LOGARITHMS if name.startswith("jax.numpy.")]
@@ -41,6 +43,14 @@ def _spellings(*arguments: str) -> list[str]:
 @rule(*_spellings("sigmoid"), formula="x̄ = ȳ · σ(−x)", source=_SOURCE)
 def log_sigmoid(y_bar, y, x):
     return (y_bar * lax.logistic(-x),)
+
+
+@rule("jax.numpy.log(ndtr)", formula="x̄ = ȳ · φ(x)/Φ(x)", source="NIST DLMF §7.8")
+def log_ndtr(y_bar, y, x, central, right):
+    """The tails of another choice than JAX's are those of −x."""
+    is_other = (central == 0) & lax.select(right == 0, x > 0, x < 0)
+    sign = lax.select(is_other, lax.full_like(x, -1), lax.full_like(x, 1))
+    return y_bar * (sign * log_ndtr_slope(sign * x)), None, None
 
 
 @rule(*_spellings("1-sigmoid", "-sigmoid"), formula="x̄ = −ȳ · σ(x)", source=_SOURCE)

@@ -142,6 +142,8 @@ def test_what_chooses_otherwise_is_differentiated_as_it_chooses():
     x = np.float32([-1.5, 0.3])
     density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     np.testing.assert_allclose(jax.vmap(grad(mirrored))(x), np.sign(x) * density, rtol=4e-7)
+    of_log = jax.vmap(grad(lambda x: jnp.log(mirrored(x))))(x)
+    np.testing.assert_allclose(of_log, np.sign(x) * density / mirrored(x), rtol=6e-7)
 
 
 @pytest.mark.parametrize("around", [lambda f: f, jax.jit], ids=["plain", "jit"])
@@ -184,6 +186,7 @@ def _rest(x):
 EPS = np.float32(1e-6)
 LOGARITHMS = {
     "log σ": (lambda x: jnp.log(jax.nn.sigmoid(-x)), _rest),
+    "log Φ": (lambda x: jnp.log(special.ndtr(-x / 2)), lambda x: mpmath.ncdf(-x / 2)),
     "log(1 − σ)": (lambda x: jnp.log(1 - jax.nn.sigmoid(x)), _rest),
     "log(1 − σ + ε)": (lambda x: jnp.log(1 - jax.nn.sigmoid(x) + EPS), lambda x: _rest(x) + float(EPS)),
     "log(1 − clip σ)": (lambda x: jnp.log(1 - jnp.clip(jax.nn.sigmoid(x), 1e-30, 1.0)), _rest),

@@ -101,6 +101,7 @@ ROWS = [
     ),
     Row("jax.scipy.special.log_ndtr", special.log_ndtr, (np.array([0.3, -0.7, 1.2, -5.9]),)),
     Row("jax.scipy.special.ndtr", special.ndtr, (np.array([0.3, -0.7, 1.2, -5.9]),)),
+    Row("jax.numpy.log(ndtr)", lambda x: jnp.log(special.ndtr(x)), (np.array([0.3, -0.7, 1.2, -5.9]),)),
     Row("jax.scipy.special.betaln", special.betaln, positive((3, 4), (3, 4))),
     Row("jax.scipy.special.betaln", special.betaln, positive((3, 4), ()), name="with a scalar"),
     Row("jax.scipy.special.spence", special.spence, (np.array([0.1, 0.3, 0.9, 5.0]),)),
