@@ -31,8 +31,7 @@ def i1(x: Any) -> Any:
     return jnp.exp(jnp.abs(x)) * lax.bessel_i1e(x)
 
 
-@jax.jit
-def ndtr(x: Any, central: Any, right: Any) -> Any:
+def _ndtr(x: Any, central: Any, right: Any) -> Any:
     """Φ(x), by three expressions: in the centre, and on the right and the left of it."""
     root = x.dtype.type(0.5) * np.sqrt(2.0, dtype=x.dtype)
     w = x * root
@@ -42,8 +41,13 @@ def ndtr(x: Any, central: Any, right: Any) -> Any:
 
 
 @jax.jit
+def ndtr(x: Any, central: Any, right: Any) -> Any:
+    return _ndtr(x, central, right)
+
+
+@jax.jit
 def log_ndtr(x: Any, central: Any, right: Any) -> Any:
-    return jnp.log(ndtr.__wrapped__(x, central, right))
+    return jnp.log(_ndtr(x, central, right))
 
 
 _NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1, "ndtr": ndtr, "log_ndtr": log_ndtr}

@@ -1,6 +1,6 @@
 """What σ, tanh, eˣ, erf, Φ and softmax leave of 1, and who divides by it.
 
-    1 − σ(x) = σ(−x)     1 ∓ tanh x = 2 σ(∓2x)     1 − eˣ = −(eˣ − 1)
+    1 − σ(x) = σ(−x)     1 ∓ tanh x = 2 σ(∓2x)     1 − eˣ = −expm1(x)     1 + expm1(x) = eˣ
     1 − Φ(x) = Φ(−x)     1 ∓ erf x = erfc(±x)      1 − softmax(x)ₖ = Σ softmax(x)ⱼ over j ≠ k
 
 Some functions take what they are given from 1 themselves. Their slope is 1/d as that of a logarithm, with
@@ -29,21 +29,33 @@ LEFT: dict[str, Callable[[Any], Any]] = {
     "tanh": lambda x: 2 * lax.logistic(-2 * x),
     "exp": lambda x: -lax.expm1(x),
     "erf": lax.erfc,
+    "jax.nn.soft_sign": lambda x: _soft_sign_and_one(-x),
     "jax.scipy.special.ndtr": lambda x: 0.5 * lax.erfc(2**-0.5 * x),
 }
 """What each leaves of 1."""
 
-ODD = frozenset({"tanh", "erf"})
+ADDED: dict[str, Callable[[Any], Any]] = {
+    "tanh": lambda x: 2 * lax.logistic(2 * x),
+    "erf": lambda x: lax.erfc(-x),
+    "expm1": lax.exp,
+    "jax.nn.soft_sign": lambda x: _soft_sign_and_one(x),
+    "jax.nn.celu": lambda x: _elu_and_one(x),
+    "nn.functions.elu": lambda x: _elu_and_one(x),
+}
+"""What 1 and each are together, where that is small."""
 
 ROOTS = frozenset({"div", "log", "log2", "pow", "integer_pow", "sqrt", "rsqrt", "cbrt"})
 
 DIVIDING = ROOTS | {
+    "lgamma",
+    "digamma",
+    "jax.scipy.special.betaln",
     "jax.scipy.special.xlogy",
     "jax.nn.log1mexp",
     "jax.numpy.log(1-exp)",
     "jax.numpy.log1p(-exp)",
 }
-"""Rules that divide by what they read, or by a difference to it."""
+"""Rules that divide by what they read or by a difference to it, or have a pole at 0."""
 
 VALUES: dict[str, Callable[[Any], Any]] = {
     "jax.numpy.log(sigmoid)": lambda x: -jax.nn.softplus(-x),
@@ -80,6 +92,16 @@ DIVISORS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "jax.scipy.special.xlog1py": lambda u, rest, other: other,
 }
 """Their divisors, of u, 1 − u and 1 + u."""
+
+
+def _elu_and_one(x: Any) -> Any:
+    left = x < 0
+    return jnp.where(left, lax.exp(jnp.where(left, x, 0)), 1 + x)
+
+
+def _soft_sign_and_one(x: Any) -> Any:
+    size = lax.abs(x)
+    return jnp.where(x < 0, 1, 1 + 2 * size) / (1 + size)
 
 
 def _density(z: Any) -> Any:

@@ -83,6 +83,27 @@ ROWS = {
     ),
     "1/(1 − erf)": (lambda x: 1 / (1 - lax.erf(x / 4)), lambda t: 1 / mpmath.erfc(t / 4)),
     "1/(1 − Φ)": (lambda x: 1 / (1 - stats.norm.cdf(x / 4)), lambda t: 2 / mpmath.erfc(t / mpmath.sqrt(32))),
+    "artanh(2σ − 1)": (lambda x: jnp.arctanh(2 * sigmoid(x) - 1), lambda t: t / 2),
+    "1/(1 − ½ (1 + tanh))": (lambda x: 1 / (1 - 0.5 * (1 + jnp.tanh(x / 2))), lambda t: 1 + mpmath.exp(t)),
+    "1/(1 + expm1)": (lambda x: 1 / (1 + jnp.expm1(-x)), mpmath.exp),
+    "1/(1 + elu)": (lambda x: 1 / (1 + jax.nn.elu(-abs(x))), lambda t: mpmath.exp(abs(t))),
+    "1/(1 + celu)": (lambda x: 1 / (1 + jax.nn.celu(-abs(x))), lambda t: mpmath.exp(abs(t))),
+    "soft_sign and back": (
+        lambda x: (lambda y: y / (1 - abs(y)))(jax.nn.soft_sign(1e4 * x)),
+        lambda t: 1e4 * t,
+    ),
+    "Φ⁻¹ of a choice": (
+        lambda x: 1 / (1 - jnp.where(x > -20, jnp.maximum(sigmoid(x), 1e-9), 0)),
+        lambda t: 1 + mpmath.exp(t),
+    ),
+    "log Γ": (
+        lambda x: special.gammaln((1 - sigmoid(x)) * jnp.exp(x / 9)),
+        lambda t: mpmath.loggamma(sig(-t) * mpmath.exp(t / 9)),
+    ),
+    "1/Σ": (
+        lambda x: 1 / ((1 - sigmoid(x))[..., None] * jnp.float32([0.25, 2])).sum(-1),
+        lambda t: (1 + mpmath.exp(t)) / 2.25,
+    ),
     "log1p(−clip σ)": (
         lambda x: 1 / jnp.log1p(-jnp.clip(sigmoid(x), 1e-6, 1 - 1e-6)),
         lambda t: -1 / mpmath.log1p(mpmath.exp(t)),
