@@ -78,5 +78,6 @@ def over(x: Any, gap: Any, equal: Any, unknown: Any, unread: Any) -> Any:
 
 @slope_of(lambda s, x: lax.full_like(x, jnp.nan))
 def _zero_here(x: Any) -> Any:
-    """0, which need not be 0 anywhere else."""
-    return lax.full_like(x, 0)
+    """0, which need not be 0 anywhere else; vmap maps it along with x."""
+    zero = lax.full_like(x, 0)
+    return lax.select(x == x, zero, zero)

@@ -620,3 +620,11 @@ def test_functions_of_jax_that_read_u_s_and_v_have_no_gradient_at_equal_singular
 def test_functions_of_jax_by_schur_have_no_gradient(function):
     with pytest.raises(MissingRuleError, match="'schur' has no gradient"):
         funcnet.grad(lambda a: function(a).sum().real)(jnp.eye(3))
+
+
+def test_the_hessian_of_an_eigenvector():
+    """Where its pullback is mapped over all directions first, and differentiated then."""
+    square = lambda x: x.reshape(2, 2) @ x.reshape(2, 2).T  # noqa: E731
+    first = lambda x: jnp.linalg.eigh(square(x))[1][0, 0] ** 2  # noqa: E731
+    x = jnp.array([1.0, 2.0, -0.5, -3.0])
+    np.testing.assert_allclose(funcnet.hessian(first)(x), jax.hessian(first)(x), rtol=1e-4, atol=1e-6)
