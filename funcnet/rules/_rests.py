@@ -110,8 +110,8 @@ def _density(z: Any) -> Any:
 
 
 def left_by_softmax(p: Any, axes: Sequence[int]) -> Any:
-    """1 − p of the probabilities over some axes."""
-    return jnp.where(p > 0.5, others(p, axes), 1 - p)
+    """1 − p of the probabilities over some axes; whoever is likely is surely none of the others."""
+    return jnp.where(p > 0.6, others(p, axes), 1 - p)
 
 
 def log_of_softmax(y: Any, axes: Sequence[int]) -> Any:

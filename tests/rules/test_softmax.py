@@ -215,3 +215,20 @@ def test_what_is_undefined_stays_so(y_bar):
     x, smallest = jnp.float32([0, -87, -120]), 1 if jnp.isinf(y_bar) else 2
     for i in range(smallest + 1):
         assert not np.isfinite(funcnet.vjp(softmax, x)[1](jnp.zeros(3).at[i].set(y_bar))[0][0])
+
+
+OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+"""As users run it."""
+
+
+def test_the_likeliest_class_is_known_where_xla_computes_scores_twice():
+    """Divided by a temperature behind a product: one computation need not be the maximum of the other."""
+
+    def contrastive(x):
+        features = x[:, :2] / jnp.linalg.norm(x[:, :2], axis=1, keepdims=True)
+        return -jnp.mean(jnp.diag(jax.nn.log_softmax(features @ x[:, 2:].T / 3)))
+
+    x = jnp.float32([[1, 2, 0.5, 1], [0.3, -1, 0.2, -2]])
+    found = jax.jit(funcnet.hessian(contrastive), compiler_options=OPTIMIZED)(x)
+    step_by_step = funcnet.hessian(contrastive)(x)
+    np.testing.assert_allclose(found, step_by_step, rtol=0, atol=1e-5 * np.abs(step_by_step).max())
