@@ -150,18 +150,20 @@ def fitting(params: Tree, arrays: dict[str, np.ndarray], path: str | Path) -> Tr
         CheckpointError: it has none.
     """
     named = named_leaves(params)
-    found = {name for name, leaf in named.items() if name in arrays and arrays[name].shape == leaf.shape}
+    found = {name for name, leaf in named.items() if name in arrays and arrays[name].shape == np.shape(leaf)}
     if not found:
         raise CheckpointError(
             f"{path} has no array that fits by name and shape: it has {_listed(arrays)}, expected some of "
             f"{_listed(named)}"
         )
-    leaves = [jnp.asarray(arrays[n], leaf.dtype) if n in found else leaf for n, leaf in named.items()]
+    leaves = [
+        jnp.asarray(arrays[n], jnp.result_type(leaf)) if n in found else leaf for n, leaf in named.items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 def _listed(arrays: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
+    return ", ".join(f"{name} {list(np.shape(array))}" for name, array in arrays.items()) or "none"
 
 
 def describe(array: Any) -> str:

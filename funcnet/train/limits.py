@@ -80,6 +80,10 @@ _OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or (isinstance(value, str | os.PathLike) and value != ""),
         "the name of one, '.' for the current one, or None",
     ),
+    "start_from": (
+        lambda value: value is None or (isinstance(value, str | os.PathLike) and value != ""),
+        "the name of a run's folder, or of a file of weights, or None",
+    ),
     "resume": (lambda value: isinstance(value, bool), "True or False; the run's folder is given as folder"),
     "save_every": (
         lambda value: _is_number(value, int | float | np.integer | np.floating),

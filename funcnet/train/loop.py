@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from funcnet._errors import CheckpointError, NonFiniteError, ParameterError, came
 from funcnet.backprop import value_and_grad
+from funcnet.train import checkpoint
 from funcnet.train.batches import Batches
 from funcnet.train.devices.mesh import Layout, on_one_device, on_the_host, spread_state
 from funcnet.train.devices.processes import Peers, peers
 from funcnet.train.folder import opened
 from funcnet.train.limits import check_options
 from funcnet.train.loss import Loss, hashable
-from funcnet.train.run import WEIGHTS_FILE, Log, Run
+from funcnet.train.run import WEIGHTS_FILE, Log, Run, finished
 from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, State, Way, init
 from funcnet.train.steps import Task, are_sound, broken, check_trains, copied, last_finite, take_steps
@@ -62,6 +63,7 @@ def fit(
     hook: Hook | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    start_from: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     watch: int = 0,
     save_every: float = 5.0,
@@ -89,6 +91,8 @@ def fit(
         folder: where the run is written, see `funcnet.train.folder`; nowhere if None. A state that is spread
             over devices is written in parts, if orbax is installed (`pip install 'funcnet[distributed]'`).
         resume: go on with the run in the folder.
+        start_from: the folder of a finished run, or the file of `Run.save`, whose arrays are taken for the
+            parameters of the same names and shapes.
         settings: what JSON can hold, to be kept in config.json; a run is resumed with the same, but for
             epochs and learning_rate.
         watch: if not 0, the norm of each parameter's gradient, of each named value and of its gradient is
@@ -115,7 +119,8 @@ def fit(
         ParameterError: `resume` without a folder; parameters, batches, optimizer or loss of another kind;
             more memory needed than there is, or more steps than can be counted.
         CheckpointError: another process trains in the folder, it is not empty, or not the same for all
-            processes of the run; to resume: it holds no run, or one of other settings, data or parameters.
+            processes of the run; to resume: it holds no run, or one of other settings, data or parameters;
+            `start_from` holds no finished run, or nothing that fits.
         NonFiniteError: loss or parameters became infinite or NaN; the last checkpoint is kept.
         GradientError: the loss is no scalar, or does not depend on the parameters.
         Interrupted: Ctrl-C or SIGTERM in a run with a folder, after the running chunk was finished and saved.
@@ -140,6 +145,7 @@ def fit(
         hook=hook,
         folder=folder,
         resume=resume,
+        start_from=start_from,
         settings=settings,
         watch=watch,
         save_every=save_every,
@@ -148,6 +154,9 @@ def fit(
         raise ParameterError("resume is True without a folder; give the folder of the run to go on with")
     if resume and folder is not None and not Path(folder).is_dir():
         raise CheckpointError(f"{folder} holds no run: there is no such folder. Start a new one there.")
+    if start_from is not None:
+        path = finished(Path(start_from))
+        params = checkpoint.fitting(params, checkpoint.read(path)[0], path)
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
     task = Task.of(Way(hashable(loss), optimizer, grad, devices), batches, seed, watch)
     log, disk, interrupted, record = Log(), None, bool, None

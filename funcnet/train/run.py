@@ -124,12 +124,17 @@ class Run:
 
 
 def finished(folder: Path) -> Path:
-    """Where a folder's weights are.
+    """Where a folder's weights are; a file of weights, as `Run.save` writes it, is that itself.
 
     Raises:
         CheckpointError: the run has not finished.
     """
-    path = folder / WEIGHTS_FILE
+    path = folder if is_file(folder) else folder / WEIGHTS_FILE
     if not path.exists():
         raise CheckpointError(f"the run in {folder} has not finished: it has no {WEIGHTS_FILE}. Resume it.")
     return path
+
+
+def is_file(folder: Path) -> bool:
+    """Whether that is a file of weights."""
+    return folder.suffix == Path(WEIGHTS_FILE).suffix

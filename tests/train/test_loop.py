@@ -205,6 +205,27 @@ def test_the_best_of_a_run_is_kept_in_a_file_of_its_own(tmp_path):
     assert error(kept.params)["error"] == best["error"]
 
 
+@pytest.mark.parametrize("source", ["run", "run/weights.safetensors"], ids=["a folder", "a file"])
+def test_a_larger_net_starts_from_what_fits_of_a_smaller(source, tmp_path):
+    def square(params, batch):
+        x, y = batch
+        return jnp.mean((x @ params["w"] + sum(params.get("more", [0.0])) - y) ** 2)
+
+    def trained(params, steps, **options):
+        batches = in_memory(DATA, 25)
+        return fit(square, params, batches, optimizer=optax.sgd(0.1), steps=steps, **options).params
+
+    small = trained({"w": W}, 20, folder=tmp_path / "run")
+    large = {"w": W, "more": [np.float32(7), 8.0]}
+    started = trained(large, 0, start_from=tmp_path / source)
+    np.testing.assert_array_equal(started["w"], small["w"])
+    assert [each.item() for each in started["more"]] == [7, 8]
+    with pytest.raises(
+        CheckpointError, match=r"has no array that fits .*: it has w \[2\], expected some of v \[3\]"
+    ):
+        trained({"v": np.zeros(3)}, 1, start_from=tmp_path / source)
+
+
 def test_names_with_a_slash_are_read_back_as_they_were(tmp_path):
     """As haiku names a module within another."""
     params = {

@@ -14,14 +14,13 @@ from funcnet import nn
 from funcnet._errors import ParameterError
 from funcnet._types import Params
 from funcnet.data.procedural import PROCEDURAL, Episode, copy, repeat_copy
-from funcnet.train import checkpoint
 from funcnet.train.batches import Batches, procedural
 from funcnet.train.loop import fit
 from funcnet.train.models.config import Config, read_config
 from funcnet.train.models.memory_plot import memory_use
 from funcnet.train.models.net import load_run
 from funcnet.train.models.sequences import rmsprop, sequence_errors, sequence_loss
-from funcnet.train.run import Run, finished
+from funcnet.train.run import Run
 
 CONTROLLERS = {"ntm": "feedforward", "ntm_lstm": "lstm"}
 
@@ -93,22 +92,18 @@ def _many(draw: Callable, number: int, key: Array) -> Episode:
     return jax.vmap(draw)(jax.random.split(key, number))
 
 
-def fit_machine(config: Config, *, start_from: str | Path | None = None, **options: Any) -> Run:
+def fit_machine(config: Config, **options: Any) -> Run:
     """Trains the Neural Turing Machine that a configuration names.
 
     Args:
         config: the settings. A run is resumed with the same, but for epochs and learning_rate.
-        start_from: the folder of a finished run whose weights are taken where names and shapes fit.
-        **options: folder, resume, hook, watch, save_every and progress, as of `fit`.
+        **options: folder, resume, start_from, hook, watch, save_every and progress, as of `fit`.
 
     Raises:
         ParameterError: as in `machine`.
         CheckpointError: as in `fit`; so are NonFiniteError and Interrupted.
     """
     loss, params, batches, update = machine(config)
-    if start_from is not None:
-        path = finished(Path(start_from))
-        params = checkpoint.fitting(params, checkpoint.read(path)[0], path)
     return fit(
         loss,
         params,

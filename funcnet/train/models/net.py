@@ -26,7 +26,7 @@ from funcnet.train import checkpoint
 from funcnet.train.models.config import Config, read_config
 from funcnet.train.models.nets import NETS, STATISTICS, example_shape
 from funcnet.train.program import export
-from funcnet.train.run import Run, finished, read_metrics
+from funcnet.train.run import Run, finished, is_file, read_metrics
 from funcnet.train.settings import read_settings
 
 Inputs = Float[Array | np.ndarray, "examples *shape"]
@@ -227,17 +227,16 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
         CheckpointError: the folder holds no run, an unfinished or a damaged one, or one of other parameters.
     """
     folder = Path(folder)
-    is_file = folder.suffix == ".safetensors"
-    if not is_file:
+    if not is_file(folder):
         read_settings(folder)
-    path = folder if is_file else finished(folder)
+    path = finished(folder)
     arrays, metadata = checkpoint.read(path)
     if "classes" not in metadata:
         if like is None:
             params = checkpoint.nested(arrays, metadata.get("paths"))
         else:
             params = checkpoint.arrange(arrays, like, path)
-        return Run(jax.tree.map(jnp.asarray, params), () if is_file else read_metrics(folder))
+        return Run(jax.tree.map(jnp.asarray, params), () if is_file(folder) else read_metrics(folder))
     config, features, classes = read_config(folder), len(arrays["input/mean"]), len(metadata["classes"])
     image_shape = metadata["image_shape"] and tuple(metadata["image_shape"])
     shape = example_shape(config, features, image_shape)
