@@ -180,7 +180,7 @@ class Broken:
         leaves = [leaf for leaf in jax.tree.leaves(self.batch) if came and leaf is came.value]
         if came and leaves and not found.primitive:
             found = replace(found, hint=DATA)
-        by_row = [leaf for leaf in jax.tree.leaves(self.batch) if leaf.ndim and len(leaf) == len(self.rows)]
+        by_row = [x for x in jax.tree.leaves(self.batch) if jnp.shape(x)[:1] == (len(self.rows),)]
         if came and any(leaf is came.value for leaf in by_row):
             row = first_place(came.value)[0]
         elif found.index is not None and (bad := list(_holders(by_row, found.index))):
