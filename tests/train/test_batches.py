@@ -330,7 +330,7 @@ class Missing(Squares):
 @pytest.mark.parametrize(
     ("make", "error", "note"),
     [
-        (lambda: procedural(of_number)(0), TypeError, "handed a random key, and the number of a step as `step`"),
+        (lambda: procedural(of_number)(0), TypeError, "a random key, and the number of a step as `step`"),
         (
             lambda: jax.jit(procedural(lambda key: X[jax.random.randint(key, (4,), 0, 300)]))(0),
             jax.errors.TracerArrayConversionError,
