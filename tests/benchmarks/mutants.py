@@ -49,7 +49,7 @@ LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".git", ".venv*")
 MIRRORS = {"plugin/pytest_funcnet.py": "check/plugin.py", "__main__.py": "cli/cli.py"}
 """Files of funcnet/ whose tests stand elsewhere than the names say."""
 
-PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "--color=no")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "--color=no", "--whole")
 WHERE = "import funcnet, pytest_funcnet; print(funcnet.__file__, pytest_funcnet.__file__, sep='\\n')"
 
 PASSED, FAILED, INTERRUPTED, NOT_FOUND, NO_TESTS = 0, 1, 2, 4, 5
