@@ -90,8 +90,10 @@ def tied(x: Any, y_bar: Any) -> Any:
     """
     if not y_bar.size:
         return x
-    if any(jax.typeof(y_bar).sharding.spec):
+    x_lies, y_bar_lies = (any(jax.typeof(one).sharding.spec) for one in (x, y_bar))
+    if y_bar_lies:
         t = lax.reduce_max(y_bar, range(y_bar.ndim))
-        return lax.select((t == t) | (t != t), x, lax.full_like(x, 0))
-    t = lax.reshape(lax.slice(y_bar, [0] * y_bar.ndim, [1] * y_bar.ndim), ())
-    return lax.select(lax.broadcast((t == t) | (t != t), x.shape), x, lax.full_like(x, 0))
+    else:
+        t = lax.reshape(lax.slice(y_bar, [0] * y_bar.ndim, [1] * y_bar.ndim), ())
+    holds = (t == t) | (t != t)
+    return lax.select(holds if x_lies else lax.broadcast(holds, x.shape), x, lax.full_like(x, 0))

@@ -33,10 +33,9 @@ def dot(a: Any, b: Any) -> Any:
 
 def _lies(a: Any, b: Any) -> NamedSharding | None:
     """Where a product lies, if types say so: its rows as those of a, its columns as those of b."""
-    mesh, of_a, of_b = jax.typeof(a).sharding.mesh, jax.typeof(a).sharding.spec, jax.typeof(b).sharding.spec
-    if AxisType.Explicit not in mesh.axis_types:
-        return None
-    return NamedSharding(mesh, PartitionSpec(*of_a[:-1], of_b[-1]))
+    of_a, of_b = jax.typeof(a).sharding, jax.typeof(b).sharding
+    mesh = next((one.mesh for one in (of_a, of_b) if AxisType.Explicit in one.mesh.axis_types), None)
+    return mesh and NamedSharding(mesh, PartitionSpec(*of_a.spec[:-1], of_b.spec[-1]))
 
 
 def columns(x: Any, start: int, stop: int) -> Any:

@@ -72,7 +72,7 @@ def conv_general_dilated(
         dimension_numbers=lax.ConvDimensionNumbers(y_spec, _contracted(w_spec), x_spec),
         feature_group_count=groups,
         precision=precision,
-        out_sharding=sharding_of(x, range(x.ndim)) if batch_group_count == 1 else None,
+        out_sharding=sharding_of(x, range(x.ndim), y_bar) if batch_group_count == 1 else None,
     )
     w_bar = lax.conv_general_dilated(
         x_wide,
@@ -85,7 +85,7 @@ def conv_general_dilated(
         feature_group_count=batch_group_count,
         batch_group_count=feature_group_count,
         precision=precision,
-        out_sharding=sharding_of(w, range(w.ndim)),
+        out_sharding=sharding_of(w, range(w.ndim), y_bar),
     )
     x_bar = _move_groups(x_bar, x_spec[1], x_spec[0], batch_group_count)
     return lax.convert_element_type(x_bar, x.dtype), lax.convert_element_type(w_bar, w.dtype)

@@ -47,17 +47,21 @@ def dot_general(y_bar, y, x, w, *, dimension_numbers, precision, preferred_eleme
     b, m, n = _axes_of_y(x_batch, x_kept, w_kept)
     x_axes = [*x_batch, *x_kept, *_in_order_of(w_contract, x_contract)]
     x_bar = lax.dot_general(
-        y_bar, w, ((n, w_kept), (b, w_batch)), precision, out_sharding=sharding_of(x, x_axes)
+        y_bar, w, ((n, w_kept), (b, w_batch)), precision, out_sharding=sharding_of(x, x_axes, y_bar)
     )
     if x.size < y_bar.size:
         w_axes = [*w_batch, *_in_order_of(x_contract, w_contract), *w_kept]
         w_bar = lax.dot_general(
-            x, y_bar, ((x_kept, m), (x_batch, b)), precision, out_sharding=sharding_of(w, w_axes)
+            x, y_bar, ((x_kept, m), (x_batch, b)), precision, out_sharding=sharding_of(w, w_axes, y_bar)
         )
     else:
         w_axes = [*w_batch, *w_kept, *_in_order_of(x_contract, w_contract)]
         w_bar = lax.dot_general(
-            y_bar, x, ((m, x_kept), (b, x_batch)), _exchanged(precision), out_sharding=sharding_of(w, w_axes)
+            y_bar,
+            x,
+            ((m, x_kept), (b, x_batch)),
+            _exchanged(precision),
+            out_sharding=sharding_of(w, w_axes, y_bar),
         )
     return _placed(x_bar, x_axes, x), _placed(w_bar, w_axes, w)
 
@@ -103,15 +107,15 @@ def ragged_dot_general(
     return _placed(x_bar, x_axes, x), _placed(w_bar, w_axes, w), None
 
 
-def sharding_of(x: Any, axes: Sequence[int]) -> NamedSharding | None:
+def sharding_of(x: Any, axes: Sequence[int], *beside: Any) -> NamedSharding | None:
     """Where a gradient whose i-th axis is the axis `axes[i]` of x lies, if types say so: where x does.
 
-    A sum over an axis that both factors spread over devices could lie anywhere, so JAX wants to be told.
+    A sum over an axis that both factors spread over devices could lie anywhere, so JAX wants to be told. An x
+    that lies nowhere, as a constant of NumPy's, is whole on each device of the mesh of what is `beside` it.
     """
-    sharding = jax.typeof(x).sharding
-    if AxisType.Explicit not in sharding.mesh.axis_types:
-        return None
-    return NamedSharding(sharding.mesh, PartitionSpec(*(sharding.spec[axis] for axis in axes)))
+    shardings = [jax.typeof(one).sharding for one in (x, *beside)]
+    mesh = next((one.mesh for one in shardings if AxisType.Explicit in one.mesh.axis_types), None)
+    return mesh and NamedSharding(mesh, PartitionSpec(*(shardings[0].spec[axis] for axis in axes)))
 
 
 def _kept(x: Any, *others: Sequence[int]) -> list[int]:

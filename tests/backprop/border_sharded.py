@@ -68,6 +68,7 @@ LYING = {
     "vmap": lambda x, w: jax.vmap(lambda row: jnp.sin(row).sum() * row)(x),
     "checkpoint": lambda x, w: jax.checkpoint(lambda x: jnp.sin(jnp.cos(x)))(x),
     "a custom_vjp": custom,
+    "a product with what is made again": lambda x, w: lax.dot(jnp.tanh(x), W),
     "rows that are looked up": lambda x, w: w.at[
         jax.device_put(np.int32([[1, 2], [0, 1]]), P("d", None))
     ].get(out_sharding=P("d", None, None)),

@@ -65,12 +65,12 @@ def probe(eqn: Any, rules: Table) -> Callable[..., Sequence[Any]]:
 
     def probed(*xs: Any) -> list[Any]:
         _, pullback = vjp(lambda *xs: _jax.bind(eqn, xs)[0], *xs, rules=rules)
-        random = jnp.asarray(r, y.dtype)
-        ones, probes = (pullback(y_bar) for y_bar in (jnp.ones(y.shape, y.dtype), random))
+        one, random = (_jax.lying_as(jnp.asarray(y_bar, y.dtype), y) for y_bar in (np.ones(y.shape), r))
+        ones, probes = pullback(one), pullback(random)
         found = []
-        for x, one, sent in zip(xs, ones, probes, strict=True):
+        for x, slope, sent in zip(xs, ones, probes, strict=True):
             if fits(x, y):
-                found += [one, _is_product(y, random, one, sent)]
+                found += [slope, _is_product(y, random, slope, sent)]
         return found
 
     return part(probed)
