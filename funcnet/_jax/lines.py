@@ -20,6 +20,7 @@ _PACKAGE, _JAX = Path(__file__).parents[1], Path(jax.__file__).parent
 _LIBRARIES = [_PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "scripts"))]
 _NOT_THE_USERS = [
     _PACKAGE / "backprop",
+    _PACKAGE / "check",
     _PACKAGE / "rules",
     _PACKAGE / "nonfinite",
     _PACKAGE / "kept",
@@ -112,7 +113,14 @@ def function_name(eqn: Equation) -> str:
         return str(eqn.params["name"])
     if not any(name in eqn.params for name in ("jaxpr", "call_jaxpr")) or "length" in eqn.params:
         return ""
-    return called(eqn)[0].debug_info.func_name.strip("<>")
+    body, _ = called(eqn)
+    name = body.debug_info.func_name.strip("<>")
+    if name == "wrapped_fun":  # that of jax.custom_gradient: the user's own stands in the lines of its body
+        name = next(
+            (line.rpartition(".")[2].rpartition("(")[2][:-1] for line in map(source_line, body.eqns) if line),
+            name,
+        )
+    return name
 
 
 def name_of(function: Any) -> str:

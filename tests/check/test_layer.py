@@ -143,3 +143,14 @@ def test_the_line_has_the_options_of_its_check(check, options, written):
     with pytest.raises(VJPCheckError) as caught:
         check(lambda x: cube_times(2.0)(x).sum(), X, **options)
     assert dict(caught.value.finding.details)["reproduce"].endswith(written)
+
+
+def test_a_custom_gradient_is_named_by_the_function_that_was_given_to_it():
+    @jax.custom_gradient
+    def square(x):
+        return x**2, lambda y_bar: 3 * x * y_bar
+
+    with pytest.raises(VJPCheckError, match=r"layer +square at .*test_layer.py"):
+        check_gradient(lambda x: square(x).sum(), X)
+    with pytest.raises(VJPCheckError, match=r"layer +square: behind it"):
+        check_gradient(square, X[0])
