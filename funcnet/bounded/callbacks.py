@@ -15,7 +15,7 @@ import numpy as np
 
 from funcnet import _jax
 
-CALLBACKS = ("pure_callback", "io_callback")
+CALLBACKS = ("pure_callback", "io_callback", "debug_callback")
 
 LOST = 2
 """After so many callbacks that do not come back the others in a program are not asked."""

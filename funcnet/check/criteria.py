@@ -89,12 +89,8 @@ def ends(case: Case, seen: Answers) -> Finding | None:
 
 def finite(case: Case, seen: Answers) -> Finding | None:
     """The function is finite at the arguments."""
-    if seen.truth.is_finite:
-        return None
-    refusal = seen.runner.patience.refusal
-    lines = [] if refusal is None else [("callback", f"raised {sentence(refusal)}")]
-    summary = "the function is not finite at these arguments"
-    return finding(case, "VACUOUS", summary, *lines, ("do", "check it at others"))
+    summary, advice = "the function is not finite at these arguments", ("do", "check it at others")
+    return None if seen.truth.is_finite else finding(case, "VACUOUS", summary, advice)
 
 
 def derivative(case: Case, seen: Answers) -> Finding | None:
@@ -195,12 +191,15 @@ def first(seen: Answers, criteria: Sequence[Criterion]) -> Finding | None:
 
 
 def _explained(seen: Answers, finding: Finding) -> Finding:
-    """The finding, or what equal eigenvalues and singular values make of it.
+    """The finding with what a callback raised, or what equal eigenvalues and singular values make of it.
 
     Their vectors are open, and so is every gradient through them, whatever the rules of JAX make of 0/0. A
     rule of one's own is no better off, if it is right where the values are apart. Equal are those that share
     half of their digits.
     """
+    if refusal := seen.runner.patience.refusal:
+        raised = "callback", f"raised {sentence(refusal)}"
+        finding = replace(finding, details=(raised, *finding.details))
     primal, refused = seen.case.primal, seen.case.traced(seen.case.base).refusal is not None
     if finding.verdict == "VACUOUS" or not primal.decomposes() or refused or not seen.ends:
         return finding

@@ -86,8 +86,9 @@ def number(x: Any) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
+    """An error in one line; of one that came through a callback the end, below the lines of Python."""
+    text = str(error).rpartition('\n  File "')[2].partition("\n")[2] or str(error)
+    return f"{type(error).__name__}: {' '.join(text.split())[:300].rstrip('.')}"
 
 
 def _reproduce(case: Case) -> str:

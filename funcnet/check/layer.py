@@ -99,11 +99,6 @@ class _Search:
         return program(lambda rest, *xs: evaluate(self.jaxpr, self.consts, xs, written), (), self.xs)
 
     @property
-    def _ends(self) -> list[_jax.Var]:
-        """The floats among its results."""
-        return [y for y in self._flat.jaxpr.outvars if not _jax.is_literal(y) and _is_float(y.aval)]
-
-    @property
     def _step(self) -> float:
         """Where the rounding of values and the curvature of the function spoil differences alike."""
         return float(jnp.finfo(self.seen.case.grain).eps) ** (1 / 3)
@@ -128,7 +123,8 @@ class _Search:
 
     def _slope_behind(self, cut: int) -> float:
         """⟨z̄, ż⟩ of what crosses the cut."""
-        ends, values = self._ends, self._beside[0]
+        values, ys = self._beside[0], self._flat.jaxpr.outvars
+        ends = [y for y in ys if not _jax.is_literal(y) and _is_float(y.aval)]
         eqns, needed = live(self._flat.jaxpr.eqns[cut:], ends)
         made = {v for eqn in eqns for v in eqn.outvars}
         crossing = [v for v in values if v in needed and v not in made]

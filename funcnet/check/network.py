@@ -24,7 +24,7 @@ from funcnet._types import Host
 from funcnet.check.answers import Answers, answers
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
-from funcnet.check.criteria import ends, first, typed
+from funcnet.check.criteria import ends, finite, first, typed
 from funcnet.check.finding import Finding, finding, number, raised
 from funcnet.check.layer import wrong_gate
 from funcnet.check.noise import signs
@@ -166,7 +166,7 @@ def _product(case: Case) -> Callable:
 
 @undisturbed()
 def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
-    if lost := first(seen, (typed, ends)):
+    if lost := first(seen, (typed, ends, finite)):
         return lost
     shapes = [y.shape for y in case.traced(case.base).ys]
     if shapes != [()]:
@@ -222,6 +222,8 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
 
 def _relative(one: Along) -> float:
     """|x̄ − n| / max(|x̄|, |n|); 0 where both vanish."""
+    if not np.isfinite(one.rule):
+        return np.inf
     return abs(one.rule - one.slope.value) / _size(one) if _is_seen(one) else 0.0
 
 

@@ -11,7 +11,7 @@ from funcnet.check import words
 from funcnet.check.answers import Answers, answers, once
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, slopes_along
-from funcnet.check.criteria import ends, first, integers_have_none, typed
+from funcnet.check.criteria import ends, finite, first, integers_have_none, typed
 from funcnet.check.finding import Finding, raised
 from funcnet.check.laws import eager, outputs, vmapped
 from funcnet.check.linearity import linear
@@ -108,7 +108,7 @@ def check_kink(fun: Callable, *args: Any, along: Any, key: Any = 0) -> Slope:
     """
     __tracebackhide__ = True
     seen = answers(set_up(fun, args, Options(check_kink, elsewhere=(), key=key, along=along)))
-    return raised(first(seen, (ends, _is_slope)) or _along(seen).slope)
+    return raised(first(seen, (ends, finite, _is_slope)) or _along(seen).slope)
 
 
 def _is_slope(case: Case, seen: Answers) -> Finding | None:

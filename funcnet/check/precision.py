@@ -17,7 +17,7 @@ from funcnet.check import words
 from funcnet.check.answers import Answers, once
 from funcnet.check.comparisons import beside, zero
 from funcnet.check.disputes import rulings
-from funcnet.check.finding import Finding
+from funcnet.check.finding import Finding, sentence
 from funcnet.check.laws import other_result
 from funcnet.check.noise import Comparison, compare, spread, unit, wide
 from funcnet.check.primal import Primal
@@ -71,7 +71,7 @@ def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
     if case.base is None:
         there.rule = there.truth
     (answer,) = seen.ask([probe], dtype)
-    if why := _unseen(case.primal, answer, there):
+    if why := _unseen(case.primal, answer, there, seen.runner.patience.refusal):
         seen.left_out += [f"not checked in {kind}: {why}"] * (not aside)
         return Short(dtype)
     clouds = [(there.truth, there.moved)]
@@ -90,13 +90,13 @@ def _at(seen: Answers, dtype: Any, probe: Probe, aside: bool = False) -> Short:
     return Short(dtype, compared, words.lost(ruled) or next(off, None))
 
 
-def _unseen(primal: Primal, answer: Answer, there: Answers) -> str:
+def _unseen(primal: Primal, answer: Answer, there: Answers, refusal: Exception | None) -> str:
     """Why a result in a short dtype has nothing to do with that in float64, if it has not."""
     if not (answer.ends and there.rule.ends and there.truth.ends):
         return "a loop in it does not end there"
     pairs = list(zip(map(wide, answer.ys), there.truth.ys, strict=True))
     if not all(np.isfinite(y).all() for y, _ in pairs):
-        return "the function overflows there"
+        return f"a callback raised {sentence(refusal)}" if refusal else "the function overflows there"
     if all(np.allclose(y, other, rtol=0.1) for y, other in pairs):
         return ""
     if primal.stops_itself():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from funcnet import VJPCheckError, check_vjp
+from funcnet import VJPCheckError, check_contract, check_gradient, check_vjp
 from funcnet._errors import ParameterError
 from funcnet.check.options import DOMAINS
 from tests.check.functions import FAST, X
@@ -167,12 +167,52 @@ def test_a_domain_that_does_not_fit_is_an_error(domain, words):
         check_vjp(jnp.sin, X, domain=domain, **FAST)
 
 
-def test_what_a_callback_raises_at_the_arguments_is_told():
+def called(host, x, *others):
+    return jax.pure_callback(
+        host, jax.ShapeDtypeStruct(x.shape, x.dtype), x, *others, vmap_method="sequential"
+    )
+
+
+@pytest.mark.parametrize("check", [check_vjp, check_gradient])
+def test_what_a_callback_raises_at_the_arguments_is_told(check):
     def missing(x):
         raise ValueError("the table is missing")
 
     def f(x):
-        return x * jax.pure_callback(missing, jax.ShapeDtypeStruct(x.shape, x.dtype), lax.stop_gradient(x))
+        return (x * called(missing, lax.stop_gradient(x))).sum()
 
     with pytest.raises(VJPCheckError, match=r"(?s)not finite.*raised ValueError: the table is missing"):
-        check_vjp(f, jnp.ones(3))
+        check(f, jnp.ones(3))
+
+
+def test_what_a_callback_of_the_rule_raises_is_told():
+    def square(dtype):
+        def twice(x, y_bar):
+            if x.dtype != dtype:
+                raise ValueError(f"{dtype} only")
+            return 2 * np.asarray(x) * np.asarray(y_bar)
+
+        return custom(lambda x: x * x, lambda args, y_bar: (called(twice, *args, y_bar),))
+
+    with pytest.raises(VJPCheckError, match=r"(?s)^UNSTABLE.*raised ValueError: float64 only"):
+        check_vjp(square("float64"), X, **FAST)
+    with pytest.raises(VJPCheckError, match=r"(?s)not run without jit.*error .* ValueError: float32 only"):
+        check_contract(square("float32"), X)
+
+
+def test_a_callback_that_raises_in_a_short_dtype_or_elsewhere_is_noted():
+    def doubles(x):
+        if x.dtype == np.float32 or np.max(x) > 5:
+            raise ValueError("small doubles only")
+
+    def f(x):
+        jax.debug.callback(doubles, x)
+        return jnp.sin(x)
+
+    assert check_vjp(f, X, **FAST).rows
+
+    def g(x):
+        return x * x + called(lambda x: (doubles(x), 0 * np.asarray(x))[1], lax.stop_gradient(x))
+
+    report = check_vjp(g, X, **FAST)
+    assert "not checked in float32: a callback raised ValueError: small doubles only" in report.notes
