@@ -141,7 +141,7 @@ def _of_some(found: Host, truth: Host) -> str:
     """What is to be said if some elements are right, or none."""
     right = _right(found, truth)
     if right.all():
-        guess = "a constant with too few digits, a short dtype on the way, or a rule of what it approximates"
+        guess = "an ε that it leaves out, a constant with few digits, a short dtype, or a rule of a limit"
         return f"a relative error below 1e-6: {guess}"
     if not right.any():
         return "no pattern that is known: every element is wrong in its own way"

@@ -1,6 +1,6 @@
 """What the caller of a check chooses, what each choice may be, and where else that has the function asked.
 
-Elsewhere are multiples of the arguments, or points drawn from the domain of the function.
+Elsewhere are multiples of the arguments, of ±1 if those are all 0, or points drawn from a domain.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from funcnet._errors import ParameterError
 from funcnet._types import Host
-from funcnet.check.noise import cast
+from funcnet.check.noise import cast, signs
 from funcnet.check.probes import Probe
 from funcnet.check.subject import Subject
 from funcnet.check.thresholds import ELSEWHERE, SLACK, TIMEOUT
@@ -93,7 +93,10 @@ class Options:
             names = (f", at point {n} drawn from its domain" for n in range(1, POINTS + 1))
             found = {name: _drawn(subject, self.domain, rng) for name in names}
         elif self.elsewhere:
-            scaled = {f", at {n:g} × the arguments": [n * x for x in probe.xs] for n in self.elsewhere}
+            like, what = probe.xs, "the arguments"
+            if not any(map(np.any, like)):  # as what a search for small examples ends with
+                like, what = [signs(x, rng) for x in like], "±1, as the arguments are all 0"
+            scaled = {f", at {n:g} × {what}": [n * x for x in like] for n in self.elsewhere}
             found = {**scaled, AT_ZERO: [_with_a_zero(x, i) for i, x in enumerate(probe.xs)]}
         own = {where: cast(xs, subject.at(None)) for where, xs in found.items()}  # a rule may count on those
         return {where: Probe(cast(xs, probe.xs), probe.given) for where, xs in own.items()}

@@ -16,9 +16,9 @@ from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
 
-_OWN = "a loop that stops at a tolerance has slopes of its own, which a rule for its limit has not"
-
-OF_A_LIMIT = f"{_OWN}: check it with a tighter tolerance"
+OF_A_LIMIT = (
+    "a loop that stops at a tolerance has its own slopes: check a limit's rule at a tighter tolerance"
+)
 
 
 def does_not_end(case: Case, where: str) -> Finding:
@@ -30,8 +30,9 @@ def does_not_end(case: Case, where: str) -> Finding:
 
 def vacuous(case: Case, i: int, size: float, resolved: float) -> Finding:
     """There is no gradient to see."""
-    why = "the true gradient vanishes at these arguments, so a wrong rule would pass"
-    advice = "check it where the function changes with this argument, or close over the argument"
+    how = "vanishes" if np.isfinite(resolved) else "is not finite"
+    why = f"the true gradient {how} at these arguments, so a wrong rule would pass"
+    advice = "check it where the function changes with it, in a property test by assume(), or close over it"
     if SIGNAL * case.slack * unit(case.grain) > 1:
         why = f"it computes in {case.grain}, whose rounding hides a gradient of any size"
         advice = "check it with a wider dtype inside: to the check, as to autodiff, a cast is rounding"

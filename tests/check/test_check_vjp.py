@@ -20,6 +20,7 @@ from tests.check.functions import (
     cube_times,
     layer,
     layer_gradient,
+    product,
     sine,
 )
 from tests.check.rows import Refused, array, custom
@@ -91,6 +92,21 @@ VACUOUS = [
         (array(0.0, 0.0),),
         "VACUOUS",
         ("cube, x: float64[2]: nothing to see", "so a wrong rule would pass", "where the function changes"),
+        {"elsewhere": ()},
+    ),
+    Refused(
+        "a factor of 0",
+        product,
+        (array(1.0, 2.0), array(0.0, 0.0)),
+        "VACUOUS",
+        ("product, a: float64[2]: nothing to see", "in a property test by assume()"),
+    ),
+    Refused(
+        "the gradient is infinite",
+        jnp.sqrt,
+        (array(0.0, 0.0),),
+        "VACUOUS",
+        ("the true gradient is not finite at these arguments",),
     ),
     Refused(
         "an empty batch",
@@ -118,6 +134,13 @@ def test_a_check_that_would_see_nothing_is_refused(row):
 def test_where_the_true_gradient_is_not_finite_nothing_else_is_raised(x):
     with pytest.raises(VJPCheckError):
         check_vjp(custom(jnp.sqrt, lambda args, y_bar: (2 * y_bar,)), x)
+
+
+def test_where_all_arguments_are_0_it_is_asked_at_others():
+    """As a property test ends with the smallest example; a rule of the tangent at 0 is right there alone."""
+    assert check_vjp(cube_times(1.0), jnp.zeros(2)).rows
+    with pytest.raises(VJPCheckError, match=r"at 0\.125 × ±1, as the arguments are all 0"):
+        check_vjp(custom(jnp.tanh, lambda args, y_bar: (y_bar,)), jnp.zeros(2))
 
 
 # Functions of one dtype.

@@ -93,7 +93,7 @@ ROWS = [
         "an axis of one element has no sum",
         (1 + 1e-8 * VECTOR)[None, :] * VECTOR,
         VECTOR[None, :],
-        "a relative error below 1e-6: a constant with too few digits",
+        "a relative error below 1e-6: an ε that it leaves out, a constant with few digits",
     ),
     ("where there is none", VECTOR, 0 * VECTOR, "the truth is 0: the function does not depend on this"),
     ("no pattern", VECTOR**3 + np.arange(6), VECTOR, "no pattern that is known"),
