@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import jax.numpy as jnp
 import numpy as np
 
 from funcnet.bounded.loops import is_endless
 from funcnet.bounded.rows import FUEL, Runner
 from funcnet.check.case import Case
-from funcnet.check.noise import cast, unit
+from funcnet.check.noise import cast
 from funcnet.check.probes import Answer, Direction, Probe, ended
 from funcnet.check.subject import Arrays
 from funcnet.check.thresholds import LATE, OTHER_LOOP, TIMEOUT
@@ -94,7 +95,7 @@ class Answers:
 
     def slopes(self, pairs: Sequence[tuple[Direction, Direction]]) -> list[Slope]:
         """The slopes of ⟨ȳ, primal⟩ along directions; no number where its loops turn much more often."""
-        case, xs, eps = self.case, self.case.widened(self.probe).xs, 2 * unit(self.case.grain)
+        case, xs, known = self.case, self.case.widened(self.probe).xs, jnp.finfo(self.case.grain)
         turns = (self.here or self).truth.turns if is_endless(case.primal.jaxpr) else 0
 
         def at(fixed: Any, y_bars: Any, v: Any) -> Any:
@@ -108,7 +109,8 @@ class Answers:
         for (measured, tangent, size), ends in answers:
             alive = np.nan if ends is None else 1.0
             steps = [alive * one for one in measured]
-            found.append(slope(*steps, noise=eps * size / STEPS, tangent=float(alive * tangent)))
+            noise = (float(known.eps) * size + 2 * float(known.tiny)) / STEPS
+            found.append(slope(*steps, noise=noise, tangent=float(alive * tangent)))
         return found
 
     @functools.cached_property

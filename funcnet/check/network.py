@@ -1,10 +1,7 @@
 """The gradient check of the lecture, for a whole network: numerical beside analytic, leaf by leaf.
 
 CS231n 2019, lecture 4, slides 8 and 14, with the course's notes on gradient checks: in double precision,
-by the relative error |x̄ − n| / max(|x̄|, |n|), which reads
-
-    above 1e-2    wrong                         1e-7 to 1e-4    fine if there are kinks: ReLU, max, hinge
-    1e-4 to 1e-2  suspicious                    below 1e-7      good
+by the relative error |x̄ − n| / max(|x̄|, |n|), in the words of `thresholds.BANDS`.
 
 A net has too many parameters to move each one. Every leaf is moved in two random directions, which see an
 error in any of its elements, and in two elements alone, its largest gradient and one at random. The step
@@ -35,8 +32,6 @@ from funcnet.check.report import table
 from funcnet.check.thresholds import BANDS, COARSE, TIMEOUT
 from funcnet.numerical.slopes import SURE
 
-_HIDDEN = "not seen"
-
 
 @dataclass(frozen=True)
 class Leaf:
@@ -61,7 +56,7 @@ class Leaf:
 
 
 def _band(error: float) -> str:
-    return next(name for limit, name in BANDS if error <= limit)
+    return next((name for limit, name in BANDS if error <= limit), "wrong")
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class GradientReport:
             name = f"{leaf.name}[{','.join(map(str, leaf.shape))}]"
             numbers = f"{leaf.analytic:.6g}", f"{leaf.numerical:.6g}", f"{leaf.error:.1e}"
             rows.append((name, *numbers, leaf.band))
-        hidden = sum(leaf.band == _HIDDEN for leaf in self.leaves)
+        hidden = sum(leaf.band == "not seen" for leaf in self.leaves)
         limits = f", where differences see it: not in {hidden} of {len(self.leaves)} arrays" if hidden else ""
         return "\n".join([f"{self.function}: the gradient of the loss is right{limits}", *table(rows)])
 
@@ -190,7 +185,7 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
             worst, scale = max(own, key=_relative), float(seen.probe.given[0])
             zero = case.u <= COARSE and any(one.slope.is_zero for one in own)
             is_seen = zero or any(_is_seen(one) or one.slope.kink for one in own)
-            band = ("kink" if worst.slope.kink else _band(_relative(worst))) if is_seen else _HIDDEN
+            band = ("kink" if worst.slope.kink else _band(_relative(worst))) if is_seen else "not seen"
             sizes = worst.rule / scale, worst.slope.value / scale, _relative(worst)
             leaves.append(Leaf(case.subject.names[i], x.shape, *sizes, band))
     return GradientReport(case.subject.name, tuple(leaves))
@@ -222,15 +217,10 @@ def _wrong(case: Case, seen: Answers, i: int, wrong: Sequence[Along], tried: int
 
 def _relative(one: Along) -> float:
     """|x̄ − n| / max(|x̄|, |n|); 0 where both vanish."""
-    if not np.isfinite(one.rule):
-        return np.inf
-    return abs(one.rule - one.slope.value) / _size(one) if _is_seen(one) else 0.0
-
-
-def _size(one: Along) -> float:
-    return max(abs(one.rule), abs(one.slope.value))
+    error, size = abs(one.rule - one.slope.value), max(abs(one.rule), abs(one.slope.value))
+    return error / size if _is_seen(one) else 0.0
 
 
 def _is_seen(one: Along) -> bool:
-    """Whether the differences tell it from 0."""
-    return bool(_size(one) > SURE * one.slope.error)
+    """Whether it is told from 0, by differences and beside its terms; what is no number is."""
+    return not max(abs(one.rule), abs(one.slope.value)) <= max(SURE * one.slope.error, one.rounding)

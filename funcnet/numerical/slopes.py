@@ -171,6 +171,6 @@ def moved(xs: Any, h: Any, v: Any) -> list[Any]:
 
 
 def sizes(x: Host) -> Host:
-    """How far to move each element: by its size, or by that of a typical one if it is smaller."""
+    """How far to move each element: by its size, or if it is smaller by a typical one's, at most 1000."""
     typical = np.abs(x[np.isfinite(x) & (x != 0)])
-    return np.maximum(np.abs(x), np.median(typical) if typical.size else 1.0)
+    return np.maximum(np.abs(x), min(np.median(typical), 1e3) if typical.size else 1.0)
