@@ -28,9 +28,6 @@ from funcnet.check.subject import Subject
 from funcnet.check.thresholds import BY_COARSE_DIFFERENCES, DRAWS, EXACT, SUMMED, SUMS
 from funcnet.numerical.slopes import BY_DIFFERENCES, sizes
 
-REFUSES = Exception
-"""What code of others may raise where it is traced or run in a way that it was not written for."""
-
 _NO_TANGENT = "custom_lin"
 """What JAX writes for the tangent of a custom_vjp, and refuses no sooner than it is compiled."""
 
@@ -183,7 +180,7 @@ class Case:
             program, (_, _, found) = jax.make_jaxpr(answer, return_shape=True)(rest, xs, given)
             if any(eqn.primitive.name == _NO_TANGENT for eqn in _jax.all_equations(program.jaxpr)):
                 raise TypeError("forward mode does not go through a custom_vjp")
-        except REFUSES as error:
+        except Exception as error:
             return Traced(refusal=error)
         return Traced(ys, found, longest=longest_sum(program.jaxpr))
 

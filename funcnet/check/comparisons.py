@@ -1,11 +1,8 @@
 """The gradient beside its oracles.
 
-Beside autodiff's, element by element, each with the noise that it is known to: a spread under roundings is u
-times the size of the terms that an element sums, of the rule's answers, or of autodiff's. Where terms cancel
-to 0 that is all there is to measure an error by.
-
-And beside the slopes of the function: ⟨x̄, v⟩ and D⟨ȳ, f⟩ along directions v. At a kink the slopes to either
-side differ, and a gradient is one if ⟨x̄, v⟩ lies between them.
+Beside autodiff's, element by element, each with the noise that it is known to (noise). And beside the slopes
+of the function: ⟨x̄, v⟩ and D⟨ȳ, f⟩ along directions v. At a kink the slopes to either side differ, and a
+gradient is one if ⟨x̄, v⟩ lies between them.
 """
 
 import functools

@@ -206,7 +206,8 @@ def _explained(seen: Answers, finding: Finding) -> Finding:
     within = max(float(jnp.finfo(dtype).eps) for dtype in seen.case.subject.dtypes) ** 0.5
     with seen.case.precise():
         equal = primal.equal_values(seen.case.subject.rest, seen.case.widened(seen.probe).xs, within)
-    if not equal or (seen.case.own_rules and not _is_right_beside(seen)):
+    there = seen.at(beside(seen, seen.probe, "apart"))
+    if not equal or (seen.case.own_rules and any(one.bad.any() for one in compared(there))):
         return finding
     hint = (
         f"equal {equal} leave their vectors open; what depends on none of them has a gradient by a gate "
@@ -217,8 +218,3 @@ def _explained(seen: Answers, finding: Finding) -> Finding:
     lines = tuple((label, told[label]) for label in kept if label in told)
     summary = f"it goes through the vectors of equal {equal}, which have no derivative"
     return replace(finding, verdict="UNSTABLE", summary=summary, details=lines)
-
-
-def _is_right_beside(seen: Answers) -> bool:
-    there = seen.at(beside(seen, seen.probe, "apart"))
-    return there.ends and not any(one.bad.any() for one in compared(there))

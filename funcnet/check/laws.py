@@ -16,7 +16,7 @@ from funcnet._compiled import compiled
 from funcnet.bounded.rows import stacked
 from funcnet.check import words
 from funcnet.check.answers import Answers, elsewhere
-from funcnet.check.case import REFUSES, Case
+from funcnet.check.case import Case
 from funcnet.check.comparisons import compared, zero
 from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.linearity import multiples
@@ -24,8 +24,6 @@ from funcnet.check.noise import compare, largest, spread, unit, wide
 from funcnet.check.primal import sees_zeros
 from funcnet.check.probes import Answer
 from funcnet.check.thresholds import EXACT, LEAVES, SLACK
-
-_ADDS_NOTHING = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
 
 
 def outputs(case: Case, seen: Answers) -> Finding | None:
@@ -67,7 +65,7 @@ def eager(case: Case, seen: Answers) -> Finding | None:
         try:
             xs, given = jax.tree.map(jnp.asarray, (seen.probe.xs, seen.probe.given))
             *_, found = case.answer(case.subject.rest, xs, given)
-        except REFUSES as error:
+        except Exception as error:
             advice = "make it run eagerly too, or leave jit out of transforms"
             return _does_not_run(case, "without jit", error, advice)
     return _another(seen, "without jit the gradient is another than under jit", found, seen.rule.found)
@@ -83,7 +81,7 @@ def vmapped(case: Case, seen: Answers) -> Finding | None:
     try:
         with case.at(case.base):
             *_, found = compiled(jax.vmap(case.answer, (None, 0, 0)), case.subject.rest, xs, given)
-    except REFUSES as error:
+    except Exception as error:
         advice = "give it a batching rule, or leave vmap out of transforms"
         return _does_not_run(case, "under vmap", error, advice)
     summary = "under vmap the gradient is another than for each example"
@@ -115,7 +113,7 @@ def sharded(case: Case, seen: Answers) -> Finding | None:
     try:
         ys, back = jax.vjp(partial(case.flat, case.subject.rest), *given)
         found = back(tuple(map(jnp.ones_like, ys)))
-    except REFUSES as error:
+    except Exception as error:
         advice = "keep each gradient where its argument is"
         return _does_not_run(case, "on the devices of its arguments", error, advice)
     for i, (x, x_bar) in enumerate(zip(given, found, strict=True)):
@@ -136,7 +134,8 @@ def one_alone(case: Case, seen: Answers) -> Finding | None:
             continue
         with case.at(case.base):
             (one,) = seen.run(partial(_in_parts, case, parts), case.subject.rest, [seen.probe])
-        summary, told = f"it is another where {what}", ("with all of them", _ADDS_NOTHING)
+        guess = "what is not perturbed, or has no upstream gradient, adds 0: the rest of the rule goes on"
+        summary, told = f"it is another where {what}", ("with all of them", guess)
         if one.ends and (found := _another(seen, summary, one.found, seen.rule.found, "WRONG", *told)):
             return found
     return None

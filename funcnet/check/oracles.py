@@ -15,8 +15,9 @@ from jax.errors import ConcretizationTypeError, TracerArrayConversionError, Trac
 
 from funcnet._compiled import compiled, double, undisturbed
 from funcnet._errors import ParameterError
-from funcnet.check.case import REFUSES, Case
+from funcnet.check.case import Case
 from funcnet.check.finding import sentence
+from funcnet.check.noise import unit
 from funcnet.check.options import Options
 from funcnet.check.primal import Primal, program, undecorated
 from funcnet.check.probes import FORWARD, REVERSE, Mode
@@ -53,7 +54,7 @@ def set_up(
     autodiff = next((one for one in ways if case.differentiates(mode, one)), mode.slow)
     if autodiff is mode.slow:
         notes += ("its primal cannot be differentiated: differences alone are the oracle, to 1e-6",)
-    refusal = case.traced(jnp.float64).refusal or _refusal(flat, traced, asked)
+    refusal = case.traced(jnp.float64).refusal or _refusal(flat, traced, asked) or _stays_short(case)
     if refusal is not None:
         notes += (f"not checked in float64, where it does not run: {sentence(refusal)}",)
     base, forward = None if refusal else jnp.float64, case.differentiates(FORWARD, jax.jvp)
@@ -80,7 +81,7 @@ def _primal(asked: Subject, bare: Callable, reference: bool) -> tuple[Any, Prima
         refusal = _refusal(primal, primal, asked)
         if refusal is None:
             return jnp.float64, primal, ()
-    except REFUSES as error:
+    except Exception as error:
         refusal = error
     if reference:
         raise ParameterError(
@@ -97,6 +98,13 @@ def _refusal(function: Callable, traced: Primal, asked: Subject) -> Exception | 
         try:
             with double():
                 compiled(function, tuple(asked.rest), *asked.at(jnp.float64))
-        except REFUSES as error:
+        except Exception as error:
             return error
     return None
+
+
+def _stays_short(case: Case) -> Exception | None:
+    """What is in the way of float64 if all that is found has the dtype of the arguments there too."""
+    wide, own = ([x.dtype for x in case.traced(dtype).found] for dtype in (jnp.float64, None))
+    stays = unit(case.grain) > unit(jnp.float64) and wide == own == [x.dtype for x in case.types(None)]
+    return TypeError(f"it computes in {case.grain}, whatever comes") if stays else None

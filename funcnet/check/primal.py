@@ -58,7 +58,8 @@ class Primal:
     def iterates(self) -> bool:
         """Whether it has a loop that carries floats on: what comes out may not have converged."""
         loops = (eqn for eqn in _jax.all_equations(self.jaxpr) if eqn.primitive.name in ("scan", "while"))
-        return any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for eqn in loops for v in _carried(eqn))
+        counts = ((eqn, _jax.scan_counts(eqn)[1] if eqn.primitive.name == "scan" else None) for eqn in loops)
+        return any(jnp.issubdtype(v.aval.dtype, jnp.inexact) for eqn, n in counts for v in eqn.outvars[:n])
 
     def stops_itself(self) -> bool:
         """Whether it has a loop that decides itself when to stop."""
@@ -125,11 +126,6 @@ def longest_sum(jaxpr: _jax.Jaxpr) -> int:
             summed, _, terms = eqn.invars
             longest = max(longest, terms.aval.size // max(summed.aval.size, 1))
     return longest
-
-
-def _carried(eqn: _jax.Equation) -> Sequence[_jax.Var]:
-    """What a loop hands on from turn to turn."""
-    return eqn.outvars[: _jax.scan_counts(eqn)[1]] if eqn.primitive.name == "scan" else eqn.outvars
 
 
 def _kinds(eqn: _jax.Equation, moved: Collection[_jax.Var]) -> list[Any]:
