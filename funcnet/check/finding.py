@@ -87,7 +87,8 @@ def number(x: Any) -> str:
 
 def sentence(error: Exception) -> str:
     """An error in one line; of one that came through a callback the end, below the lines of Python."""
-    text = str(error).rpartition('\n  File "')[2].partition("\n")[2] or str(error)
+    _, found, below = str(error).rpartition('\n  File "')
+    text = below.partition("\n")[2] if found else str(error)
     return f"{type(error).__name__}: {' '.join(text.split())[:300].rstrip('.')}"
 
 

@@ -5,43 +5,43 @@ Each guess is a transformation of the right gradient that gives the wrong one.
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from funcnet._types import Host
+from funcnet.check.noise import Comparison
 
 
 def hint(
-    found: Host,
-    truth: Host,
-    others: Sequence[Host] = (),
+    one: Comparison,
+    others: Sequence[tuple[Host, str]] = (),
     counts: Collection[int] = (),
     dtype: Any = "float64",
     unknown: str = "",
 ) -> str:
     """The first guess that explains a wrong gradient of a dtype, or what little can be said of it.
 
-    `others` are the true gradients of the other arguments, `counts` what a mean may have been taken over,
-    `unknown` is what to say if no pattern of the whole is known.
+    `others` are gradients that it may be, and what it means if so, `counts` what a mean may have been taken
+    over, `unknown` is what to say if no pattern of the whole is known.
 
+    >>> from funcnet.check.noise import compare
     >>> truth = np.array([1.0, -2.0, 0.5, 4.0])
-    >>> hint(1.003 * truth, truth)
+    >>> hint(compare(1.003 * truth, truth, 0.0, "float64", 1.0))
     'a factor: the rule is 1.003 × the truth'
-    >>> hint(np.roll(truth, 1), truth)
-    'rolled by 1 along axis 0'
     """
-    known = np.isfinite(truth)
+    known = np.isfinite(one.truth)
+    one = replace(one, found=np.where(known, one.found, 0), truth=np.where(known, one.truth, 0))
     with np.errstate(all="ignore"):
-        found, truth = np.where(known, found, 0), np.where(known, truth, 0)
-        guesses = _guesses(found, truth, others, counts, jnp.finfo(dtype).bits)
-        return next(guesses, unknown) or _of_some(found, truth)
+        return next(_guesses(one, others, counts, jnp.finfo(dtype).bits), unknown) or _of_some(one)
 
 
 def _guesses(
-    found: Host, truth: Host, others: Sequence[Host], counts: Collection[int], bits: int
+    one: Comparison, others: Sequence[tuple[Host, str]], counts: Collection[int], bits: int
 ) -> Iterator[str]:
+    found, truth, bad = one.found, one.truth, one.bad
     if not np.isfinite(found).all():
         yield f"{int((~np.isfinite(found)).sum())} of {found.size} elements are not finite"
     if not found.any():
@@ -49,14 +49,14 @@ def _guesses(
     if not truth.any():
         steps = "as by rounding, or by a bisection of few steps"
         yield f"the truth is 0: the function does not depend on this argument, or changes in steps, {steps}"
-    shift, right = found - truth, _right(found, truth)
-    if truth.size > 2 and (~right).sum() == 1:
-        (place,) = np.argwhere(~right)
+    shift = found - truth
+    if truth.size > 2 and bad.sum() == 1:
+        (place,) = np.argwhere(bad)
         zero = "" if found[tuple(place)] else ": it is 0"
         yield f"one element only, [{', '.join(map(str, place))}]{zero}: an index or a boundary"
     yield from _of_a_factor(found, truth, counts)
     if not _same(found, truth):
-        yield from (words for other, words in _alike(truth, others) if _same(found, other))
+        yield from (words for other, words in (*_alike(truth), *others) if _same(found, other))
         if truth.size > 2 and _same(np.sort(np.real(found), axis=None), np.sort(np.real(truth), axis=None)):
             yield "the right numbers in wrong places: a permutation or its inverse"
         if truth.ndim > 1 and _same(shift, -np.conj(np.swapaxes(shift, -1, -2))):
@@ -67,22 +67,19 @@ def _guesses(
     yield from _of_an_axis(found, truth)
 
 
-def _right(found: Host, truth: Host) -> Host:
-    return np.abs(found - truth) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)
-
-
 def _same(a: Host, b: Host) -> bool:
     scale = np.abs(b).max(initial=0)
     return a.shape == b.shape and bool((np.abs(a - b) <= 1e-3 * np.abs(b) + 1e-6 * scale).all())
 
 
 def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[str]:
-    large = np.abs(truth) > 1e-6 * np.abs(truth).max(initial=0)
+    size = np.abs(truth).max(initial=0)
+    large = np.abs(truth) > 1e-6 * size
     if not large.any():
         return
-    ratios = found[large] / truth[large]
-    middle = np.median(ratios.real)
-    if np.abs(ratios - middle).max() > 1e-4 * abs(middle) or not middle or abs(middle - 1) < 1e-6:
+    middle = np.median((found[large] / truth[large]).real)
+    off = np.abs(found - middle * truth).max()
+    if off > 1e-4 * abs(middle) * size or not middle or abs(middle - 1) < 1e-6:
         return
     if abs(middle + 1) < 1e-6:
         yield "the sign: the rule is −1 × the truth"
@@ -94,13 +91,11 @@ def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[s
     yield f"a factor: the rule is {middle:.6g} × the truth"
 
 
-def _alike(truth: Host, others: Sequence[Host]) -> Iterator[tuple[Host, str]]:
+def _alike(truth: Host) -> Iterator[tuple[Host, str]]:
     """What the truth becomes by one mistake, and its name."""
     if np.iscomplexobj(truth):
         words = "not conjugated: the complex conjugate of the truth, a conj that is missing or one too many"
         yield np.conj(truth), words
-    for other in others:
-        yield other, "the gradient of another argument: the two are swapped"
     if truth.ndim >= 2:
         swapped = np.swapaxes(truth, -1, -2)
         yield swapped, "transposed: its last two axes are exchanged"
@@ -137,18 +132,18 @@ def _of_an_axis(found: Host, truth: Host) -> Iterator[str]:
                     yield f"a {name} over axis {axis} is {word}"
 
 
-def _of_some(found: Host, truth: Host) -> str:
+def _of_some(one: Comparison) -> str:
     """What is to be said if some elements are right, or none."""
-    right = _right(found, truth)
-    if right.all():
+    found, truth, bad = one.found, one.truth, one.bad
+    if (np.abs(found - truth) <= 1e-6 * np.abs(truth) + 1e-9 * np.abs(truth).max(initial=0)).all():
         guess = "an ε that it leaves out, a constant with few digits, a short dtype, or a rule of a limit"
         return f"a relative error below 1e-6: {guess}"
-    if not right.any():
+    if bad.all():
         return "no pattern that is known: every element is wrong in its own way"
-    sizes = np.abs(found[~right])
-    if np.abs(truth[~right]).min() > np.abs(truth[right]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
+    sizes = np.abs(found[bad])
+    if np.abs(truth[bad]).min() > np.abs(truth[~bad]).max() and np.ptp(sizes) <= 1e-6 * sizes.max():
         return "right where it is small: clipped, or cut off"
-    some = f"{int((~right).sum())} of {right.size} elements are wrong and the others right"
+    some = f"{int(bad.sum())} of {bad.size} elements are wrong and the others right"
     return f"{some}: one case of the rule, a condition or a mask"
 
 

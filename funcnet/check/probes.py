@@ -86,7 +86,7 @@ class Mode:
         """`(rest, xs, given) -> (f(x), the y of the rule's own forward pass, what it finds)`."""
         differentiate = autodiff or self.autodiff[0]
 
-        def at(rest: Any, xs: Any, given: Any) -> tuple[Any, Any, Any]:
+        def derivative(rest: Any, xs: Any, given: Any) -> tuple[Any, Any, Any]:
             closed = functools.partial(flat, rest)
             if self.is_reverse:
                 ys, back = differentiate(closed, *xs)
@@ -94,7 +94,7 @@ class Mode:
                 return flat(rest, *xs), ys, back(y_bars)
             return flat(rest, *xs), *differentiate(closed, tuple(xs), tuple(given))
 
-        return at
+        return derivative
 
     def pair(self, probe: Probe, ys: Sequence[Any], i: int, weights: Host) -> tuple[Direction, Direction]:
         """The ȳ and v whose ⟨ȳ, J v⟩ is what is found for the i-th array, summed with weights."""

@@ -1,17 +1,19 @@
 """How a wrong gradient is told: what it is beside what it should be, who says so, and what it looks like."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from funcnet._types import Host
 from funcnet.check.case import Case
 from funcnet.check.comparisons import Along, compared
 from funcnet.check.disputes import Dispute, Ruling
 from funcnet.check.finding import Finding, element, finding, number
 from funcnet.check.hints import hint
-from funcnet.check.noise import Comparison, largest, unit
-from funcnet.check.thresholds import DECIDES, EXACT, SIGNAL, STOPPED
+from funcnet.check.noise import Comparison, largest, unit, wide
+from funcnet.check.thresholds import DECIDES, EXACT, LEAVES, SIGNAL, STOPPED
 from funcnet.numerical.slopes import BY_DIFFERENCES, SURE
 
 CANCELS = "a difference of nearly equal numbers: find the form that does not cancel"
@@ -104,8 +106,21 @@ def _hint(dispute: Dispute) -> str:
     stopped = max([STOPPED * largest(one.truth), *(EXACT * largest(other) for other in others)])
     stops = case.primal.stops_itself() and bool((one.error <= stopped).all())
     dtype, unknown = case.types(case.base)[i].dtype, OF_A_LIMIT if stops else ""
-    guess = hint(one.found, one.truth, others, case.counts(), dtype, unknown)
+    swapped = "the gradient of another argument: the two are swapped"
+    alike = [*((other, swapped) for other in others), *_of_results(dispute)]
+    guess = hint(one, alike, case.counts(), dtype, unknown)
     return f"{guess}; or {OF_A_LIMIT}" if stops and guess != unknown else guess
+
+
+def _of_results(dispute: Dispute) -> Iterator[tuple[Host, str]]:
+    """The gradient if the upstream gradient of one result is left out, or those of all others."""
+    seen, ys = dispute.seen, dispute.seen.probe.given
+    n = len(ys) if seen.case.mode.is_reverse and 1 < len(ys) <= LEAVES else 0
+    alone = [tuple(y * (j == k) for j, y in enumerate(ys)) for k in range(n)]
+    for k, answer in enumerate(seen.true([replace(seen.probe, given=given) for given in alone])):
+        one = wide(answer.found[dispute.i])
+        yield dispute.one.truth - one, f"the upstream gradient of result {k} is left out"
+        yield one, f"the upstream gradients of all results but result {k} are left out"
 
 
 def _tie(dispute: Dispute) -> str:
@@ -183,7 +198,7 @@ def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
     if not np.isfinite(one.found).all():
         guess = "an intermediate value overflows, or 0/0: scale before exp, square or divide"
     elif one.bad.all():
-        guess = hint(one.found, one.truth, (), case.counts(), case.types(dtype)[i].dtype, CANCELS)
+        guess = hint(one, (), case.counts(), case.types(dtype)[i].dtype, CANCELS)
     known = "right in float64, but off" if case.base is not None else "off"
     return finding(
         case,

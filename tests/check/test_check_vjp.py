@@ -14,6 +14,7 @@ from jax import lax
 from funcnet import VJPCheckError, check_gradient, check_vjp
 from funcnet._errors import ParameterError
 from tests.check.functions import (
+    FAST,
     LAYER,
     X,
     cube,
@@ -143,7 +144,44 @@ def test_where_all_arguments_are_0_it_is_asked_at_others():
         check_vjp(custom(jnp.tanh, lambda args, y_bar: (y_bar,)), jnp.zeros(2))
 
 
+@pytest.mark.parametrize(
+    "x", [5e-324, 2.2e-308, 1.1e-154, np.array([1e200, 1.0]), array(1e30, -2.0)], ids=str
+)
+def test_numbers_of_any_size_are_no_reason_to_refuse_a_rule(x):
+    """As property tests draw them: x² underflows, or beside the largest no step is small enough."""
+    saturated = custom(jnp.tanh, lambda args, y_bar: (y_bar * (1 - jnp.tanh(args[0]) ** 2),))
+    assert check_vjp(saturated, x, **FAST).rows
+    if np.size(x) == 1:
+        squared = custom(lambda x: x * x + x, lambda args, y_bar: (y_bar * (2 * args[0] + 1),))
+        assert check_vjp(squared, x, **FAST).rows
+
+
+def test_a_slope_beside_rounding_is_none():
+    """A large element whose gradient cancels: it agrees, and so is not called wrong."""
+    masked = array(-1e9, -1e9, -1e9, 0.3, 1.0)
+    (leaf,) = check_gradient(lambda x: jax.nn.logsumexp(x) - x[3], masked).leaves
+    assert leaf.band == "good"
+
+
 # Functions of one dtype.
+
+
+def short_logarithm(factor):
+    """As synjax has it: float32 whatever comes, its gradient too, with no word of refusal."""
+
+    @jax.custom_gradient
+    def logarithm(x):
+        x = jnp.asarray(x, "float32")
+        return jnp.log(x), lambda y_bar: factor * y_bar / x
+
+    return logarithm
+
+
+def test_what_stays_in_float32_whatever_comes_is_checked_there():
+    (note,) = check_vjp(short_logarithm(1.0), array(0.5, 2.0)).notes
+    assert note.endswith("where it does not run: TypeError: it computes in float32, whatever comes")
+    with pytest.raises(VJPCheckError, match=r"(?s)WRONG.*factor: the rule is 1\.001"):
+        check_vjp(short_logarithm(1.001), array(0.5, 2.0))
 
 
 def float32_kernel(x):

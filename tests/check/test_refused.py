@@ -10,6 +10,7 @@ from funcnet import VJPCheckError, _jax, check_vjp
 from funcnet._errors import FuncnetError
 from tests.check.functions import (
     LAYER,
+    SQUARE_MATRIX,
     TALL,
     X,
     cube,
@@ -46,6 +47,26 @@ def corner(x):
     return x * x
 
 
+def attention(forgets):
+    """Softmax attention, and the logarithm of its sums, as kernels return it, which must not be forgotten."""
+
+    def attention(q, k, v):
+        scores = q @ k.T
+        sums = jax.nn.logsumexp(scores, axis=1)
+        return jnp.exp(scores - sums[:, None]) @ v, sums
+
+    def backward(args, y_bars):
+        q, k, v = args
+        o, sums = attention(q, k, v)
+        o_bar, sums_bar = y_bars
+        p = jnp.exp(q @ k.T - sums[:, None])
+        of_sums = 0 if forgets else sums_bar[:, None]
+        scores_bar = p * (o_bar @ v.T - (o_bar * o).sum(1, keepdims=True) + of_sums)
+        return scores_bar @ k, scores_bar.T @ q, p.T @ o_bar
+
+    return custom(attention, backward)
+
+
 WRONG = [
     Refused(
         "a factor",
@@ -61,6 +82,16 @@ WRONG = [
             "autodiff of the primal and differences agree",
             "a factor: the rule is 1.003 × the truth",
             "funcnet.check_vjp(cube, jnp.array([0.5, -1.25, 2.0, 3.5], 'float32'), key=0)",
+        ),
+    ),
+    Refused(
+        "one result's upstream gradient",
+        attention(forgets=True),
+        (SQUARE_MATRIX[:2], SQUARE_MATRIX, TALL),
+        "WRONG",
+        (
+            "WRONG: attention, q: float64[2,3]",
+            "the upstream gradients of all results but result 0 are left out",
         ),
     ),
     Refused("the sign", cube_times(-1.0), (X,), "WRONG", ("the sign: the rule is −1 × the truth",)),
