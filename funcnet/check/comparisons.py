@@ -17,7 +17,7 @@ from funcnet.check.case import Case
 from funcnet.check.noise import Comparison, cast, compare, cotangent, largest, spread, unit, untied, wide
 from funcnet.check.options import AT_ZERO
 from funcnet.check.probes import Answer, Direction, Move, Probe, at_random, equal_groups, of_group
-from funcnet.check.thresholds import AWAY, EXACT, PRODUCT, ROUGHLY, SIGNAL
+from funcnet.check.thresholds import AWAY, EXACT, OF_LARGEST, PRODUCT, ROUGHLY, SIGNAL
 from funcnet.numerical.slopes import KNOWN, SURE, Slope, sizes
 
 
@@ -60,8 +60,10 @@ def compared(seen: Answers) -> list[Comparison]:
 def _at_the_arguments(seen: Answers, i: int) -> Comparison:
     case, found, truth = seen.case, seen.rule.found[i], seen.truth.found[i]
     sigma = spread(truth, [one.found[i] for one in seen.moved])
-    if case.base is not None:
-        sigma = untied(sigma, largest(truth))
+    if case.base is not None:  # and what is float32 and of no argument differs from program to program
+        pairs = zip(seen.rule.ys, seen.truth.ys, strict=True)
+        apart = max((largest(y - other) / (largest(other) or 1.0) for y, other in pairs), default=0.0)
+        sigma = np.maximum(untied(sigma, largest(truth)), apart * largest(truth) * (apart > OF_LARGEST))
     if unit(case.grain) > unit(seen.probe.xs[0].dtype):  # sums of few short numbers often round alike
         sigma = np.maximum(sigma, rule_noise(seen, i))
     relative = case.exact if case.base is not None or case.oracles is None else 0.0

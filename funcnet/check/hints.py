@@ -88,7 +88,7 @@ def _of_a_factor(found: Host, truth: Host, known: Collection[int]) -> Iterator[s
             yield f"a factor 1/{n}: a mean over {n} where a sum belongs"
         if math.isclose(middle, n, rel_tol=1e-4):
             yield f"a factor {n}: a sum over {n} where a mean belongs"
-    yield f"a factor: the rule is {middle:.6g} × the truth"
+    yield f"a factor: the rule is {middle:.7g} × the truth"
 
 
 def _alike(truth: Host) -> Iterator[tuple[Host, str]]:

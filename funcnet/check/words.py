@@ -194,7 +194,8 @@ def _moved(one: Along) -> str:
 
 def unstable(case: Case, i: int, one: Comparison, dtype: Any) -> Finding:
     """Off by more than rounding explains in a short dtype."""
-    guess = CANCELS
+    is_near = one.roundings < 4 * case.slack_in(dtype)
+    guess = CANCELS + "; or a long sum or series, for which slack= allows more" * is_near
     if not np.isfinite(one.found).all():
         guess = "an intermediate value overflows, or 0/0: scale before exp, square or divide"
     elif one.bad.all():

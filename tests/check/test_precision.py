@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet import check_vjp
+from funcnet import VJPCheckError, check_vjp
+from tests.check.functions import FAST
 from tests.check.rows import Refused, array, custom
 
 pytestmark = pytest.mark.in_turns(2)
@@ -336,3 +337,33 @@ def test_random_numbers_that_differ_between_dtypes_are_a_note_not_a_failure():
 def test_a_dtype_in_which_the_function_overflows_is_a_note_not_a_failure():
     report = check_vjp(jnp.exp, array(1.0, 20.0), dtypes=("float16",))
     assert "not checked in float16: the function overflows there" in report.notes
+
+
+def call_option(spot, volatility, key):
+    """Its price by draws in float32, whatever the arguments are, which each program rounds in its own way."""
+    z = jax.random.normal(key, (16,), "float32").astype(spot.dtype)
+    return jnp.maximum(spot * jnp.exp(volatility * z - volatility**2 / 2) - 1, 0).mean()
+
+
+def option_gradient(factor):
+    def backward(args, y_bar):
+        delta, vega = jax.grad(call_option, (0, 1))(*args)
+        return factor * y_bar * delta, y_bar * vega, None
+
+    return custom(call_option, backward)
+
+
+def test_what_is_float32_and_of_no_argument_is_known_to_that():
+    args = jnp.float32(1.05), jnp.float32(0.2), jax.random.key(1)
+    assert check_vjp(option_gradient(1.0), *args, **FAST).rows
+    with pytest.raises(VJPCheckError, match=r"a factor: the rule is 1\.00001 × the truth"):
+        check_vjp(option_gradient(1.00001), *args, **FAST)
+
+
+def test_a_few_roundings_more_than_allowed_may_be_a_long_sum():
+    def backward(args, y_bar):
+        error = jnp.where((args[0] > 0.015) & (y_bar.dtype == "float32"), 1e-6, 0).astype(y_bar.dtype)
+        return (y_bar * jnp.cos(args[0]) * (1 + error),)
+
+    with pytest.raises(VJPCheckError, match=r"UNSTABLE(?s:.*)hint.*slack= allows more"):
+        check_vjp(custom(jnp.sin, backward), array(0.01, 0.02, 0.03), **FAST)
