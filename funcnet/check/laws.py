@@ -4,6 +4,7 @@ Its forward pass returns what the function does. And its gradient is the same, b
 without jit, under vmap, on several devices, and where only a part is differentiated.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet import _jax
 from funcnet._compiled import compiled
 from funcnet.bounded.rows import stacked
 from funcnet.check import words
@@ -21,7 +23,6 @@ from funcnet.check.comparisons import compared, zero
 from funcnet.check.finding import Finding, finding, sentence
 from funcnet.check.linearity import multiples
 from funcnet.check.noise import compare, largest, spread, unit, wide
-from funcnet.check.primal import sees_zeros
 from funcnet.check.probes import Answer
 from funcnet.check.thresholds import EXACT, LEAVES, SLACK
 
@@ -82,8 +83,12 @@ def vmapped(case: Case, seen: Answers) -> Finding | None:
         with case.at(case.base):
             *_, found = compiled(jax.vmap(case.answer, (None, 0, 0)), case.subject.rest, xs, given)
     except Exception as error:
-        advice = "give it a batching rule, or leave vmap out of transforms"
-        return _does_not_run(case, "under vmap", error, advice)
+        with contextlib.suppress(Exception), case.precise():
+            jax.eval_shape(jax.vmap(lambda xs: case.primal(case.subject.rest, *xs)), xs)
+            advice = "give it a batching rule, or leave vmap out of transforms"
+            return _does_not_run(case, "under vmap", error, advice)
+        seen.left_out.append(f"not checked under vmap, where the function does not run: {sentence(error)}")
+        return None
     summary = "under vmap the gradient is another than for each example"
     pairs = (([x[k] for x in found], rule.found) for k, (_, rule) in enumerate(examples))
     differing = (_another(seen, summary, *pair) for pair in pairs)
@@ -127,7 +132,8 @@ def sharded(case: Case, seen: Answers) -> Finding | None:
 
 def one_alone(case: Case, seen: Answers) -> Finding | None:
     """A rule that is told what is perturbed is right too where one argument, or one result, is alone."""
-    if not sees_zeros(case.program.jaxpr):
+    eqns = _jax.all_equations(case.program.jaxpr)
+    if not any(eqn.params.get("symbolic_zeros") is True or _jax.is_foreign(eqn.primitive) for eqn in eqns):
         return None
     for what, parts in _parts(case):
         if seen.is_late(f"where {what}"):

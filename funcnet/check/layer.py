@@ -140,8 +140,7 @@ class _Search:
         rng = self.seen.case.rng("cut")
         y_bars = tuple(np.asarray(rng.uniform(0.5, 1.5, y.aval.shape), y.aval.dtype) for y in ends)
         probe = Probe(tuple(np.asarray(values[v]) for v in moving), y_bars)
-        rest = [values[v] for v in fixed]
-        (found,) = self.seen.run(REVERSE.answer(tail), rest, [probe], quick=True)
+        (found,) = self.seen.run(REVERSE.answer(tail), [values[v] for v in fixed], [probe], quick=True)
         z_bars = found.found if found.ends else [np.full((), np.nan)] * len(moving)
         terms = (wide(z_bar) * self._rates[v] for z_bar, v in zip(z_bars, moving, strict=True))
         return float(sum(term.sum().real for term in terms))

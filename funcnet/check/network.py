@@ -172,7 +172,7 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
     point = case.widened(seen.probe)
     moves = at_random(point.xs, case.rng("directions"))
     for i, x_bar in enumerate(seen.rule.found):
-        places = _elements(x_bar, case.rng(f"elements {i}"))
+        places = _elements(x_bar, case.rng(f"elements {i}")) if x_bar.size else []
         moves += [(i, "", one_element(point.xs, i, place)) for place in places]
     along = slopes_along(seen, moves)
     leaves = []
@@ -193,8 +193,6 @@ def _checked(case: Case, seen: Answers) -> GradientReport | Finding:
 
 def _elements(x_bar: Host, rng: np.random.Generator) -> list[tuple[Any, ...]]:
     """The place of the largest gradient, and one at random."""
-    if not x_bar.size:
-        return []
     largest = np.nan_to_num(np.abs(x_bar.astype(complex))).argmax()
     return [np.unravel_index(flat, x_bar.shape) for flat in (largest, rng.integers(x_bar.size))]
 

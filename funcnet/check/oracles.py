@@ -104,7 +104,10 @@ def _refusal(function: Callable, traced: Primal, asked: Subject) -> Exception | 
 
 
 def _stays_short(case: Case) -> Exception | None:
-    """What is in the way of float64 if all that is found has the dtype of the arguments there too."""
-    wide, own = ([x.dtype for x in case.traced(dtype).found] for dtype in (jnp.float64, None))
-    stays = unit(case.grain) > unit(jnp.float64) and wide == own == [x.dtype for x in case.types(None)]
+    """What is in the way of float64 if it computes in a shorter dtype, and so does its rule."""
+
+    def is_typed(dtype: Any) -> bool:
+        return [x.dtype for x in case.traced(dtype).found] == [x.dtype for x in case.types(dtype)]
+
+    stays = unit(case.grain) > unit(jnp.float64) and is_typed(None) and not is_typed(jnp.float64)
     return TypeError(f"it computes in {case.grain}, whatever comes") if stays else None

@@ -104,14 +104,6 @@ class Primal:
             return frozenset(v for eqn in self.jaxpr.eqns for v in eqn.outvars)
 
 
-def sees_zeros(jaxpr: _jax.Jaxpr) -> bool:
-    """Whether a rule in it is told what is perturbed: by `symbolic_zeros`, or as a primitive of others."""
-    return any(
-        eqn.params.get("symbolic_zeros") is True or _jax.is_foreign(eqn.primitive)
-        for eqn in _jax.all_equations(jaxpr)
-    )
-
-
 def longest_sum(jaxpr: _jax.Jaxpr) -> int:
     """How many terms a dot product, a convolution or a scatter adds up, one after the other, at the most."""
     longest = 1

@@ -263,3 +263,9 @@ def test_the_stash_is_what_forward_keeps_and_the_unread_what_backward_does_not_u
 def test_the_report_names_the_arrays_that_backward_never_reads():
     text = str(check_vjp(STASHES[2][1], X, 1 + X, transforms=()))
     assert "88 bytes kept for backward, of which it never reads 40: bfloat16[4], float32[2,4]" in text
+
+
+def test_a_function_that_does_not_run_under_vmap_itself_is_no_fault_of_its_rule():
+    hosted = custom(on_host(np.sin), lambda args, y_bar: (y_bar * jnp.cos(args[0]),))
+    notes = check_vjp(hosted, X).notes
+    assert any(note.startswith("not checked under vmap, where the function does not run") for note in notes)
