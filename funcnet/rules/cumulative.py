@@ -66,7 +66,7 @@ def cumprod(stash, y_bar, *, axis, reverse):
     forward=scan(lax.max),
 )
 def cummax(stash, y_bar, *, axis, reverse):
-    return (walk_back(lax.max, to_winner, stash, y_bar, axis, reverse),)
+    return (walk_back(lax.max, to_winner(lax.gt), stash, y_bar, axis, reverse),)
 
 
 @rule(
@@ -76,14 +76,21 @@ def cummax(stash, y_bar, *, axis, reverse):
     forward=scan(lax.min),
 )
 def cummin(stash, y_bar, *, axis, reverse):
-    return (walk_back(lax.min, to_winner, stash, y_bar, axis, reverse),)
+    return (walk_back(lax.min, to_winner(lax.lt), stash, y_bar, axis, reverse),)
 
 
-def to_winner(y_bar, y, a, b):
-    """The fork of max and min; ties are halved."""
-    tie = lax.select(lax.eq(a, y), y_bar * 0.5, lax.full_like(y_bar, 0))
-    a_bar = lax.select(lax.eq(b, y), tie, y_bar)
-    return a_bar, y_bar - a_bar
+def to_winner(wins):
+    """The fork of max or min; ties are halved.
+
+    It compares a and b, and neither with y, of which XLA may compute it once more and round otherwise.
+    """
+
+    def fork(y_bar, y, a, b):
+        lost = lax.select(wins(b, a), lax.full_like(y_bar, 0), y_bar)
+        a_bar = lax.select(lax.eq(a, b), y_bar * 0.5, lost)
+        return a_bar, y_bar - a_bar
+
+    return fork
 
 
 def walk_back(combine, fork, stash, y_bar, axis, reverse):
