@@ -85,6 +85,7 @@ from funcnet._jax.jaxprs import (
     scan_counts,
     scan_counts_of,
     staged,
+    variable,
     variables,
     with_constants,
     with_programs,

@@ -27,6 +27,11 @@ is_literal: Callable[[Any], bool] = core.Literal.__instancecheck__
 """Whether an operand of an equation is a constant written into the program; asked most of all questions."""
 
 
+def variable(aval: Any) -> Var:
+    """A new variable of a type."""
+    return core.Var(aval)
+
+
 def variables(atoms: Iterable[Any]) -> list[Any]:
     """Those operands that are no constants."""
     return [atom for atom in atoms if not is_literal(atom)]

@@ -24,7 +24,7 @@ from funcnet.rules._rests import ADDED, LEFT, left_by_softmax
 
 SOFTMAX, LOG_SOFTMAX = "jax.nn.softmax", "jax.nn.log_softmax"
 LAYOUT = frozenset({"broadcast_in_dim", "copy", "dynamic_slice", "expand_dims", "gather", "reshape"})
-LAYOUT |= {"slice", "squeeze", "transpose"}
+LAYOUT |= {"slice", "squeeze", "transpose", "convert_element_type"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,8 @@ class Differences:
         return eqn if eqn is not None and jnp.issubdtype(atom.aval.dtype, jnp.floating) else None
 
     def name(self, eqn: _jax.Equation) -> str:
-        """The name of the rule for an equation, or where it is defined for a call without one."""
-        name = rule_name(eqn.primitive, eqn.params, self._rules)
-        return _jax.called_function(eqn.primitive, eqn.params) if name == "jit" else name
+        """What an equation computes."""
+        return name_of(eqn, self._rules)
 
     def is_ours(self, name: str) -> bool:
         """Whether the rule of this name, if there is any, is that of the house."""
@@ -95,6 +94,17 @@ class Differences:
         """The sum or difference that an equation is, if of a number and a gate."""
         of = self._shifted(eqn, 0.0, 1.0)
         return of and self.made(*of)
+
+    def made_beside(self, eqn: _jax.Equation) -> Part | None:
+        """a − w = (a − 1) + (1 − w) of a gate w and of another, or of what is given, where a is near 1."""
+        if eqn.primitive.name != "sub":
+            return None
+        for sign, a, w in ((1.0, *eqn.invars), (-1.0, *eqn.invars[::-1])):
+            less, rest = self.made(-1.0, 1.0, a), self.made(1.0, -1.0, w)
+            if rest and (less or _jax.is_literal(a) or a not in self._makers):
+                less = less or _affine(-1.0, 1.0, a)
+                return made(functools.partial(_near_one, sign), plain(a), plain(w), less, rest)
+        return None
 
     def made(self, c: float, k: float, u: Any) -> Part | None:
         """c + k u, if u is made of a gate."""
@@ -165,6 +175,9 @@ class Differences:
             return made(run_again(eqn), part, *map(plain, eqn.invars[1:]))
         return None
 
+    def _number(self, atom: Any) -> float | None:
+        return number(atom, self._makers)
+
     def _through(self, name: str, eqn: _jax.Equation, c: float, k: float) -> Part | None:
         """c + k u of a u that lies otherwise, is chosen, or is clipped."""
         u, *others = eqn.invars
@@ -174,23 +187,30 @@ class Differences:
             parts = [self.made(c, k, v) for v in others]
             wide = [part or _affine(c, k, v) for part, v in zip(parts, others, strict=True)]
             return made(run_again(eqn), plain(u), *wide) if any(parts) else None
-        bounds = [bound for bound in map(self._number, eqn.invars) if bound is not None]
-        if is_jitted(eqn, "clip") and len(bounds) == 2 and (part := self.made(c, k, u)):
-            low, high = sorted(c + k * bound for bound in bounds)
-            return made(lambda r: jnp.clip(r, low, high), part)
-        if name in ("max", "min") and len(bounds) == 1:
-            end, is_lower = c + k * bounds[0], (name == "max") == (k > 0)
-            part = self.made(c, k, others[0] if self._number(u) is not None else u)
-            return part and made(lambda r: jnp.maximum(r, end) if is_lower else jnp.minimum(r, end), part)
+        if is_jitted(eqn, "clip") and (part := self.made(c, k, u)):
+            low, high = (_affine(c, k, bound) for bound in (others if k > 0 else others[::-1]))
+            return made(jnp.clip, part, low, high)
+        if name in ("max", "min"):
+            parts = [self.made(c, k, v) for v in eqn.invars]
+            wide = [part or _affine(c, k, v) for part, v in zip(parts, eqn.invars, strict=True)]
+            is_max = (name == "max") == (k > 0)
+            return made(jnp.maximum if is_max else jnp.minimum, *wide) if any(parts) else None
         return None
 
-    def _number(self, atom: Any) -> float | None:
-        """The number that an operand is, everywhere."""
-        if _jax.is_literal(atom):
-            return float(np.ravel(atom.val)[0]) if np.size(atom.val) == 1 and np.isrealobj(atom.val) else None
-        if (eqn := self.maker(atom)) is None or eqn.primitive.name != "broadcast_in_dim":
-            return None
-        return self._number(eqn.invars[0])
+
+def name_of(eqn: _jax.Equation, rules: Table) -> str:
+    """The name of the rule for an equation, or where it is defined for a call without one."""
+    name = rule_name(eqn.primitive, eqn.params, rules)
+    return _jax.called_function(eqn.primitive, eqn.params) or name if name == "jit" else name
+
+
+def number(atom: Any, makers: Mapping[Any, _jax.Equation]) -> float | None:
+    """The number that an operand is, everywhere."""
+    if _jax.is_literal(atom):
+        return float(np.ravel(atom.val)[0]) if np.size(atom.val) == 1 and np.isrealobj(atom.val) else None
+    eqn = makers.get(atom)
+    is_spread = eqn is not None and eqn.primitive.name == "broadcast_in_dim"
+    return number(eqn.invars[0], makers) if eqn and is_spread else None
 
 
 def is_jitted(eqn: _jax.Equation, *names: str) -> bool:
@@ -203,6 +223,11 @@ def axes(eqn: _jax.Equation) -> Sequence[int]:
     form = elementwise(_jax.called(eqn)[0])
     assert form is not None
     return [axis for axis in map(form.places[0].__getitem__, form.axes) if axis is not None]
+
+
+def _near_one(sign: float, a: Any, w: Any, less: Any, rest: Any) -> Any:
+    """± (a − w), of a − 1 and 1 − w where that is better."""
+    return sign * jnp.where((a >= 0.5) & (a <= 2), less + rest, a - w)
 
 
 def _affine(c: float, k: float, v: Any) -> Part:

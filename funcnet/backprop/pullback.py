@@ -54,6 +54,17 @@ class Pullback:
         return self.reads[len(eqn.outvars) :] if some else [True] * len(eqn.invars)
 
 
+def at_once(pullback: Pullback, values: Sequence[Any]) -> Pullback:
+    """The same for [*ys, *xs] of which some are made on the way back: it runs forward there, on these."""
+    assert pullback.forward is not None
+    forward, n = pullback.forward, len(values) - len(pullback.gives)
+
+    def backward(stash: Any, y_bars: Sequence[Any]) -> Sequence[Any]:
+        return pullback.backward(forward(stash[n:])[1], y_bars)
+
+    return Pullback(pullback.gives, backward, reads=(False,) * n + (True,) * len(pullback.gives))
+
+
 @dataclass(frozen=True)
 class Use:
     """A rule, and what of an equation that it is used for decides what it is traced to.

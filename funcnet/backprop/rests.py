@@ -42,8 +42,8 @@ from funcnet.rules._rests import (
     log_of_sum,
 )
 
-_PRODUCTS = frozenset({"mul", "dot_general"})
-_SUMS = frozenset({"add", "sub", "neg", "reduce_sum", "cumsum"})
+_PRODUCTS = frozenset({"mul", "dot_general", "reduce_prod", "cumprod", "numpy.reductions.cumprod"})
+_SUMS = frozenset({"add", "sub", "neg", "reduce_sum", "cumsum", "numpy.reductions.cumsum"})
 _CHOICES = frozenset({"max", "min", "select_n", "concatenate", "stack"})
 _REPEATED = _PRODUCTS | _SUMS | _CHOICES | ROOTS | LAYOUT
 
@@ -82,8 +82,15 @@ class Rests:
             return eqn.replace(primitive=other.primitive, params=other.params), [*nothing[:-1], divisor]
         is_divided_by = name in _PRODUCTS and self._found.get(eqn.outvars[0])
         if name in DIVIDING or is_divided_by or (name == "mul" and any(map(self._is_root, eqn.invars))):
+            if name == "integer_pow" and eqn.params["y"] > 0 and self._is_residual(eqn.invars[0]):
+                return eqn, nothing
             return eqn, [self.exact(v) for v in (*eqn.outvars, *eqn.invars)]
         return eqn, nothing
+
+    def _is_residual(self, atom: Any) -> bool:
+        """Whether this is y − σ(x) for a given y, as in a sum of squares: nothing is divided by it."""
+        eqn = self._differences.maker(atom)
+        return eqn is not None and self._differences.made_beside(eqn) is not None
 
     def _divisor(self, name: str, u: Any) -> Part | None:
         """By what the rule of a function of u divides, if any of what that reads is left by a gate."""
@@ -109,7 +116,7 @@ class Rests:
         return self._found[atom]
 
     def _exact(self, v: _jax.Var, eqn: _jax.Equation) -> Part | None:
-        if part := self._differences.made_by(eqn):
+        if part := self._differences.made_by(eqn) or self._differences.made_beside(eqn):
             return part
         name, x = self._differences.name(eqn), eqn.invars[0]
         if name == LOG_SOFTMAX and self._differences.is_ours(name):

@@ -21,9 +21,10 @@ from funcnet._errors import FuncnetError, MissingRuleError
 from funcnet.backprop.activity import Mask, active, is_in, those_in
 from funcnet.backprop.again import Made, computed_again, made_by
 from funcnet.backprop.alive import Alive, Lives, parted
+from funcnet.backprop.carried import with_gates_beside
 from funcnet.backprop.composed import with_calls
 from funcnet.backprop.program import read, step
-from funcnet.backprop.pullback import Pullback, by_rule
+from funcnet.backprop.pullback import Pullback, at_once, by_rule
 from funcnet.backprop.rests import Rests
 from funcnet.rules import REFUSED, Table, rule_name
 
@@ -90,6 +91,7 @@ class Engine:
             known: where the program has run before, the variables whose values were kept.
         """
         jaxpr = with_calls(_jax.without_local_refs(jaxpr), self.rules)
+        jaxpr = with_gates_beside(jaxpr, self.rules)
         moved = active(jaxpr, asked, self.rules)
         reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(moved, v)}
         pullbacks, given_to, remade = {}, {}, {}
@@ -98,7 +100,8 @@ class Engine:
             has = tuple(map(reached.__contains__, eqn.outvars))
             if any(has):
                 serving, made = rests.rereading(eqn)
-                pullbacks[i], given_to[i] = self.pullback(serving, has, those_in(moved, eqn.invars)), has
+                pullback, given_to[i] = self.pullback(serving, has, those_in(moved, eqn.invars)), has
+                pullbacks[i] = at_once(pullback, made) if any(made) and pullback.forward else pullback
                 read = compress(enumerate(made), pullbacks[i].reads)
                 remade |= {(i, k): part.whole for k, part in read if part}
                 reached.update(compress(eqn.invars, pullbacks[i].gives))

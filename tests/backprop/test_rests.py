@@ -144,6 +144,56 @@ def test_it_has_all_digits(f, closed_form, around):
     assert np.all(error <= 4e-6 * (np.abs(slopes) + np.abs(curvatures))), error
 
 
+def odds(p):
+    return p / (1 - p)
+
+
+PARTED = {
+    "out of a call": lambda x: odds(jax.jit(sigmoid)(x)),
+    "into a call": lambda x: jax.jit(odds)(sigmoid(x)),
+    "from call to call": lambda x: jax.jit(odds)(jax.jit(sigmoid)(x)),
+    "out of a call in a call": lambda x: odds(jax.jit(lambda x: jax.jit(sigmoid)(x[None])[0])(x)),
+    "into a call in a call": lambda x: jax.jit(lambda p: 1 + jax.jit(odds)(2 * p / 2))(sigmoid(x)),
+    "of a tree": lambda x: jax.jit(lambda p: odds(p["p"]))(jax.jit(lambda x: {"p": sigmoid(x), "x": x})(x)),
+    "out of a checkpoint": lambda x: odds(jax.checkpoint(sigmoid)(x)),
+    "into a checkpoint": lambda x: jax.checkpoint(odds)(sigmoid(x)),
+    "out of a scan": lambda x: odds(lax.map(sigmoid, x)),
+    "into a scan": lambda x: lax.map(odds, sigmoid(x)),
+    "into branches": lambda x: lax.cond(x[0] < 9, odds, jnp.sin, sigmoid(x)),
+    "less an array of ones": lambda x: sigmoid(x) / (jnp.ones_like(x) - sigmoid(x)),
+    "less another": lambda x: sigmoid(x) / (sigmoid(40 + 0 * x) - sigmoid(x)),
+    "two scores": lambda x: odds(jax.jit(jax.nn.softmax)(jnp.stack([x, 0 * x], -1))[..., 0]),
+    "a product": lambda x: 1 / (1 - sigmoid(jnp.stack([x, 0 * x - 40]))).prod(0) - 1,
+    "running products": lambda x: 1 / jnp.cumprod(1 - sigmoid(jnp.stack([x, 0 * x - 40])), 0)[1] - 1,
+    "σ written out": lambda x: odds(1 / (1 + jnp.exp(-x))),
+    "σ written out with ones": lambda x: odds(jnp.reciprocal(jnp.exp(-x) + 1)),
+    "σ as a share": lambda x: odds(jnp.exp(x) / (1 + jnp.exp(x))),
+    "bounds that are arrays": lambda x: odds(
+        jnp.clip(sigmoid(x), jnp.float32(1e-9), 1 - x[0] ** 2 / 2.0**40)
+    ),
+}
+"""The odds eˣ, as they are written where 1 − σ and σ are apart, or 1 is no number of the program's."""
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize("f", PARTED.values(), ids=PARTED)
+def test_a_gate_is_known_wherever_it_is(f, transform):
+    first = grad(lambda x: f(x).sum())
+    x = np.float32([-4, 0.5, 7, 12])
+    slopes, curvatures = truths(mpmath.exp, x)
+    np.testing.assert_allclose(transform(first)(x), slopes, rtol=4e-6)
+    np.testing.assert_allclose(transform(grad(lambda x: first(x).sum()))(x), curvatures, rtol=1e-5)
+
+
+@pytest.mark.parametrize("f", [jnp.arctanh, lambda u: stats.norm.logpdf(jnp.arctanh(u))], ids=["", "log φ"])
+def test_a_second_derivative_passes_the_bounds_of_a_clip(f):
+    """On its own way forward a clip is a call by itself."""
+    x = np.float32([-6, 3, 6.5, 7])
+    g = lambda x: f(jnp.clip(jnp.tanh(x), -1 + 1e-6, 1 - 1e-6)).sum()  # noqa: E731
+    curvature = grad(lambda x: grad(g)(x).sum())(x)
+    np.testing.assert_allclose(curvature, 0 if f is jnp.arctanh else -1, atol=4e-6)
+
+
 @pytest.mark.parametrize("row", ["odds", "1/(1 − tanh²)", "1/(1 − softmax)"])
 def test_the_graph_and_a_budget_give_the_same(row):
     f, closed_form = ROWS[row]
@@ -169,6 +219,17 @@ def test_what_only_multiplies_is_not_made_again():
     """As in a gated recurrent unit, h + (1 − z)(c − h): that keeps 1 − z, and costs nothing."""
     step = jax.make_jaxpr(lambda a, h, c: h + (1 - sigmoid(a)) * (c - h))(*np.ones(3, np.float32)).jaxpr
     assert not engine(RULES).plan(step, (True,) * 3, (True,)).rests
+
+
+def test_a_gate_stays_in_its_call_where_nobody_reads_what_it_leaves():
+    layers = jax.make_jaxpr(lambda x: jnp.sum(jax.jit(jnp.tanh)(jax.jit(jnp.tanh)(x)) ** 2) / 3)(np.ones(3))
+    plan = engine(RULES).plan(layers.jaxpr, (True,), (True,))
+    assert plan.jaxpr is layers.jaxpr
+
+
+def test_a_residual_of_a_least_square_is_not_made_again():
+    loss = jax.make_jaxpr(lambda y, x: jnp.sum((y - sigmoid(x)) ** 2) / 3)(*np.ones((2, 3), np.float32)).jaxpr
+    assert not engine(RULES).plan(loss, (False, True), (True,)).rests
 
 
 def test_where_1_less_a_gate_is_rounded_to_0_the_slope_is_that_of_the_function():

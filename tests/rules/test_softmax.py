@@ -83,6 +83,17 @@ def test_a_call_is_known_by_its_program(f, axes):
     np.testing.assert_allclose(grad(loss)(x), jax.grad(loss)(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit, jax.vmap], ids=["plain", "jit", "vmap"])
+def test_a_softmax_of_all_elements_is_known(around):
+    x = np.float32([[20, 0, 1], [3, 3, -9]])
+    twice = around(lambda x: jnp.exp(x) / jnp.sum(jnp.exp(x)))
+    once = around(lambda x: (e := jnp.exp(x)) / e.sum())
+    weights = np.float32([[1, -2, 0.5], [3, 1, 1]])
+    for one in (twice, once):
+        loss = lambda x, one=one: (weights * one(x)).sum()  # noqa: E731
+        assert np.all(grad(loss, rules=MARKED)(x) == 7)
+
+
 COMPOSED = {
     "where": lambda x: log_softmax(x, where=x > -9),
     "weights": lambda x: jax.jit(lambda x: jax.nn.logsumexp(x, b=jnp.ones(4)))(x),
