@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from funcnet import _jax
+from funcnet._errors import GradientError
 from funcnet.backprop.activity import Mask
 from funcnet.backprop.alive import Lives, mask_of, of_mask, parted
 from funcnet.backprop.program import FEW
@@ -22,6 +24,8 @@ def call(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullba
     They are compiled, once for each program, as the call itself would have been; under an outer jit
     that saves tracing them for each call. There a program of a few equations is inlined.
     """
+    if _jax.called_function(eqn.primitive, eqn.params) == "scipy.linalg.eigh_tridiagonal":
+        eqn = _with_dense_eigenvalues(eqn)
     jaxpr, consts = _jax.called(eqn)
     plan = engine.kept_plan(jaxpr, asked, given)
     if _jax.under_jit() and len(jaxpr.eqns) <= FEW:
@@ -52,6 +56,26 @@ def written_out(function: Callable) -> Callable[[Engine, _jax.Equation, Mask, Ma
         return call(engine, again, given, asked)
 
     return pullback
+
+
+def _with_dense_eigenvalues(eqn: _jax.Equation) -> _jax.Equation:
+    """`eigh_tridiagonal`, which bisects a bound on all eigenvalues, as `eigvalsh`.
+
+    Raises:
+        GradientError: it gives some of them, or vmap has mapped it.
+    """
+    (d, e), (w,) = eqn.invars, eqn.outvars
+    if d.aval.ndim > 1 or w.aval.shape != d.aval.shape:
+        raise GradientError(
+            f"eigh_tridiagonal at {_jax.source_line(eqn)} bisects, which has no gradient, "
+            f"expected all eigenvalues of one matrix; take jnp.linalg.eigvalsh of the whole matrix"
+        )
+
+    def eigenvalues(d: Any, e: Any) -> Any:
+        return jnp.linalg.eigvalsh(jnp.diag(d) + jnp.diag(e, 1) + jnp.diag(e, -1))
+
+    (dense,) = jax.make_jaxpr(jax.jit(eigenvalues))(d.aval, e.aval).eqns
+    return eqn.replace(primitive=dense.primitive, params=dense.params)
 
 
 @functools.lru_cache(maxsize=512)

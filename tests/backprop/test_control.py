@@ -519,3 +519,18 @@ def marked(comment, message):
     places = re.findall(rf"{re.escape(__file__)}:(\d+)", message)
     lines = Path(__file__).read_text().splitlines()
     return any(lines[int(place) - 1].endswith(f"# {comment}") for place in places)
+
+
+def test_the_eigenvalues_of_a_tridiagonal_matrix():
+    """JAX bisects a bound on all of them, which has no gradient."""
+    d, e = jnp.array([1.0, 2, 3]), jnp.array([0.5, 0.2])
+    find = functools.partial(jax.scipy.linalg.eigh_tridiagonal, eigvals_only=True)
+    dense = lambda d, e: jnp.linalg.eigvalsh(jnp.diag(d) + jnp.diag(e, 1) + jnp.diag(e, -1))  # noqa: E731
+    weights = jnp.array([2.0, -1, 0.5])
+    for got, wanted in zip(
+        *(funcnet.grad(lambda d, e, f=f: weights @ f(d, e), (0, 1))(d, e) for f in (find, dense)), strict=True
+    ):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    some = functools.partial(find, select="i", select_range=(0, 1))
+    with pytest.raises(GradientError, match="eigvalsh of the whole matrix"):
+        funcnet.grad(lambda d: some(d, e)[0])(d)
