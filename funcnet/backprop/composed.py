@@ -10,6 +10,7 @@ each becomes a call, for which the table has a rule:
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
     Φ, log Φ     as `jax.scipy.special.ndtr` is written, and its logarithm
     log B, Li₂   as `jax.scipy.special.betaln` and `spence` are written
+    (x^λ − 1)/λ  as `jax.scipy.special.boxcox` and `boxcox1p` are written, of log x
     log σ, log(1 − σ), log(1 ± tanh), log(1 − tanh²), log(1 − e)    with log or log1p
     log(1 − σ + ε), log(1 − tanh² + ε), log(1 − clip(σ)), log(σ (1 − σ)), log(σ − σ) of two numbers
 
@@ -223,9 +224,25 @@ def _ndtr(form: Callable, eqn: _jax.Equation, makers: Makers) -> _jax.Equation |
 
 def _betaln(scalars: tuple[bool, bool], eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
     """Of two arrays, or of one and a scalar."""
-    is_choice, y = eqn.primitive.name in ("jit", "select_n") and len(eqn.invars) == 3, eqn.outvars[0].aval
-    avals = (_jax.with_shape(y, ()) if is_scalar else y for is_scalar in scalars)
-    return call(THROUGH["jax.scipy.special.betaln"], *avals) if is_choice else None
+    return call(THROUGH["jax.scipy.special.betaln"], *_of(eqn, *scalars)) if _is_choice(eqn) else None
+
+
+def _boxcox(scalars: tuple[bool, bool], eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
+    """The same."""
+    if not _is_choice(eqn):
+        return None
+    log, lmbda = _of(eqn, *scalars)
+    return call(_forms.boxcox, log, lmbda, lmbda, _jax.bools(lmbda))
+
+
+def _is_choice(eqn: _jax.Equation) -> bool:
+    return eqn.primitive.name in ("jit", "select_n") and len(eqn.invars) == 3
+
+
+def _of(eqn: _jax.Equation, *scalars: bool) -> list[Any]:
+    """The types of operands of which some are scalars."""
+    y = eqn.outvars[0].aval
+    return [_jax.with_shape(y, ()) if is_scalar else y for is_scalar in scalars]
 
 
 def _spence(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
@@ -261,7 +278,8 @@ _GUESSES = [
     (("erf", "erfc", "select_n", "mul"), functools.partial(_ndtr, _forms.ndtr)),
     (("erf", "erfc", "select_n", "log"), functools.partial(_ndtr, _forms.log_ndtr)),
     *(
-        (("lgamma", "log1p", "integer_pow"), functools.partial(_betaln, scalars))
+        (needed, functools.partial(guess, scalars))
+        for guess, needed in ((_betaln, ("lgamma", "log1p", "integer_pow")), (_boxcox, ("expm1", "div")))
         for scalars in ((False, False), (False, True), (True, False))
     ),
     (("jit",), _spence),

@@ -50,7 +50,22 @@ def log_ndtr(x: Any, central: Any, right: Any) -> Any:
     return jnp.log(_ndtr(x, central, right))
 
 
-_NAMED = {"softmax": softmax, "logsumexp": logsumexp, "i0": i0, "i1": i1, "ndtr": ndtr, "log_ndtr": log_ndtr}
+@jax.jit
+def boxcox(log: Any, lmbda: Any, one: Any, is_zero: Any) -> Any:
+    """(x^λ − 1)/λ of log x and λ, where that is not 0."""
+    divisor = jnp.where(is_zero, one, lmbda)
+    return jnp.where(is_zero, log, jnp.expm1(divisor * log) / divisor)
+
+
+_NAMED = {
+    "softmax": softmax,
+    "logsumexp": logsumexp,
+    "i0": i0,
+    "i1": i1,
+    "ndtr": ndtr,
+    "log_ndtr": log_ndtr,
+    "boxcox": boxcox,
+}
 FORMS = {f"funcnet.rules._forms.{name}": form for name, form in _NAMED.items()}
 """By where they are defined."""
 

@@ -73,6 +73,7 @@ DEFINED = {
     "funcnet.rules._forms.i1": ["jax.scipy.special.i1"],
     "funcnet.rules._forms.ndtr": ["jax.scipy.special.ndtr"],
     "funcnet.rules._forms.log_ndtr": ["jax.numpy.log(ndtr)"],
+    "funcnet.rules._forms.boxcox": ["jax.scipy.special.boxcox"],
     "funcnet.rules._forms.logarithm": [*_forms.LOGARITHMS],
 }
 """By the place in JAX, or here, where a function is defined: the names of the rules that may be its."""
@@ -84,6 +85,7 @@ THROUGH = {
     "jax.numpy.log(ndtr)": _forms.log_ndtr,
     "jax.scipy.special.betaln": lambda a, b: jax.jit(jax.scipy.special.betaln)(a, b),
     "jax.scipy.special.spence": lambda x: jax.jit(jax.scipy.special.spence)(x),
+    "jax.scipy.special.boxcox": _forms.boxcox,
     "jax.nn.gelu": lambda x: jax.jit(jax.nn.gelu)(x),
     "jax.nn.gelu(approximate=False)": lambda x: jax.jit(jax.nn.gelu, static_argnames="approximate")(
         x, approximate=False
@@ -115,6 +117,7 @@ REAL = REDUCING | {
     "jax.nn.mish",
     "jax.nn.celu",
     "jax.scipy.special.betaln",
+    "jax.scipy.special.boxcox",
 }
 """Functions whose rule is one of real numbers."""
 

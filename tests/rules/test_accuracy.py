@@ -49,6 +49,8 @@ OTHERWISE_MEASURED = {
     "jax.numpy.ldexp n": "a whole number",
     **dict.fromkeys(["jax.scipy.special.ndtr central", "jax.scipy.special.ndtr right"], "a comparison"),
     "jax.numpy.log(ndtr) x": "as log_ndtr",
+    **{f"jax.scipy.special.boxcox {each}": "in tests/rules/test_functions.py" for each in ("log", "lmbda")},
+    **{f"jax.scipy.special.boxcox {each}": "of no account" for each in ("one", "is_zero")},
     **dict.fromkeys(["jax.numpy.log(ndtr) central", "jax.numpy.log(ndtr) right"], "a comparison"),
     **dict.fromkeys(["jax.numpy.logaddexp x1", "jax.numpy.logaddexp x2"], "in tests/rules/test_functions.py"),
     **dict.fromkeys(

@@ -104,6 +104,9 @@ ROWS = [
     Row("jax.numpy.log(ndtr)", lambda x: jnp.log(special.ndtr(x)), (np.array([0.3, -0.7, 1.2, -5.9]),)),
     Row("jax.scipy.special.betaln", special.betaln, positive((3, 4), (3, 4))),
     Row("jax.scipy.special.betaln", special.betaln, positive((3, 4), ()), name="with a scalar"),
+    Row("jax.scipy.special.boxcox", special.boxcox, positive((3, 4), (3, 4))),
+    Row("jax.scipy.special.boxcox", special.boxcox, positive((3, 4), ()), name="with a scalar"),
+    Row("jax.scipy.special.boxcox", special.boxcox1p, positive((), (3, 4)), name="of 1 + x"),
     Row("jax.scipy.special.spence", special.spence, (np.array([0.1, 0.3, 0.9, 5.0]),)),
     Row("jax.scipy.special.logit", special.logit, (np.array([0.3, 0.01, 0.98]),)),
     Row("jax.scipy.special.i1", special.i1, (np.array([0.7, -2.0, 1.1, 3.0]),)),
@@ -492,3 +495,28 @@ def test_a_function_without_its_rule_goes_by_the_one_that_it_brings():
     rules = Table({name: rule for name, rule in RULES.items() if name != "jax.numpy.logaddexp"})
     gradient = grad(lambda x: jnp.logaddexp(x, 0.0), rules=rules)(jnp.float32(0.5))
     np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-0.5)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["plain", "jit"])
+@pytest.mark.parametrize("lmbda", [0, 1e-9, -1e-4, 0.01, 0.5, 1, -3])
+@pytest.mark.parametrize("x", [1e-3, 0.3, 1.0001, 2, 1e4])
+@pytest.mark.parametrize(
+    ("f", "shift"), [(special.boxcox, 0), (special.boxcox1p, 1)], ids=["boxcox", "boxcox1p"]
+)
+def test_box_and_coxs_transformation_has_no_kink_at_0(f, shift, x, lmbda, transform):
+    """Its derivatives in λ are Lⁿ⁺¹ ∫ tⁿ e^{tλL}."""
+    x, lmbda = np.float32(x), np.float32(lmbda)
+    slopes = transform(grad(f, (0, 1)))(x, lmbda)
+    curvatures = transform(funcnet.hessian(f, (0, 1)))(x, lmbda)
+    with mpmath.workdps(40):
+        base, p = mpmath.mpf(float(x)) + shift, mpmath.mpf(float(lmbda))
+        log = mpmath.log(base)
+        in_lambda = [
+            log ** (n + 1) * mpmath.quad(lambda t, n=n: t**n * mpmath.exp(t * p * log), [0, 1])
+            for n in (1, 2)
+        ]
+        both = base ** (p - 1) * log
+        truths = [base ** (p - 1), in_lambda[0], (p - 1) * base ** (p - 2), both, both, in_lambda[1]]
+        truths = [float(truth) for truth in truths]
+    found = [*slopes, *curvatures[0], *curvatures[1]]
+    np.testing.assert_allclose(found, truths, rtol=3e-6)
