@@ -189,7 +189,7 @@ class Differences:
             return made(run_again(eqn), plain(u), *wide) if any(parts) else None
         if is_jitted(eqn, "clip") and (part := self.made(c, k, u)):
             low, high = (_affine(c, k, bound) for bound in (others if k > 0 else others[::-1]))
-            return made(jnp.clip, part, low, high)
+            return made(_clip, part, low, high)
         if name in ("max", "min"):
             parts = [self.made(c, k, v) for v in eqn.invars]
             wide = [part or _affine(c, k, v) for part, v in zip(parts, eqn.invars, strict=True)]
@@ -228,6 +228,11 @@ def axes(eqn: _jax.Equation) -> Sequence[int]:
 def _near_one(sign: float, a: Any, w: Any, less: Any, rest: Any) -> Any:
     """± (a − w), of a − 1 and 1 − w where that is better."""
     return sign * jnp.where((a >= 0.5) & (a <= 2), less + rest, a - w)
+
+
+def _clip(x: Any, *bounds: Any) -> Any:
+    """In the dtype of x: as numbers the bounds may have another."""
+    return jnp.clip(x, *[lax.convert_element_type(bound, x.dtype) for bound in bounds])
 
 
 def _affine(c: float, k: float, v: Any) -> Part:

@@ -185,6 +185,16 @@ def test_a_gate_is_known_wherever_it_is(f, transform):
     np.testing.assert_allclose(transform(grad(lambda x: first(x).sum()))(x), curvatures, rtol=1e-5)
 
 
+def test_bounds_that_are_numbers_have_the_dtype_of_what_they_bound():
+    """Literals are float64 where that is enabled."""
+    x = np.float32(9)
+    probit = lambda x: special.ndtri(jnp.clip(sigmoid(x), 1e-6, 1 - 1e-6))  # noqa: E731
+    with jax.enable_x64(True):
+        for f in (probit, lambda x: special.ndtri(jax.jit(probit)(x) / 9)):
+            assert grad(f)(x).dtype == jnp.float32
+            np.testing.assert_allclose(grad(f)(x), grad(f)(np.float64(x)), rtol=1e-5)
+
+
 @pytest.mark.parametrize("f", [jnp.arctanh, lambda u: stats.norm.logpdf(jnp.arctanh(u))], ids=["", "log φ"])
 def test_a_second_derivative_passes_the_bounds_of_a_clip(f):
     """On its own way forward a clip is a call by itself."""
