@@ -176,9 +176,7 @@ class Case:
             given = ys if mode.is_reverse else xs
             program, (_, _, found) = jax.make_jaxpr(answer, return_shape=True)(rest, xs, given)
             if any(eqn.primitive.name == "custom_lin" for eqn in _jax.all_equations(program.jaxpr)):
-                raise TypeError(
-                    "forward mode does not go through a custom_vjp"
-                )  # JAX says so when it compiles
+                raise TypeError("forward mode does not go through a custom_vjp")  # or JAX does, compiling it
         except Exception as error:
             return Traced(refusal=error)
         return Traced(ys, found, longest=longest_sum(program.jaxpr))

@@ -9,12 +9,9 @@ are multiplied as a balanced tree, and ȳ walks down it, multiplied at each fork
           left     right
 """
 
-import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from funcnet.rules._table import rule
-from funcnet.rules.products import sharding_of
 
 
 def spread(y, x, axes):
@@ -29,45 +26,19 @@ def reduce_sum(y_bar, y, x, *, axes):
 
 @rule(
     "reduce_max",
-    formula="x̄ⱼ = ȳ · [xⱼ = y] / #{k : xₖ = y}",
-    source="CS231n 2019, lecture 4, slide 82",
-)
-def reduce_max(y_bar, y, x, *, axes):
-    return (_to_winners(y_bar, y, x, axes, lax.argmax, lax.reduce_max),)
-
-
-@rule(
     "reduce_min",
     formula="x̄ⱼ = ȳ · [xⱼ = y] / #{k : xₖ = y}",
     source="CS231n 2019, lecture 4, slide 82",
 )
-def reduce_min(y_bar, y, x, *, axes):
-    return (_to_winners(y_bar, y, x, axes, lax.argmin, lax.reduce_min),)
-
-
-def _to_winners(y_bar, y, x, axes, *search):
+def reduce_max(y_bar, y, x, *, axes):
     """Winners share evenly. The share multiplies the mask, so that a NaN among x is not hidden.
 
-    Where XLA computes x of other values twice it may round otherwise, and then none is equal to y: there is
-    the first winner nevertheless. Winners are counted in float32 at least: bfloat16 cannot count beyond 256.
+    Winners are counted in float32 at least: bfloat16 cannot count beyond 256.
     """
     wins = lax.eq(x, spread(y, x, axes))
-    if axes and x.size and not jnp.iscomplexobj(x):
-        wins |= _is_first(x, axes, *search) & spread(lax.eq(y, y), x, axes)
     ones = lax.convert_element_type(wins, "float32" if x.dtype.itemsize < 4 else x.dtype)
     share = y_bar / lax.convert_element_type(lax.reduce_sum(ones, axes), x.dtype)
-    return spread(share, x, axes) * lax.convert_element_type(wins, x.dtype)
-
-
-def _is_first(x, axes, place_of_best, best):
-    """A mask of the first winner over the last of the axes, if that has the first over the others."""
-    *others, axis = sorted(axes)
-    lies = sharding_of(x, range(x.ndim))
-    places = lax.broadcasted_iota(np.int32, x.shape, axis, out_sharding=lies)
-    is_first = lax.eq(places, spread(place_of_best(x, axis, np.int32), x, [axis]))
-    if not others:
-        return is_first
-    return is_first & spread(_is_first(best(x, [axis]), others, place_of_best, best), x, [axis])
+    return (spread(share, x, axes) * lax.convert_element_type(wins, x.dtype),)
 
 
 def halves(x, axis):
