@@ -35,7 +35,7 @@ from funcnet.train.loss import Loss, hashable
 from funcnet.train.run import WEIGHTS_FILE, Log, Run, finished
 from funcnet.train.source import read_ahead
 from funcnet.train.state import WATCHED, State, Way, init
-from funcnet.train.steps import Task, are_sound, broken, check_trains, copied, last_finite, take_steps
+from funcnet.train.steps import Task, broken, check_trains, last_finite, take_chunk
 from funcnet.train.watch.log import WatchLog
 
 Hook = Callable[[State, Mapping[str, Any]], None]
@@ -234,12 +234,10 @@ def _chunks(
     for begin, stop, data in _loaded(task, spans):
         began = time.perf_counter()
         with others.waiting():
-            turns = task.batches.turns
-            after, losses, measured = take_steps(task, copied(state), data, begin, stop - begin, turns)
-            good, metrics = jax.device_get((are_sound(after, losses), measured))
+            after, losses, metrics, good = take_chunk(task, state, data, begin, stop - begin)
         if good and begin == started:
             check_trains(task, state, after)
-        state = after if good else last_finite(task, state, data, begin, stop, turns, losses)
+        state = after if good else last_finite(task, state, data, begin, stop, losses)
         if record:  # of the first bad step as well
             reached = slice(min(int(state.step) + 1, stop) - begin)
             record.add(jax.tree.map(operator.itemgetter(reached), metrics[WATCHED]), begin)

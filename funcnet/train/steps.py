@@ -6,6 +6,7 @@ one by one.
 """
 
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Integer, Key
+from jaxtyping import Array, Bool, Key
 
 from funcnet._errors import GradientError, NonFiniteError
 from funcnet.backprop import value_and_grad
@@ -76,35 +77,52 @@ def advance(
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
         data = task.batches.load(seed, state.step, n)
-        state, _, metrics = take_steps(task, state, data, state.step, n, n)
-        return state, metrics
+        if is_traced((state, data, task.keys)):
+            parts = task.way, task.batches.take
+            state, losses, metrics = _loop(parts, n, None, state, data, task.keys, n)
+        else:
+            at_once = _at_once(task, state, data, n)
+            state, rows = take_steps(task, state, data, int(state.step), n, at_once)
+            losses, metrics = jax.tree.map(lambda *x: jnp.concatenate(x), *rows) if rows[1:] else rows[0]
+        return state, {"loss": losses, **metrics}
 
     return steps
 
 
-def take_steps(
-    task: Task, state: State, data: Any, step: Integer[Array, ""] | int, count: int, turns: int
-) -> tuple[State, Array, Metrics]:
-    """So many steps from one on, at most `turns`, on what was loaded for them; the state is donated.
+def take_chunk(
+    task: Task, state: State, data: Any, step: int, count: int
+) -> tuple[State, np.ndarray, Metrics, bool]:
+    """So many steps on what was loaded for them, of a state that stays, and whether all was finite.
 
-    Losses and metrics come by step. A watched step in which more is measured than norms is a program of its
-    own.
+    Losses and metrics come by step, on the host. Steps that are one loop are one program with all that.
     """
-    parts = task.way, task.batches.take
-    leaves, structure = jax.tree.flatten((state, data))
-    if is_traced((leaves, task.keys)):
-        state, losses, metrics = _loop(parts, turns, None, state, data, task.keys, turns)
-        return state, losses, {"loss": losses, **metrics}
-    turns = (
-        1 if _slow_in_a_loop(parts, structure, *((leaf.aval, leaf.sharding) for leaf in leaves)) else turns
-    )
-    done = []
-    for full, some in _spans(task.watch, int(step), int(step) + count, turns):
-        most = 1 if full else turns
-        state, *rows = _jitted_loop(parts, most, full, state, data, task.keys, some)
-        done.append(rows if some == most else _first(some, rows))
-    losses, metrics = jax.tree.map(lambda *each: jnp.concatenate(each), *done) if done[1:] else done[0]
-    return state, losses, {"loss": losses, **metrics}
+    turns = _at_once(task, state, data, task.batches.turns)
+    if task.watch or turns == 1:
+        after, rows = take_steps(task, _copied(state), data, step, count, turns)
+        good = _is_sound(after, _largest([losses for losses, _ in rows]))
+    else:
+        after, *row, good = _chunk((task.way, task.batches.take), turns, state, data, task.keys, count)
+        rows = [row]
+    rows, good = jax.device_get((rows, good))
+    taken = [slice(some) for _, some in _spans(task.watch, step, step + count, turns)]
+    rows = [jax.tree.map(operator.itemgetter(some), row) for some, row in zip(taken, rows, strict=True)]
+    losses, metrics = jax.tree.map(lambda *each: np.concatenate(each), *rows) if rows[1:] else rows[0]
+    return after, losses, {"loss": losses, **metrics}, bool(good)
+
+
+def take_steps(
+    task: Task, state: State, data: Any, step: int, count: int, most: int
+) -> tuple[State, list[Any]]:
+    """So many steps of a state that is donated; losses and metrics of those taken at once, `most` at most.
+
+    A watched step in which more is measured than norms is a program of its own.
+    """
+    rows = []
+    for full, some in _spans(task.watch, step, step + count, most):
+        parts, turns = (task.way, task.batches.take), 1 if full else most
+        state, *row = _jitted_loop(parts, turns, full, state, data, task.keys, some)
+        rows.append(row)
+    return state, rows
 
 
 def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool | None, int]]:
@@ -116,9 +134,7 @@ def _spans(watch: int, begin: int, stop: int, most: int) -> Iterator[tuple[bool 
         begin += count
 
 
-def last_finite(
-    task: Task, state: State, data: Any, step: int, stop: int, turns: int, losses: Array
-) -> State:
+def last_finite(task: Task, state: State, data: Any, step: int, stop: int, losses: np.ndarray) -> State:
     """The state that has no finite next step, of those from a finite one at `step` to `stop`, which is not.
 
     The program that was run is run again, so its bits are those of the run: to where the first loss is none,
@@ -128,27 +144,18 @@ def last_finite(
     likely = first - 1, first, first + 1
     while step + 1 < stop:
         middle = next((each for each in likely if step < each < stop), (step + stop) // 2)
-        after, losses, _ = take_steps(task, copied(state), data, step, middle - step, turns)
-        if are_sound(after, losses):
+        after, _, _, good = take_chunk(task, state, data, step, middle - step)
+        if good:
             state, step = after, middle
         else:
             stop = middle
     return state
 
 
-_first = jax.jit(lambda n, rows: jax.tree.map(lambda x: x[:n], rows), static_argnums=0)
-"""The first n rows of arrays."""
-
-copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
-"""The same state in arrays of its own."""
-
-_jitted_is_sound = jax.jit(is_sound)
-_largest = jax.jit(lambda losses: jnp.max(jnp.abs(losses)))
-
-
-def are_sound(state: State, losses: Array) -> Bool[Array, ""]:
-    """`is_sound`, compiled once for any number of steps: many arrays take seconds."""
-    return _jitted_is_sound(state, _largest(losses))
+_copied = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
+_is_sound = jax.jit(is_sound)
+_largest = jax.jit(lambda losses: jnp.max(jnp.abs(jnp.concatenate(losses))))
+"""One loss of many, so that `_is_sound` is compiled once: many arrays take seconds."""
 
 
 def check_trains(task: Task, before: State, after: State) -> None:
@@ -224,6 +231,20 @@ def _loop(
 
 
 _jitted_loop = jax.jit(_loop, static_argnums=(0, 1, 2), donate_argnums=3)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _chunk(parts: tuple, turns: int, *given: Any) -> tuple[State, Array, Metrics, Bool[Array, ""]]:
+    """`_loop` of a state that stays, and whether all is finite."""
+    after, losses, metrics = _loop(parts, turns, None, *given)
+    return after, losses, metrics, is_sound(after, losses)
+
+
+def _at_once(task: Task, state: State, data: Any, most: int) -> int:
+    """How many steps are one loop: so many, or one."""
+    leaves, structure = jax.tree.flatten((state, data))
+    types = ((leaf.aval, leaf.sharding) for leaf in leaves)
+    return 1 if _slow_in_a_loop((task.way, task.batches.take), structure, *types) else most
 
 
 @functools.lru_cache(64)

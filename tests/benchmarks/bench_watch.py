@@ -58,10 +58,11 @@ def call(loss, params, data, size, watch, flag, first):
     def run():
         nonlocal state
         data = batches.load(0, first, steps)
-        after, losses, _ = many.take_steps(
-            task, many.copied(state) if flag else state, data, first, steps, steps
-        )
-        assert not flag or many.are_sound(after, losses)
+        if flag:
+            after, *_, good = many.take_chunk(task, state, data, first, steps)
+            assert good
+        else:
+            after, _ = many.take_steps(task, state, data, first, steps, batches.turns)
         state = jax.block_until_ready(after)._replace(step=jnp.int32(first))
         return steps
 

@@ -221,13 +221,13 @@ def test_what_cannot_fit_is_refused_before_it_is_made():
 def ctrl_c_at_step_3(monkeypatch):
     """Presses Ctrl-C while the first chunk is running."""
 
-    def take_steps(task, state, *rest):
+    def take_chunk(task, state, *rest):
         if int(state.step) == 0:
             signal.raise_signal(signal.SIGINT)
-        return loop_take_steps(task, state, *rest)
+        return loop_take_chunk(task, state, *rest)
 
-    loop_take_steps = loop_module.take_steps
-    monkeypatch.setattr(loop_module, "take_steps", take_steps)
+    loop_take_chunk = loop_module.take_chunk
+    monkeypatch.setattr(loop_module, "take_chunk", take_chunk)
 
 
 def test_ctrl_c_saves_and_the_run_can_be_resumed(finished, tmp_path, ctrl_c_at_step_3):
@@ -247,12 +247,12 @@ def test_ctrl_c_without_a_folder_stops_at_once(ctrl_c_at_step_3):
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
-    def take_steps(*args):
+    def take_chunk(*args):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("the second Ctrl-C did not raise")
 
-    monkeypatch.setattr(loop_module, "take_steps", take_steps)
+    monkeypatch.setattr(loop_module, "take_chunk", take_chunk)
     with pytest.raises(KeyboardInterrupt) as caught:
         fit(SMALL, SPIRAL, folder=tmp_path / "run")
     assert caught.type is KeyboardInterrupt
