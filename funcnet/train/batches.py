@@ -127,11 +127,11 @@ def in_memory(arrays: Any, size: int) -> Batches:
     )
     try:
         arrays = jax.tree.map(jnp.asarray, arrays)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         kinds = ", ".join(dict.fromkeys(type(leaf).__name__ for leaf in jax.tree.leaves(arrays)))
         raise ParameterError(
             f"in_memory: got arrays of type {kinds}; expected what JAX makes arrays of. Take numpy.asarray "
-            f"of each, as of a table's columns."
+            f"of each, as of a table's columns, or from_source for what has examples by number."
         ) from error
 
     @functools.lru_cache(1)
@@ -320,7 +320,12 @@ def digest(tree: Any) -> str:
 
 
 def check_pytree(name: str, data: Any) -> None:
-    """Nothing, unless data are a mapping in whose arrays JAX does not look, as of a file."""
+    """Nothing, unless data are a table, or a mapping in whose arrays JAX does not look, as of a file."""
+    if hasattr(data, "to_numpy"):
+        raise ParameterError(
+            f"{name}: got {came(data)}, which is no array of examples; expected arrays of its rows. Take "
+            f"to_numpy() of the columns, in a tuple or a dictionary."
+        )
     if isinstance(data, Mapping) and jax.tree_util.all_leaves([data]):
         raise ParameterError(
             f"{name}: got {came(data)}, which has {', '.join(map(str, itertools.islice(data, 4)))} by name; "

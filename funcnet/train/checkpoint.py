@@ -74,11 +74,7 @@ def arrange(arrays: dict[str, np.ndarray], like: Tree, path: str | Path) -> Tree
 
 
 def refuse_others(found: dict[str, str], like: Any, path: str | Path) -> None:
-    """Nothing, if what was found at `path` are the arrays of `like`, each as `describe` says.
-
-    Raises:
-        CheckpointError: they are others.
-    """
+    """Nothing, if what `path` has are the arrays of `like`, as `describe` says; else a CheckpointError."""
     expected = {name: describe(leaf) for name, leaf in named_leaves(like).items()}
     for name in sorted(expected | found):
         if expected.get(name) != found.get(name):
@@ -130,12 +126,14 @@ def is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def nested(arrays: dict[str, Any], paths: dict[str, list[str]] | None = None) -> dict[str, Any]:
+def nested(arrays: dict[str, Any], paths: dict[str, list[str]] | None = None) -> Any:
     """Arrays by their paths as dictionaries in dictionaries; a path's parts are between its / if not given.
 
     >>> nested({"layer1/w": 1, "layer1/b": 2})
     {'layer1': {'w': 1, 'b': 2}}
     """
+    if [*arrays] == [""]:  # an array alone
+        return arrays[""]
     tree: dict[str, Any] = {}
     for name, array in arrays.items():
         *path, last = (paths or {}).get(name) or name.split("/")
@@ -144,11 +142,7 @@ def nested(arrays: dict[str, Any], paths: dict[str, list[str]] | None = None) ->
 
 
 def fitting(params: Tree, arrays: dict[str, np.ndarray], path: str | Path) -> Tree:
-    """The parameters, but those that the file at `path` has by name and shape are taken from there.
-
-    Raises:
-        CheckpointError: it has none.
-    """
+    """The parameters, of which those that fit by name and shape are of the file at `path`; else an error."""
     named = named_leaves(params)
     found = {name for name, leaf in named.items() if name in arrays and arrays[name].shape == np.shape(leaf)}
     if not found:

@@ -198,6 +198,8 @@ def opened(
                 f"{path} is in use: process {file.read() or 'unknown'} trains there. Wait for it, end it, or "
                 f"choose another folder."
             ) from None
+        except OSError as error:  # of a network's file system
+            raise CheckpointError(f"{path} cannot be locked, take another: {error.strerror}") from error
         file.truncate(0)
         print(os.getpid(), end="", file=file, flush=True)
         os.fsync(file.fileno())  # a network's file system shows it to others no sooner

@@ -23,10 +23,7 @@ _MOST_STEPS = 2**31 - 1
 
 
 def check_options(**options: Any) -> None:
-    """Nothing, if the options of `fit` are of their kinds.
-
-    Raises:
-        ParameterError: one is not.
+    """Nothing, if the options of `fit` are of their kinds; else a ParameterError.
 
     >>> check_options(steps=100, seed=0, hook=print, evaluate=None, settings={"optimizer": "adam"})
     """
@@ -58,6 +55,10 @@ def _takes(function: Any, *args: Any, **named: Any) -> bool:
     return True
 
 
+def _is_path(value: Any) -> bool:
+    return value is None or (isinstance(value, str | os.PathLike) and value != "")
+
+
 _COUNT = _is_number, "0 or more, a whole number"
 
 _OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
@@ -76,14 +77,8 @@ _OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or _takes(value, None, None),
         "a function of state and metrics, hook(state, metrics)",
     ),
-    "folder": (
-        lambda value: value is None or (isinstance(value, str | os.PathLike) and value != ""),
-        "the name of one, '.' for the current one, or None",
-    ),
-    "start_from": (
-        lambda value: value is None or (isinstance(value, str | os.PathLike) and value != ""),
-        "the name of a run's folder, or of a file of weights, or None",
-    ),
+    "folder": (_is_path, "the name of one, '.' for the current one, or None"),
+    "start_from": (_is_path, "the name of a run's folder, or of a file of weights, or None"),
     "resume": (lambda value: isinstance(value, bool), "True or False; the run's folder is given as folder"),
     "save_every": (
         lambda value: _is_number(value, int | float | np.integer | np.floating),
@@ -95,19 +90,15 @@ _OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_numbers(tree: Any) -> None:
-    """Nothing, if the arrays of batches are of numbers, which a device can have.
-
-    Raises:
-        ParameterError: one is not.
-    """
+    """Nothing, if the arrays of batches are of numbers, which a device can have; else a ParameterError."""
     from funcnet.train.checkpoint import named_leaves  # which brings JAX
 
     for name, leaf in named_leaves(tree).items():
         dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
         if getattr(dtype, "kind", "") in {*"OSUMm"}:
             raise ParameterError(
-                f"the data {name!r} are of type {dtype}; expected numbers. Number classes by "
-                f"numpy.unique(labels, return_inverse=True), and read a file in the [i] of a source."
+                f"the data{name and f' {name!r}'} are of type {dtype}; expected numbers. Number classes by "
+                f"numpy.unique(labels, return_inverse=True), and read files and data sets by from_source."
             )
 
 
@@ -136,10 +127,6 @@ def check_run(params: Any, optimizer: Any, steps: int) -> None:
 
 
 def check_steps(steps: int, came: str) -> None:
-    """Nothing, if so many steps can be counted.
-
-    Raises:
-        ParameterError: they cannot; it begins with what came.
-    """
+    """Nothing, if so many steps can be counted; else a ParameterError that begins with what came."""
     if not 0 <= steps <= _MOST_STEPS:
         raise ParameterError(f"{came}; expected 0 or more, at most {_MOST_STEPS}. Take fewer.")

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from funcnet._errors import CheckpointError, NonFiniteError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train import checkpoint
-from funcnet.train.batches import Batches
+from funcnet.train.batches import Batches, is_traced
 from funcnet.train.devices.mesh import Layout, on_one_device, on_the_host, spread_state
 from funcnet.train.devices.processes import Peers, peers
 from funcnet.train.folder import opened
@@ -109,7 +109,6 @@ def fit(
         reproducible: gradients are added in one order, so that 1, 2, 4 and 8 devices train to the same bits
             (`funcnet.train.devices.canonical`); by default on a mesh, where that can be, unless a run is
             watched.
-            On a CPU it takes 1.2 times an all-reduce's step on 8 devices, 1.4 on 1 with all chunks.
         result: makes the run that is returned, of parameters, history and the optimizer's state.
 
     Returns:
@@ -158,7 +157,11 @@ def fit(
         path = finished(Path(start_from))
         params = checkpoint.fitting(params, checkpoint.read(path)[0], path)
     state, devices = spread_state(init(params, optimizer, steps), mesh, layout, reproducible, watch)
+    if is_traced(state):
+        raise ParameterError("fit was called within jit or vmap, where only train.advance trains")
     task = Task.of(Way(hashable(loss), optimizer, grad, devices), batches, seed, watch)
+    if folder is None and task.batches.rows is None:
+        task.batches.describe()  # which tells what draws other batches of one key
     log, disk, interrupted, record = Log(), None, bool, None
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(peers())
@@ -292,10 +295,15 @@ def _loaded(task: Task, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int,
 def _stops(hook: Hook | None, state: State, metrics: Mapping[str, Any]) -> bool:
     """Whether the hook, if there is one, ends the run."""
     try:
-        if hook:
-            hook(state, metrics)
+        returned = hook(state, metrics) if hook else None
     except StopTraining:
         return True
+    if isinstance(returned, State) or not all(isinstance(x, jax.Array) for x in jax.tree.leaves(state)):
+        raise ParameterError(
+            "the hook returned a State, with which no run goes on, or has put a number of Python's into its "
+            "own; expected nothing returned, and arrays: of optax.inject_hyperparams it may set "
+            'state.optimizer_state.hyperparams["learning_rate"] = jax.numpy.float32(1e-3).'
+        )
     return False
 
 

@@ -128,9 +128,9 @@ def _check_kept(before: Mapping[str, Mapping[str, Any]], params: Any, kept: Mapp
         for path, leaf in old.items():
             if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise ParameterError(
-                    f"the parameter {path.strip('/')!r} is of type {leaf.dtype}; expected floats, or what "
-                    f"the loss keeps. Split off what is not trained (equinox.partition, nnx.split), and let "
-                    f"the loss close over it."
+                    f"the parameter {path.strip('/') or 'params'!r} is of type {leaf.dtype}; expected "
+                    f"floats, or what the loss keeps. Split off what is not trained (equinox.partition, "
+                    f"nnx.split), and let the loss close over it."
                 )
         if any(map(operator.is_not, jax.tree.leaves(parts[name]), old.values())):
             raise ParameterError(

@@ -69,12 +69,9 @@ class Broken:
     """A step that gave an infinite number, or NaN, to be taken again with every value looked at.
 
     Attributes:
-        loss: `loss(params, batch)` or `loss(params, batch, key)`, as `fit` takes it.
-        optimizer: one of optax's.
-        state: with `params`, `optimizer_state` and `step`, as it was before the step.
-        batch: of the step.
-        key: of the step; None if the loss takes none.
-        grad: what makes value and gradients.
+        loss, optimizer, grad: as `fit` takes them.
+        state: as it was before the step.
+        batch, key: of the step; no key if the loss takes none.
         rows: which examples of the data the batch consists of, where that is known.
 
     >>> import optax

@@ -36,9 +36,9 @@ class Log(NamedTuple):
     seconds: float = 0.0
 
     def add(self, metrics: Mapping[str, np.ndarray], steps: int, seconds: float) -> "Log":
-        """With so many more steps of the running epoch, of so many seconds each; scalars are summed."""
-        chunk = {name: float(each.sum(dtype=np.float64)) for name, each in metrics.items() if each.ndim == 1}
-        sums = {name: self.sums.get(name, 0.0) + total for name, total in chunk.items()}
+        """With so many more steps of the running epoch, of so many seconds each; real scalars are summed."""
+        real = {name: each for name, each in metrics.items() if each.ndim == 1 and np.isrealobj(each)}
+        sums = {name: self.sums.get(name, 0.0) + float(x.sum(dtype=np.float64)) for name, x in real.items()}
         return Log(self.history, sums, self.steps + steps, self.seconds + steps * seconds)
 
     def close(self, epoch: int, step: int, validation: Mapping[str, float]) -> "Log":

@@ -13,20 +13,12 @@ T = TypeVar("T")
 
 
 def read_settings(folder: str | Path) -> dict[str, Any]:
-    """What the config.json in a folder says, of any run.
-
-    Raises:
-        CheckpointError: there is no run, or its config.json is damaged.
-    """
+    """What the config.json in a folder says, of any run; an error as of `read_as`."""
     return read_as(as_object, folder)
 
 
 def read_as(meaning: Callable[[str], T], folder: str | Path) -> T:
-    """What the text of the config.json in a folder means.
-
-    Raises:
-        CheckpointError: there is none, or its meaning raises one.
-    """
+    """What the text of the config.json in a folder means; a CheckpointError if there is none."""
     path = Path(folder) / CONFIG_FILE
     try:
         text = path.read_text(encoding="utf-8")
@@ -39,10 +31,7 @@ def read_as(meaning: Callable[[str], T], folder: str | Path) -> T:
 
 
 def as_object(text: str) -> dict[str, Any]:
-    """A JSON object by its names.
-
-    Raises:
-        CheckpointError: it is none.
+    """A JSON object by its names; a CheckpointError if it is none.
 
     >>> as_object('{"optimizer": "adam"}')
     {'optimizer': 'adam'}

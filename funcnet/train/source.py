@@ -17,7 +17,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Key
 
-from funcnet._errors import ParameterError, ShapeError, came
+from funcnet._errors import ParameterError, ShapeError
 from funcnet._memory import check_memory
 from funcnet.train.batches import (
     OF_A_LOADER,
@@ -61,11 +61,6 @@ def from_source(source: Any, size: int) -> Batches:
     check_pytree("from_source", source)
     leaves = [] if issubclass(type(source), list | Iterator) else jax.tree.leaves(source)
     mapped = bool(leaves) and all(isinstance(leaf, np.ndarray) or hasattr(leaf, "chunks") for leaf in leaves)
-    if hasattr(source, "to_numpy"):
-        raise ParameterError(
-            f"from_source: got {came(source)}, whose [i] is no example; expected arrays of its rows. Take "
-            f"to_numpy() of the columns, in a tuple or a dictionary."
-        )
     if not mapped and not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise ParameterError(
             f"from_source: got a {type(source).__name__}; expected examples by number, with a length and "

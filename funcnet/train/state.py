@@ -71,6 +71,8 @@ def init(params: Any, optimizer: optax.GradientTransformation, steps: int = 0) -
         raise ParameterError(
             f"the optimizer is {came(optimizer)}; expected one of optax's, as optax.adam(1e-3){advice}"
         )
+    if isinstance(params, State) or hasattr(params, "tx"):
+        raise ParameterError(f"params is {came(params)}; expected a pytree of arrays. Take its params")
     _check_arrays(named_leaves(params))
     params = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "shape") else jnp.asarray(leaf), params)
     try:
@@ -98,8 +100,8 @@ def _check_arrays(params: dict[str, Any]) -> None:
             raise ParameterError(f"{name or 'params'} is {came(leaf)}; expected arrays. Take its params")
         if not number and not hasattr(leaf, "dtype"):
             raise ParameterError(
-                f"the parameter {name!r} is {came(leaf)}; expected arrays. Split off what is not trained "
-                f"(equinox.partition, nnx.split), and let the loss close over it."
+                f"the parameter {name or 'params'!r} is {came(leaf)}; expected arrays. Split off what is not "
+                f"trained (equinox.partition, nnx.split), and let the loss close over it."
             )
         if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
             raise ParameterError(

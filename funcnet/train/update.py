@@ -67,11 +67,7 @@ def forgives(optimizer_state: Any) -> bool:
 
 
 def check_lookahead(params: Any, optimizer_state: Any) -> None:
-    """Nothing, if the parameters are in two sets where `optax.lookahead` needs them so.
-
-    Raises:
-        ParameterError: they are in one.
-    """
+    """Nothing, unless `optax.lookahead` is to train one set of parameters: then a ParameterError."""
     looks_ahead = _has(optimizer_state, lambda part: isinstance(part, optax.LookaheadState))
     if looks_ahead and not isinstance(params, optax.LookaheadParams):
         raise ParameterError(

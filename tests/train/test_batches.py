@@ -208,7 +208,7 @@ SOURCES = [
     ([{"x": X[0]}, {"y": X[0]}], ShapeError, "examples differ in shape or structure"),
     ((jnp.ones((9, 2)), jnp.ones((9, 2))), ParameterError, "got arrays of type .*; expected numpy's. Take"),
     (InFile({"x": X}), ParameterError, r"got an InFile, which has x by name; expected .* dict\(…\) of it"),
-    (Frame([X[0]]), ParameterError, r"got a Frame, whose \[i\] is no example; .* Take to_numpy\(\) of"),
+    (Frame([X[0]]), ParameterError, r"got a Frame, which is no array of examples; .* Take to_numpy\(\) of"),
 ]
 
 
@@ -236,6 +236,13 @@ class OfRows:
     shape, dtype = (300,), np.dtype(np.float32)
 
 
+class Sparse(OfRows):
+    """As SciPy's matrices are."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise ValueError
+
+
 NO_BATCHES = [
     (lambda: procedural(lambda: X), ParameterError, r"takes \(\); expected a random key"),
     (
@@ -252,7 +259,7 @@ NO_BATCHES = [
     (
         lambda: from_source(["a.png", "b.png"], 2),
         ParameterError,
-        r"of type <U5; expected numbers.* read a file",
+        r"of type <U5; expected numbers.* read files and data sets by from_source",
     ),
     (lambda: in_memory(X.tolist(), 4), ShapeError, r"and 296 more; .* A list is no array.* numpy\.asarray"),
     (
@@ -260,6 +267,9 @@ NO_BATCHES = [
         ParameterError,
         "got arrays of type ndarray, OfRows; expected what JAX makes arrays of. Take numpy.asarray of each",
     ),
+    (lambda: in_memory(Frame([X[0]]), 4), ParameterError, r"got a Frame, .* expected arrays of its rows"),
+    (lambda: in_memory(Sparse(), 4), ParameterError, "arrays of type Sparse; .* or from_source for what has"),
+    (lambda: in_memory(np.array(["cat"]), 4), ParameterError, "the data are of type <U3; expected numbers"),
     (
         lambda: in_memory(X, 4.0),
         ParameterError,

@@ -154,7 +154,7 @@ def test_a_hook_stops_the_run_as_if_it_were_over(tmp_path):
     run = train(steps=10_000, evaluate=error, hook=patient, folder=tmp_path / "run")
     *before, last = [row.validation_error for row in run.history]
     assert last < 1 <= min(before)
-    np.testing.assert_array_equal(load_run(tmp_path / "run").params[""], run.params)
+    np.testing.assert_array_equal(load_run(tmp_path / "run").params, run.params)
 
 
 def test_a_hook_may_keep_the_states_that_it_gets():
@@ -168,6 +168,78 @@ def test_a_hook_may_keep_the_states_that_it_gets():
 def test_an_error_in_a_hook_is_the_user_s_own():
     with pytest.raises(ZeroDivisionError):
         train(hook=lambda state, metrics: 1 / 0)
+
+
+def test_a_hook_sets_what_optax_injects(tmp_path):
+    """Steps of 0 from the end of the first epoch on, in a run that is resumed there too."""
+
+    def freeze(state, metrics):
+        state.optimizer_state.hyperparams["learning_rate"] = jnp.float32(0)
+
+    def trained(**options):
+        optimizer = optax.inject_hyperparams(optax.sgd)(0.1)
+        return fit(loss, W, in_memory(DATA, 25), optimizer=optimizer, **options).params
+
+    np.testing.assert_array_equal(trained(steps=30, hook=freeze), trained(steps=10))
+    trained(steps=10, hook=freeze, folder=tmp_path)
+    resumed = trained(steps=30, folder=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed, trained(steps=10))
+
+
+def put_a_number(state, metrics):
+    state.optimizer_state.hyperparams["learning_rate"] = 0.01
+
+
+@pytest.mark.parametrize("hook", [lambda state, metrics: state, put_a_number], ids=["a state", "a number"])
+def test_what_a_hook_cannot_change_is_told(hook):
+    optimizer = optax.inject_hyperparams(optax.sgd)(0.1)
+    with pytest.raises(ParameterError, match=r"returned a State, .* or has put .*= jax\.numpy\.float32"):
+        fit(loss, W, in_memory(DATA, 25), optimizer=optimizer, steps=30, hook=hook)
+
+
+def test_a_run_begins_with_a_state_of_an_optimizer_of_one_s_own():
+    first = train(steps=10)
+    begun = optax.GradientTransformation(lambda params: first.optimizer_state, OPTIMIZER.update)
+    run = fit(loss, first.params, drawn, optimizer=begun, steps=0)
+    jax.tree.map(np.testing.assert_array_equal, run.optimizer_state, first.optimizer_state)
+
+
+@pytest.mark.parametrize("transformed", [jax.jit, jax.vmap], ids=["jit", "vmap"])
+def test_a_run_within_a_transformation_is_refused(transformed):
+    with pytest.raises(ParameterError, match=r"within jit or vmap, where only train\.advance trains"):
+        transformed(lambda w: fit(loss, w, drawn, optimizer=OPTIMIZER, steps=3).params)(jnp.ones((1, 2)))
+
+
+def test_batches_that_numpy_draws_are_refused_without_a_folder_too():
+    draw = lambda key: np.random.default_rng().normal(size=3)  # noqa: E731 — as users write it
+    with pytest.raises(ParameterError, match="made two others of one key"):
+        fit(lambda w, x: jnp.mean((w - x) ** 2), np.ones(3), draw, optimizer=OPTIMIZER, steps=3)
+
+
+def test_metrics_of_complex_numbers_are_no_columns():
+    def turned(w, batch):
+        return jnp.sum(w**2), {"phase": jnp.exp(1j * w[0])}
+
+    seen = []
+    hook = lambda state, metrics: seen.append(metrics["phase"])  # noqa: E731 — passed on to fit
+    run = fit(turned, W, drawn, optimizer=OPTIMIZER, steps=3, hook=hook)
+    assert seen[0].dtype == np.complex64
+    assert {*vars(run.history[0])} == {"epoch", "step", "train_loss", "seconds"}
+
+
+LIKE = {"numpy's": {"w": np.zeros(2), "b": np.float64(0)}, "Python's": {"w": np.zeros(2), "b": 0.0}}
+
+
+@pytest.mark.parametrize("params", LIKE.values(), ids=LIKE)
+def test_params_are_read_back_like_those_that_were_handed_over(params, tmp_path):
+    """Which JAX has had in float32."""
+
+    def line(params, batch):
+        x, y = batch
+        return jnp.mean((x @ params["w"] + params["b"] - y) ** 2)
+
+    run = fit(line, params, in_memory(DATA, 25), optimizer=OPTIMIZER, steps=3, folder=tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, load_run(tmp_path, like=params).params, run.params)
 
 
 def test_params_are_read_back_as_nested_dictionaries_or_as_they_were(tmp_path):
@@ -416,6 +488,15 @@ with folder.opened(folder.Path(sys.argv[1]), {}, {}):
     print("inside", flush=True)
     sys.stdin.read()
 """
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def unlocked(*args):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unlocked)
+    with pytest.raises(CheckpointError, match="cannot be locked, take another: No locks available"):
+        train(folder=tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")

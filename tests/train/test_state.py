@@ -285,6 +285,8 @@ def deleted():
 
 REFUSED = [
     (init, (Run(jnp.ones(2)), ADAM), r"params is a Run; expected arrays\. Take its params"),
+    (init, (init(W, ADAM), ADAM), r"params is a State; expected a pytree of arrays\. Take its params"),
+    (init, (SimpleNamespace(), ADAM), "the parameter 'params' is a SimpleNamespace; expected arrays"),
     (init, ({"f": jnp.tanh}, ADAM), "the parameter 'f' is a .*; expected arrays. Split off"),
     (init, ({}, ADAM), "there are no parameters; expected a pytree of arrays"),
     (init, ({"a": W["w"], 1: W["b"]}, ADAM), "a dictionary's keys have no order: .* Name all by texts"),

@@ -235,6 +235,8 @@ def load_run(folder: str | Path, like: Any = None) -> Any:
         if like is None:
             params = checkpoint.nested(arrays, metadata.get("paths"))
         else:
+            numbers = np.ndarray, np.generic, int, float, complex  # which JAX may have in another precision
+            like = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, numbers) else x, like)
             params = checkpoint.arrange(arrays, like, path)
         return Run(jax.tree.map(jnp.asarray, params), () if is_file(folder) else read_metrics(folder))
     config, features, classes = read_config(folder), len(arrays["input/mean"]), len(metadata["classes"])

@@ -142,8 +142,9 @@ def watched(
 
 
 def _named(params: Any) -> list[str]:
-    """The names of parameters; of one that is alone, `params`."""
-    return [name or "params" for name in named_leaves(params)]
+    """The names of parameters, without the `value` of all of flax's nnx; of one that is alone, `params`."""
+    names = [name or "params" for name in named_leaves(params)]
+    return [n.removesuffix("/value") for n in names] if all(n.endswith("/value") for n in names) else names
 
 
 def _unique(labels: Sequence[Label]) -> Iterator[str]:
