@@ -166,8 +166,8 @@ def fit(
     with contextlib.ExitStack() as stack:
         others = stack.enter_context(peers())
         if folder is not None:
-            kept = {"seed": seed, **(settings or {})}
-            disk = stack.enter_context(opened(Path(folder), kept, task.batches.describe(), others.index == 0))
+            kept, path = {"seed": seed, **(settings or {})}, Path(folder).absolute()
+            disk = stack.enter_context(opened(path, kept, task.batches.describe(), others.index == 0))
             disk.check_shared(others)
             interrupted = stack.enter_context(_ending_noted())
             state, log = disk.restore(state) if resume else disk.start(state)
@@ -298,11 +298,15 @@ def _stops(hook: Hook | None, state: State, metrics: Mapping[str, Any]) -> bool:
         returned = hook(state, metrics) if hook else None
     except StopTraining:
         return True
-    if isinstance(returned, State) or not all(isinstance(x, jax.Array) for x in jax.tree.leaves(state)):
+    if returned is True or isinstance(returned, State | type | Exception):
         raise ParameterError(
-            "the hook returned a State, with which no run goes on, or has put a number of Python's into its "
-            "own; expected nothing returned, and arrays: of optax.inject_hyperparams it may set "
-            'state.optimizer_state.hyperparams["learning_rate"] = jax.numpy.float32(1e-3).'
+            f"the hook returned {came(returned)}, which changes nothing; expected StopTraining raised to end "
+            f"the run, and nothing returned"
+        )
+    if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state)):
+        raise ParameterError(
+            "the hook has put what is no array into the state; expected one, as jax.numpy.float32(1e-3) for "
+            "the learning rate of optax.inject_hyperparams"
         )
     return False
 

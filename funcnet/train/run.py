@@ -36,8 +36,9 @@ class Log(NamedTuple):
     seconds: float = 0.0
 
     def add(self, metrics: Mapping[str, np.ndarray], steps: int, seconds: float) -> "Log":
-        """With so many more steps of the running epoch, of so many seconds each; real scalars are summed."""
+        """With so many more steps of so many seconds; real scalars that all steps have had are summed."""
         real = {name: each for name, each in metrics.items() if each.ndim == 1 and np.isrealobj(each)}
+        real = {name: each for name, each in real.items() if name in self.sums or not self.steps}
         sums = {name: self.sums.get(name, 0.0) + float(x.sum(dtype=np.float64)) for name, x in real.items()}
         return Log(self.history, sums, self.steps + steps, self.seconds + steps * seconds)
 

@@ -20,6 +20,7 @@ from funcnet._errors import CheckpointError, GradientError, NonFiniteError, Para
 from funcnet.backprop import value_and_grad
 from funcnet.train import Run, StopTraining, fit, from_source, in_memory, init, load_run
 from funcnet.train.checkpoint import read
+from funcnet.train.run import Log
 from funcnet.train.state import step_key
 
 pytestmark = pytest.mark.in_turns(2)
@@ -190,10 +191,18 @@ def put_a_number(state, metrics):
     state.optimizer_state.hyperparams["learning_rate"] = 0.01
 
 
-@pytest.mark.parametrize("hook", [lambda state, metrics: state, put_a_number], ids=["a state", "a number"])
-def test_what_a_hook_cannot_change_is_told(hook):
+HOOKS = {
+    "a state": (lambda state, metrics: state, "returned a State, .* expected StopTraining raised"),
+    "True": (lambda state, metrics: True, "returned True, which changes nothing"),
+    "StopTraining": (lambda state, metrics: StopTraining, r"returned a type \(StopTraining\), which changes"),
+    "a number": (put_a_number, r"no array into the state; expected one, as jax\.numpy\.float32"),
+}
+
+
+@pytest.mark.parametrize(("hook", "words"), HOOKS.values(), ids=HOOKS)
+def test_what_a_hook_cannot_change_is_told(hook, words):
     optimizer = optax.inject_hyperparams(optax.sgd)(0.1)
-    with pytest.raises(ParameterError, match=r"returned a State, .* or has put .*= jax\.numpy\.float32"):
+    with pytest.raises(ParameterError, match=words):
         fit(loss, W, in_memory(DATA, 25), optimizer=optimizer, steps=30, hook=hook)
 
 
@@ -214,6 +223,22 @@ def test_batches_that_numpy_draws_are_refused_without_a_folder_too():
     draw = lambda key: np.random.default_rng().normal(size=3)  # noqa: E731 — as users write it
     with pytest.raises(ParameterError, match="made two others of one key"):
         fit(lambda w, x: jnp.mean((w - x) ** 2), np.ones(3), draw, optimizer=OPTIMIZER, steps=3)
+
+
+def test_a_hook_that_goes_elsewhere_leaves_the_run_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    train(folder="run", hook=lambda state, metrics: os.chdir(tmp_path / "elsewhere"), save_every=0.0)
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "run"}
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_a_mean_is_of_all_steps_of_its_epoch():
+    """Not of those alone since the loss of a run that goes on in the middle of one has had a metric more."""
+    log = Log().add({"loss": np.ones(3)}, 3, 0.1).add({"loss": np.ones(2), "new": np.ones(2)}, 2, 0.1)
+    row = log.close(1, 5, {}).add({"loss": np.ones(1), "new": np.ones(1)}, 1, 0.1).close(2, 6, {})
+    assert [hasattr(each, "train_new") for each in row.history] == [False, True]
+    assert [each.train_loss for each in row.history] == [1, 1]
 
 
 def test_metrics_of_complex_numbers_are_no_columns():
