@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from funcnet._errors import GradientError, ParameterError, came
-from funcnet.train.checkpoint import named_leaves
+from funcnet.train.checkpoint import named_leaves, without_keys
 
 Tree = TypeVar("Tree")
 Metrics = dict[str, Any]
@@ -47,7 +47,7 @@ def evaluated(loss: Loss, params: Any, batch: Any, key: Any) -> tuple[Array, tup
             f"are {', '.join(entries(params))}"
         )
     try:
-        total, metrics = jax.tree.map(jnp.asarray, (total, named_leaves(dict(metrics))))
+        total, metrics = without_keys(jax.tree.map(jnp.asarray, (total, named_leaves(dict(metrics)))))
     except TypeError as error:
         raise ParameterError(f"the loss returned what is no array: {error}") from error
     if not isinstance(total, jax.Array) or total.shape or not jnp.issubdtype(total.dtype, jnp.floating):
@@ -129,8 +129,8 @@ def _check_kept(before: Mapping[str, Mapping[str, Any]], params: Any, kept: Mapp
             if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 raise ParameterError(
                     f"the parameter {path.strip('/') or 'params'!r} is of type {leaf.dtype}; expected "
-                    f"floats, or what the loss keeps. Split off what is not trained (equinox.partition, "
-                    f"nnx.split), and let the loss close over it."
+                    f"floats. Split off what is not trained (equinox.partition, nnx.split), as an entry that "
+                    f"the loss keeps, (scalar, metrics, {{name: …}}), or that it closes over."
                 )
         if any(map(operator.is_not, jax.tree.leaves(parts[name]), old.values())):
             raise ParameterError(

@@ -43,16 +43,16 @@ def from_source(source: Any, size: int) -> Batches:
     """Batches of so many examples of a source on the host, shuffled anew in each epoch.
 
     Args:
-        source: a tuple, dictionary or other pytree of arrays with one leading axis, of numpy, which may be
-            memory maps, or in files, of h5py and zarr; or anything with a length whose [i] is an example, a
-            pytree of arrays of the same shapes for each i: a list, a data set of PyTorch's or Hugging Face's,
-            a `MapDataset` of grain. Examples that PyTorch would read together (`__getitems__`) are.
+        source: a tuple, dictionary or other pytree of arrays with one leading axis, which may be memory maps,
+            or in files, of h5py and zarr; or anything with a length whose [i] is an example, a pytree of
+            arrays of the same shapes for each i: a list, a data set of PyTorch's or Hugging Face's, a
+            `MapDataset` of grain. Examples that PyTorch would read together (`__getitems__`) are.
         size: examples in a batch; all of them, if there are fewer.
 
     Raises:
         ShapeError: it has no examples, or of different shapes.
-        ParameterError: it has no length, or one without end, or examples of texts or objects, or is of arrays
-            that are not numpy's; the size is below 1; or a batch needs more memory than there is.
+        ParameterError: it has no length, or one without end, or examples of texts or objects; the size is
+            below 1; or a batch needs more memory than there is.
 
     >>> squares = [{"x": np.float32(i), "y": np.float32(i * i)} for i in range(10)]
     >>> from_source(squares, 4)(step=0)["x"].shape
@@ -60,17 +60,14 @@ def from_source(source: Any, size: int) -> Batches:
     """
     check_pytree("from_source", source)
     leaves = [] if issubclass(type(source), list | Iterator) else jax.tree.leaves(source)
+    if leaves and leaves[0] is not source and all(hasattr(leaf, "shape") for leaf in leaves):
+        source = jax.tree.map(lambda leaf: leaf if hasattr(leaf, "chunks") else np.asarray(leaf), source)
+        leaves = jax.tree.leaves(source)
     mapped = bool(leaves) and all(isinstance(leaf, np.ndarray) or hasattr(leaf, "chunks") for leaf in leaves)
     if not mapped and not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise ParameterError(
             f"from_source: got a {type(source).__name__}; expected examples by number, with a length and "
             f"[i]. {OF_A_LOADER}"
-        )
-    if not mapped and leaves and leaves[0] is not source and all(hasattr(leaf, "shape") for leaf in leaves):
-        kinds = ", ".join(dict.fromkeys(type(leaf).__name__ for leaf in leaves))
-        raise ParameterError(
-            f"from_source: got arrays of type {kinds}; expected numpy's. Take numpy.asarray of each, or "
-            f"in_memory, which takes any."
         )
     slices = Slices.of(rows_of(source) if mapped else len(source), size)
 

@@ -173,6 +173,8 @@ def taken(
     way: Way, state: State, batch: Any, key: Key[Array, ""], full: bool | None = None
 ) -> tuple[State, Array, Metrics]:
     """The next state, the loss and the metrics, among them what `watched` has seen, unless `full` is None."""
+    if not isinstance(state, State):
+        raise ParameterError(f"the state is {came(state)}; expected what init(params, optimizer) makes")
     loss, optimizer, grad, devices, stays = way
     key = jax.random.fold_in(key, state.step)
     if devices.mesh:

@@ -18,7 +18,7 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Key
 
-from funcnet._errors import GradientError, NonFiniteError
+from funcnet._errors import GradientError, NonFiniteError, ParameterError, came
 from funcnet.backprop import value_and_grad
 from funcnet.train.batches import Batches, Seed, as_batches, is_traced
 from funcnet.train.gradients import checked, is_zero
@@ -76,6 +76,8 @@ def advance(
     task = Task.of(way_over(mesh, reproducible, loss, optimizer, grad), batches, seed)
 
     def steps(state: State, n: int) -> tuple[State, Metrics]:
+        if not isinstance(state, State) or n < 1:
+            raise ParameterError(f"got {came(state)} and {n} steps; expected what init makes, and 1 or more")
         data = task.batches.load(seed, state.step, n)
         if is_traced((state, data, task.keys)):
             parts = task.way, task.batches.take

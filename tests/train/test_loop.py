@@ -241,6 +241,18 @@ def test_a_mean_is_of_all_steps_of_its_epoch():
     assert [each.train_loss for each in row.history] == [1, 1]
 
 
+def test_a_key_among_the_metrics_is_the_numbers_that_it_is_made_of():
+    """In a loop of Python's too, as of a convolution on a CPU."""
+
+    def convolved(w, batch, key):
+        return jnp.sum(jnp.convolve(batch[1], w) ** 2), {"key": key}
+
+    seen = []
+    fit(convolved, W + 1, drawn, optimizer=OPTIMIZER, steps=3, hook=lambda _, metrics: seen.append(metrics))
+    assert seen[0]["key"].shape == (3, 2)
+    assert seen[0]["key"].dtype == np.uint32
+
+
 def test_metrics_of_complex_numbers_are_no_columns():
     def turned(w, batch):
         return jnp.sum(w**2), {"phase": jnp.exp(1j * w[0])}

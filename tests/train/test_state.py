@@ -286,6 +286,9 @@ def deleted():
 REFUSED = [
     (init, (Run(jnp.ones(2)), ADAM), r"params is a Run; expected arrays\. Take its params"),
     (init, (init(W, ADAM), ADAM), r"params is a State; expected a pytree of arrays\. Take its params"),
+    (step(squares, ADAM), (W, (X, Y)), "the state is a dict; expected what init.* makes"),
+    (advance(squares, ADAM, in_memory((X, Y), 1)), (W, 3), "got a dict and 3 steps; expected what init"),
+    (advance(squares, ADAM, in_memory((X, Y), 1)), (init(W, ADAM), 0), "and 0 steps; expected .* 1 or more"),
     (init, (SimpleNamespace(), ADAM), "the parameter 'params' is a SimpleNamespace; expected arrays"),
     (init, ({"f": jnp.tanh}, ADAM), "the parameter 'f' is a .*; expected arrays. Split off"),
     (init, ({}, ADAM), "there are no parameters; expected a pytree of arrays"),
@@ -486,5 +489,5 @@ def test_a_grad_of_one_s_own_changes_the_scale_that_the_loss_keeps():
 
 @pytest.mark.parametrize("params", [3, {"n": np.arange(3)}], ids=["number", "array"])
 def test_a_parameter_that_is_neither_trained_nor_kept(params):
-    with pytest.raises(ParameterError, match=r"the parameter .* is of type int32; expected floats, or what"):
+    with pytest.raises(ParameterError, match=r"the parameter .* is of type int32; expected floats. Split"):
         step(lambda params, batch: 0.0, ADAM)(init(params, ADAM), X)
