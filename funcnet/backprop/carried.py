@@ -132,19 +132,25 @@ def _with_first_gates(eqn: _jax.Equation, makers: Mapping, rules: Table) -> _jax
     bodies = [body for body, _ in _programs(eqn, rules)]
     if not bodies:
         return eqn
-    operands, first = list(eqn.invars), len(eqn.invars) - len(bodies[0].invars)
-    consts, carried = _jax.scan_counts(eqn) if eqn.primitive.name == "scan" else (0, 0)
-    tails = []
-    for k in range(len(bodies[0].invars)):
-        tail = _tail(operands[first + k], makers, rules, eqn.primitive.name == "scan")
-        is_read = tail and any(_readers(body, rules).of(body.invars[k]) for body in bodies)
-        if tail and is_read and not consts <= k < consts + carried:
-            operands[first + k] = tail.source
+    operands, tails = list(eqn.invars), []
+    for k in _given_to(eqn):
+        tail = _tail(operands[k], makers, rules, eqn.primitive.name == "scan")
+        if tail and any(_readers(body, rules).of(body.invars[k]) for body in bodies):
+            operands[k] = tail.source
             tails.append((k, tail))
     if not tails:
         return eqn
     begun = _jax.with_programs(eqn, lambda body, consts: _jax.closed(_beginning(body, tuple(tails)), consts))
     return begun.replace(invars=operands)
+
+
+def _given_to(eqn: _jax.Equation) -> list[int]:
+    """The places, from the last, of what the programs of a call get, and get in each step of a loop."""
+    n, others = len(eqn.invars), range(eqn.primitive.name == "cond")
+    if eqn.primitive.name == "scan":
+        consts, carried = _jax.scan_counts(eqn)
+        others = range(consts, consts + carried)
+    return [k - n for k in range(n) if k not in others]
 
 
 @functools.lru_cache(maxsize=512)
@@ -259,7 +265,7 @@ class Readers:
         if name == "sub" and eqn.invars[1] is v:
             return others[0] not in self._makers
         bodies = [body for body, _ in _programs(eqn, self._rules)]
-        places = [k - len(eqn.invars) for k, atom in enumerate(eqn.invars) if atom is v]
+        places = [k for k in _given_to(eqn) if eqn.invars[k] is v] if bodies else []
         return any(_readers(body, self._rules).of(body.invars[k]) for body in bodies for k in places)
 
 

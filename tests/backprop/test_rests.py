@@ -159,6 +159,10 @@ PARTED = {
     "into a checkpoint": lambda x: jax.checkpoint(odds)(sigmoid(x)),
     "out of a scan": lambda x: odds(lax.map(sigmoid, x)),
     "into a scan": lambda x: lax.map(odds, sigmoid(x)),
+    "into a scan, as a constant": lambda x: (lambda p: lax.map(lambda k: odds(p)[k], jnp.arange(4)))(
+        sigmoid(x)
+    ),
+    "by a branch": lambda x: lax.cond(sigmoid(x[0]) < 0.9, jnp.exp, jnp.sin, x),
     "into branches": lambda x: lax.cond(x[0] < 9, odds, jnp.sin, sigmoid(x)),
     "less an array of ones": lambda x: sigmoid(x) / (jnp.ones_like(x) - sigmoid(x)),
     "less another": lambda x: sigmoid(x) / (sigmoid(40 + 0 * x) - sigmoid(x)),
