@@ -1,11 +1,10 @@
-"""Functions that JAX composes and no call names: softmax, logsumexp, σ, gelu, I₀, I₁, Φ, log B, Li₂, log σ.
+"""Functions that JAX composes and no call names: softmax, logsumexp, gelu, I₀, I₁, Φ, log B, Li₂, log σ.
 
 Their gradients lose digits primitive by primitive. Found in a program by what it computes, whoever wrote it,
 each becomes a call, for which the table has a rule:
 
     softmax      e / Σ e,    e = exp(d)
     logsumexp    log Σ e
-    σ            1/(1 + exp(−x)) and exp(x)/(1 + exp(x))
     gelu         as `jax.nn.gelu` is written, in both forms
     I₀, I₁       e^|x| i₀ₑ(x) and e^|x| i₁ₑ(x)
     Φ, log Φ     as `jax.scipy.special.ndtr` is written, and its logarithm
@@ -21,16 +20,12 @@ among forms of one function.
 """
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from funcnet import _jax
-from funcnet.backprop.differences import number
 from funcnet.backprop.program import live
 from funcnet.backprop.renamed import Makers, call, renamed
 from funcnet.rules import RULES, Table, _forms, rule_name
@@ -42,11 +37,6 @@ _LAYOUT = ("broadcast_in_dim", "convert_element_type", "abs")
 def with_calls(jaxpr: _jax.Jaxpr, rules: Table) -> _jax.Jaxpr:
     """The same program, in which these functions are calls, as far as the table has rules for them."""
     names = {eqn.primitive.name for eqn in jaxpr.eqns}
-    if names.issuperset(("exp", "add")) and all(
-        rules.get(name) is RULES[name] for name in ("logistic", "exp", "div")
-    ):
-        jaxpr = _with_sigmoids(jaxpr)
-        names = {eqn.primitive.name for eqn in jaxpr.eqns}
     guesses = [guess for needed, guess in _GUESSES if names.issuperset(needed)]
     guesses += [
         guess
@@ -68,47 +58,9 @@ def with_calls(jaxpr: _jax.Jaxpr, rules: Table) -> _jax.Jaxpr:
     return jaxpr.replace(eqns=live(eqns, jaxpr.outvars)[0])
 
 
-def _with_sigmoids(jaxpr: _jax.Jaxpr) -> _jax.Jaxpr:
-    """The same program with σ in the place of 1/(1 + exp(−x)) and exp(x)/(1 + exp(x))."""
-    makers = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
-    eqns = [_sigmoid(eqn, makers) or eqn for eqn in jaxpr.eqns]
-    same = all(map(operator.is_, jaxpr.eqns, eqns))
-    return jaxpr if same else jaxpr.replace(eqns=live(eqns, jaxpr.outvars)[0])
-
-
-def _sigmoid(eqn: _jax.Equation, makers: Makers) -> _jax.Equation | None:
-    is_inverse = eqn.primitive.name == "integer_pow" and eqn.params["y"] == -1
-    if not (is_inverse or eqn.primitive.name == "div") or not jnp.isrealobj(eqn.outvars[0].aval):
-        return None
-    total = _made_by("add", eqn.invars[-1], makers)
-    powers = [e for v in total.invars if (e := _made_by("exp", v, makers))] if total else []
-    if total is None or len(powers) != 1 or not any(number(v, makers) == 1 for v in total.invars):
-        return None
-    (x,) = powers[0].invars
-    if is_inverse or number(eqn.invars[0], makers) == 1:
-        negated = _made_by("neg", x, makers)
-        return negated and _logistic(eqn, negated.invars[0])
-    above = _made_by("exp", eqn.invars[0], makers)
-    return _logistic(eqn, x) if above and above.invars[0] is x else None
-
-
 def _made_by(name: str, atom: Any, makers: Makers) -> _jax.Equation | None:
     eqn = None if _jax.is_literal(atom) else makers.get(atom)
     return eqn if eqn is not None and eqn.primitive.name == name else None
-
-
-def _logistic(eqn: _jax.Equation, x: Any) -> _jax.Equation | None:
-    """The equation y = σ(x) with the result of another."""
-    y = eqn.outvars[0]
-    if _jax.is_literal(x) or (x.aval.shape, x.aval.dtype) != (y.aval.shape, y.aval.dtype):
-        return None
-    (other,) = _sigmoid_of(x.aval).eqns
-    return eqn.replace(invars=[x], primitive=other.primitive, params=other.params)
-
-
-@functools.lru_cache(maxsize=512)
-def _sigmoid_of(aval: Any) -> _jax.Jaxpr:
-    return _jax.staged(lambda x: [lax.logistic(x)], [aval], "a function")[0]
 
 
 def _as_call(

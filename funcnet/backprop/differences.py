@@ -7,9 +7,10 @@ and shifted by numbers, clipped, chosen among others, squared, or lie otherwise.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +66,31 @@ def run_again(eqn: _jax.Equation) -> Callable[..., Any]:
     return lambda *xs: _jax.bind(eqn, xs)[0]
 
 
+MOST = 32
+"""So many times a search asks itself, as deep or as broad as a program may be."""
+
+Found = TypeVar("Found")
+Asked = ParamSpec("Asked")
+
+
+def search(
+    ask: Callable[Concatenate[Any, Asked], Found | None],
+) -> Callable[Concatenate[Any, Asked], Found | None]:
+    """Decorator: a method that asks itself, and finds nothing beyond `MOST` times; `self.asked` counts."""
+
+    @functools.wraps(ask)
+    def asked(self: Any, *args: Asked.args, **kwargs: Asked.kwargs) -> Found | None:
+        before = self.asked[ask]
+        self.asked[ask] += 1
+        try:
+            return ask(self, *args, **kwargs) if before < MOST else None
+        finally:
+            if not before:
+                self.asked[ask] = 0
+
+    return asked
+
+
 class Differences:
     """The differences c + k u in a program.
 
@@ -74,7 +100,7 @@ class Differences:
     """
 
     def __init__(self, jaxpr: _jax.Jaxpr, rules: Table):
-        self._rules = rules
+        self._rules, self.asked = rules, Counter[Callable]()
         self._makers: Mapping[Any, Any] = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
 
     def maker(self, atom: Any) -> Any:
@@ -106,6 +132,7 @@ class Differences:
                 return made(functools.partial(_near_one, sign), plain(a), plain(w), less, rest)
         return None
 
+    @search
     def made(self, c: float, k: float, u: Any) -> Part | None:
         """c + k u, if u is made of a gate."""
         if (eqn := self.maker(u)) is None:
@@ -165,6 +192,7 @@ class Differences:
         rest, other = (part or _affine(1.0, k, u) for part, k in zip(both, (-1.0, 1.0), strict=True))
         return made(function, rest, other)
 
+    @search
     def _left_by_exp(self, x: Any) -> Part | None:
         """1 − eˣ of an x that is of a log_softmax."""
         if (eqn := self.maker(x)) is None:

@@ -9,7 +9,8 @@ The formulas are those of `funcnet.rules._rests`.
 """
 
 import functools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jax import lax
@@ -27,6 +28,7 @@ from funcnet.backprop.differences import (
     made,
     plain,
     run_again,
+    search,
 )
 from funcnet.rules import RULES, Table, rule_name
 from funcnet.rules._rests import (
@@ -57,7 +59,7 @@ class Rests:
     """
 
     def __init__(self, jaxpr: _jax.Jaxpr, rules: Table):
-        self._differences = Differences(jaxpr, rules)
+        self._differences, self.asked = Differences(jaxpr, rules), Counter[Callable]()
         names = set(map(self._differences.name, jaxpr.eqns))
         known = {*LEFT, *ADDED, *VALUES, SOFTMAX, LOG_SOFTMAX}
         self._is_any = not (names.isdisjoint(known) or names.isdisjoint(DIVIDING | SERVED.keys()))
@@ -101,11 +103,13 @@ class Rests:
 
     def _is_root(self, atom: Any) -> bool:
         """Whether a factor is a quotient, power or logarithm, or one's negative."""
-        if (eqn := self._differences.maker(atom)) is None:
-            return False
-        name = self._differences.name(eqn)
-        return self._is_root(eqn.invars[0]) if name == "neg" else name in ROOTS or name in VALUES
+        eqn = self._differences.maker(atom)
+        while eqn is not None and eqn.primitive.name == "neg":
+            eqn = self._differences.maker(eqn.invars[0])
+        name = "" if eqn is None else self._differences.name(eqn)
+        return name in ROOTS or name in VALUES
 
+    @search
     def exact(self, atom: Any) -> Part | None:
         """1 less a gate, or what is computed of that."""
         if (eqn := self._differences.maker(atom)) is None:

@@ -169,9 +169,6 @@ PARTED = {
     "two scores": lambda x: odds(jax.jit(jax.nn.softmax)(jnp.stack([x, 0 * x], -1))[..., 0]),
     "a product": lambda x: 1 / (1 - sigmoid(jnp.stack([x, 0 * x - 40]))).prod(0) - 1,
     "running products": lambda x: 1 / jnp.cumprod(1 - sigmoid(jnp.stack([x, 0 * x - 40])), 0)[1] - 1,
-    "σ written out": lambda x: odds(1 / (1 + jnp.exp(-x))),
-    "σ written out with ones": lambda x: odds(jnp.reciprocal(jnp.exp(-x) + 1)),
-    "σ as a share": lambda x: odds(jnp.exp(x) / (1 + jnp.exp(x))),
     "bounds that are arrays": lambda x: odds(
         jnp.clip(sigmoid(x), jnp.float32(1e-9), 1 - x[0] ** 2 / 2.0**40)
     ),
@@ -252,3 +249,29 @@ def test_where_1_less_a_gate_is_rounded_to_0_the_slope_is_that_of_the_function()
     odds = lambda x: sigmoid(x) / (1 - sigmoid(x))  # noqa: E731
     np.testing.assert_allclose([grad(odds)(x), hessian(odds)(x)], np.exp(np.float64(30)), rtol=1e-6)
     np.testing.assert_allclose(grad(lambda x: special.logit(sigmoid(x)))(x), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda p: p + 1e-3 * p,
+        lambda p: jnp.minimum(0.999 * p, 0.9),
+        lambda p: jnp.where(p > 0.4, 0.99 * p, 1 - p),
+        lambda p: jnp.maximum(0.9 * p, 0.99 * p),
+        lambda p: jax.jit(lambda p: 1 - p)(p),
+        lambda p: p + 1e-3 * jnp.tanh(p),
+    ],
+    ids=["sum", "bound", "choice", "two ways", "calls", "gates"],
+)
+@pytest.mark.parametrize("gate", [jax.nn.sigmoid, jax.jit(jax.nn.sigmoid)], ids=["here", "called"])
+def test_a_program_may_be_of_any_depth(gate, step):
+    """A loop that is written out: neither its length nor its ways end the search for a gate."""
+
+    def f(x):
+        p = gate(x)
+        for _ in range(400):
+            p = step(p)
+        return jnp.log(3 - p) / p
+
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(grad(f)(0.3), jax.grad(f)(0.3), rtol=1e-12)
