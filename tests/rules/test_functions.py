@@ -134,7 +134,7 @@ if jax.__version_info__ >= (0, 12):
 NOT_SHORT = {
     "jax.scipy.special." + name
     for name in ("log_ndtr", "ndtr", "ndtri", "wofz", "expi", "expn", "sici", "spence")
-}
+} | {"jax.numpy.log(ndtr)"}
 """JAX refuses float16 here, or its coefficients leave the range of float16."""
 
 
