@@ -248,7 +248,8 @@ class Graph:
             )
         jaxpr = _jax.without_constants(self.jaxpr)
         asked = tuple(differentiable(v.aval) for v in jaxpr.invars)
-        plan = engine(rules).plan(jaxpr, asked, tuple(y is not None for y in y_bars))
+        given = tuple(y is not None for y in y_bars)
+        plan = engine(rules).plan(jaxpr, asked, given, as_written=True)
         known = dict(zip(self._values, values, strict=True))
         stashes = []
         for i, pullback in plan.pullbacks.items():

@@ -80,6 +80,7 @@ class Engine:
         given: Mask,
         wanted: Mask | None = None,
         known: Sequence[_jax.Var] | None = None,
+        as_written: bool = False,
     ) -> "Plan":
         """The sweeps over a jaxpr.
 
@@ -89,9 +90,10 @@ class Engine:
             given: which outputs have a cotangent.
             wanted: which outputs the forward sweep must return; all of them by default.
             known: where the program has run before, the variables whose values were kept.
+            as_written: whether its equations stay where they are, as those of a graph, with their values.
         """
         jaxpr = with_calls(_jax.without_local_refs(jaxpr), self.rules)
-        jaxpr = with_gates_beside(jaxpr, self.rules)
+        jaxpr = jaxpr if as_written else with_gates_beside(jaxpr, self.rules)
         moved = active(jaxpr, asked, self.rules)
         reached = {v for v, has in zip(jaxpr.outvars, given, strict=True) if has and is_in(moved, v)}
         pullbacks, given_to, remade = {}, {}, {}

@@ -275,3 +275,14 @@ def test_a_program_may_be_of_any_depth(gate, step):
 
     with jax.enable_x64(True):
         np.testing.assert_allclose(grad(f)(0.3), jax.grad(f)(0.3), rtol=1e-12)
+
+
+@pytest.mark.parametrize("f", PARTED.values(), ids=PARTED)
+def test_a_graph_has_the_equations_where_they_are_written(f):
+    def total(x):
+        return f(x).sum()
+
+    x = jnp.array([1.5])
+    graph = trace(total)(x)
+    x_bar = graph.backward(graph.forward(x), jnp.ones(()))[0]
+    np.testing.assert_allclose(x_bar, jax.grad(total)(x), rtol=1e-5)

@@ -66,7 +66,7 @@ def segment_of(
 def segment(engine: Engine, eqn: _jax.Equation, given: Mask, asked: Mask) -> Pullback:
     """The way back through a segment: its second run, and the way back through that."""
     jaxpr, kept = eqn.params["jaxpr"], eqn.params["kept"]
-    plan = engine.plan(jaxpr, asked, given, (False,) * len(given), kept)
+    plan = engine.plan(jaxpr, asked, given, (False,) * len(given), kept, as_written=True)
     first = _first_run(jaxpr, kept)
     n, m = len(jaxpr.outvars), len(jaxpr.invars)
     reads = [v in plan.needed for v in jaxpr.invars]
