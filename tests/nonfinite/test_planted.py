@@ -150,7 +150,7 @@ ROWS = [
     Row(planted_by_others.angle_of_nothing, (jnp.zeros(2),), B, "atan2", "no slope at (0, 0)"),
     Row(planted_by_others.length_with_a_jvp, (jnp.zeros(2),), B, "div", "the jvp of length, length_jvp at "),
     Row(planted_by_others.positions_of_iota, (TWO,), B, "sqrt", "The slope of a root is ∞ at 0"),
-    Row(planted_by_others.focal, (jnp.float32(50),), B, "sqrt", "The slope of a root is ∞ at 0"),
+    Row(planted_by_others.focal, (jnp.float32(200),), B, "sqrt", "The slope of a root is ∞ at 0"),
     Row(planted.cosine_in_a_library, (TWO,), F, "div", "inside optax/losses"),
 ]
 
